@@ -1,0 +1,35 @@
+//! What Hangtag's parts say to one another, and nothing they do.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`id`] | names of tenant, store, gateway, reader, zone; epoch, sequence number, event id |
+//! | [`clock`] | the two clocks, and the anchors that tie one to the other |
+//! | [`epc`] | what a tag says of itself: SGTIN to GTIN and serial, everything else as raw hex |
+//! | [`read`] | what one sensor saw, once |
+//! | [`event`] | what the agent concluded |
+//! | [`columns`] | events packed small: the body of a batch and the value of a spool entry |
+//! | [`batch`] | one MQTT payload: the frozen header, then the packed events |
+//! | [`line`] | one event as one line of JSON, for people and scripts |
+//! | [`range`] | sets of sequence numbers |
+//! | [`watermark`] | what central has settled, which is what the agent may delete |
+//! | [`status`] | what a gateway says of its own health |
+//! | [`topic`] | MQTT topics, built and parsed |
+//!
+//! The crate is `no_std`. It names no clock, disk or socket, and knows none of its users.
+
+#![no_std]
+
+extern crate alloc;
+
+pub mod batch;
+pub mod clock;
+pub mod columns;
+pub mod epc;
+pub mod event;
+pub mod id;
+pub mod line;
+pub mod range;
+pub mod read;
+pub mod status;
+pub mod topic;
+pub mod watermark;

@@ -1,0 +1,95 @@
+//! What a gateway says of its own health: JSON, retained on its `status` topic. The agent's last
+//! will is the same with `state` = `offline` and nothing else known.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::BootId;
+use crate::event::ReaderState;
+use crate::id::{Epoch, ReaderId, Seq};
+
+/// The version of the JSON.
+pub const VERSION: u8 = 1;
+
+/// A gateway's health.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`VERSION`].
+    pub v: u8,
+    /// Whether the agent is connected.
+    pub state: Presence,
+    /// The agent's version.
+    pub agent: String,
+    /// Everything an agent that is connected knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+}
+
+/// Whether the agent is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    /// It is connected.
+    Online,
+    /// It said goodbye, or the broker lost it.
+    Offline,
+}
+
+/// What an agent that is connected knows of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// The kernel's run, as 16 hexadecimal digits.
+    #[serde(with = "boot_text")]
+    pub boot: BootId,
+    /// Milliseconds since the kernel started.
+    pub uptime_ms: u64,
+    /// The spool's life.
+    pub epoch: Epoch,
+    /// The number that the next event will have.
+    pub next: Seq,
+    /// Events on the gateway that central has not settled.
+    pub waiting: u64,
+    /// Age of the oldest of them in milliseconds, 0 when none waits or its age is unknown.
+    pub oldest_ms: u64,
+    /// Events lost because the spool was full, since the epoch began.
+    pub lost: u64,
+    /// The readers.
+    pub readers: Vec<ReaderHealth>,
+}
+
+/// The health of one reader.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReaderHealth {
+    /// The reader.
+    pub id: ReaderId,
+    /// What it is doing.
+    pub state: ReaderState,
+    /// What the reader says it is: module and firmware.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<String>,
+    /// Reads since the agent started.
+    pub reads: u64,
+    /// Bytes since the agent started that belonged to no good frame.
+    pub garbage: u64,
+    /// The last fault it reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+mod boot_text {
+    use crate::clock::BootId;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(boot: &BootId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(boot)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BootId, D::Error> {
+        let text = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        u64::from_str_radix(&text, 16)
+            .map(BootId)
+            .map_err(|_| de::Error::custom(format_args!("{text:?} is not a hexadecimal boot id")))
+    }
+}

@@ -1,0 +1,145 @@
+//! MQTT topics, built and parsed. `{gw}` is `hangtag/v1/{tenant}/gw/{store}/{gateway}`.
+//!
+//! | topic | carries |
+//! |---|---|
+//! | `{gw}/events` | [batches](crate::batch) from the agent |
+//! | `{gw}/ack` | the [watermark](crate::watermark) from central, retained |
+//! | `{gw}/status` | the gateway's [health](crate::status), retained, and last will |
+
+use alloc::format;
+use alloc::string::String;
+
+use crate::id::{GatewayId, NameError, StoreId, TenantId};
+
+const ROOT: &str = "hangtag/v1";
+
+/// Content type of a batch.
+pub const BATCH_CONTENT_TYPE: &str = "application/vnd.hangtag.batch+postcard";
+
+/// One gateway, as topics name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Gateway {
+    /// The chain.
+    pub tenant: TenantId,
+    /// The shop.
+    pub store: StoreId,
+    /// The gateway in the shop.
+    pub gateway: GatewayId,
+}
+
+/// The channels of a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Batches.
+    Events,
+    /// The watermark.
+    Ack,
+    /// Health.
+    Status,
+}
+
+impl Channel {
+    const ALL: [Self; 3] = [Self::Events, Self::Ack, Self::Status];
+
+    fn level(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Ack => "ack",
+            Self::Status => "status",
+        }
+    }
+}
+
+/// Why a topic is not one of a gateway's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TopicError {
+    /// The levels are not those of a gateway's channel.
+    #[error("topic {0:?} is not hangtag/v1/TENANT/gw/STORE/GATEWAY/CHANNEL")]
+    Shape(String),
+    /// A level is not a name.
+    #[error("topic {topic:?}: {level} {why}")]
+    Name {
+        /// The topic.
+        topic: String,
+        /// Which level.
+        level: &'static str,
+        /// What is wrong with it.
+        why: NameError,
+    },
+}
+
+impl Gateway {
+    /// The topic of one of the gateway's channels.
+    #[must_use]
+    pub fn topic(&self, channel: Channel) -> String {
+        let Self { tenant, store, gateway } = self;
+        format!("{ROOT}/{tenant}/gw/{store}/{gateway}/{}", channel.level())
+    }
+
+    /// Takes a topic apart.
+    ///
+    /// # Errors
+    /// When the topic is not a gateway's, or a level is not a name.
+    pub fn parse(topic: &str) -> Result<(Self, Channel), TopicError> {
+        let shape = || TopicError::Shape(topic.into());
+        let levels = topic.strip_prefix(ROOT).and_then(|rest| rest.strip_prefix('/')).ok_or_else(shape)?;
+        let mut levels = levels.split('/');
+        let (Some(tenant), Some("gw"), Some(store), Some(gateway), Some(channel), None) =
+            (levels.next(), levels.next(), levels.next(), levels.next(), levels.next(), levels.next())
+        else {
+            return Err(shape());
+        };
+        let channel = Channel::ALL.into_iter().find(|c| c.level() == channel).ok_or_else(shape)?;
+        let name = |level| move |why| TopicError::Name { topic: topic.into(), level, why };
+        let gateway = Self {
+            tenant: TenantId::new(tenant).map_err(name("tenant"))?,
+            store: StoreId::new(store).map_err(name("store"))?,
+            gateway: GatewayId::new(gateway).map_err(name("gateway"))?,
+        };
+        Ok((gateway, channel))
+    }
+}
+
+/// The filter that subscribes to one channel of all gateways of a tenant.
+#[must_use]
+pub fn all_gateways(tenant: TenantId, channel: Channel) -> String {
+    format!("{ROOT}/{tenant}/gw/+/+/{}", channel.level())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_are_parsed_as_they_are_built() {
+        let gateway = Gateway {
+            tenant: TenantId::new("acme").unwrap(),
+            store: StoreId::new("paris-1").unwrap(),
+            gateway: GatewayId::new("gw-2").unwrap(),
+        };
+        assert_eq!(gateway.topic(Channel::Events), "hangtag/v1/acme/gw/paris-1/gw-2/events");
+        for channel in Channel::ALL {
+            assert_eq!(Gateway::parse(&gateway.topic(channel)), Ok((gateway, channel)));
+        }
+        assert_eq!(all_gateways(gateway.tenant, Channel::Status), "hangtag/v1/acme/gw/+/+/status");
+    }
+
+    #[test]
+    fn foreign_topics_are_refused() {
+        for topic in [
+            "",
+            "hangtag/v1",
+            "hangtag/v2/a/gw/b/c/events",
+            "hangtag/v1/a/gw/b/c/other",
+            "hangtag/v1/a/gw/b/c/events/d",
+            "hangtag/v1/a/pos/b/c/events",
+            "hangtag/v1x/a/gw/b/c/ack",
+        ] {
+            assert!(matches!(Gateway::parse(topic), Err(TopicError::Shape(_))), "{topic}");
+        }
+        assert!(matches!(
+            Gateway::parse("hangtag/v1/a/gw/Big/c/events"),
+            Err(TopicError::Name { level: "store", .. })
+        ));
+    }
+}

@@ -1,0 +1,205 @@
+//! The bytes of batch format 1, frozen. When a test in this file fails, fix the code, never the test:
+//! gateways in the field hold such bytes for weeks, and central stores them in quarantine for longer.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+use hangtag_protocol::batch::{Batch, BodyError, FORMAT, Header, HeaderError, MAX_BYTES};
+use hangtag_protocol::clock::{BootId, ClockAnchor, UnixMillis, Uptime};
+use hangtag_protocol::columns::{self, MAX_EVENTS};
+use hangtag_protocol::epc::Epc;
+use hangtag_protocol::event::{Coverage, Event, Evidence, Fitting, Handling, ReaderState, What};
+use hangtag_protocol::id::{Epoch, GatewayId, ReaderId, Seq, StoreId, TenantId, ZoneId};
+use hangtag_protocol::line::EventLine;
+use hangtag_protocol::range::SeqRange;
+use hangtag_protocol::topic::Gateway;
+use proptest::prelude::*;
+
+const BATCH: &str = include_str!("wire/v01-batch.hex");
+const LINES: &str = include_str!("wire/v01-batch.jsonl");
+
+fn header(first: u64, count: usize) -> Header {
+    Header {
+        format: FORMAT,
+        replayed: true,
+        gateway: Gateway {
+            tenant: TenantId::new("acme").unwrap(),
+            store: StoreId::new("paris-1").unwrap(),
+            gateway: GatewayId::new("gw-1").unwrap(),
+        },
+        epoch: Epoch(0x0123_4567_89ab_cdef),
+        first: Seq(first),
+        count: u32::try_from(count).unwrap(),
+    }
+}
+
+/// One event of every kind, EPCs that share a prefix and one that does not, two boots.
+fn sample() -> Batch {
+    let epc = |hex| Epc::from_hex(hex).unwrap();
+    let zone = |name| ZoneId::new(name).unwrap();
+    let evidence = Evidence { reads: 21, margin_db: 9, unrest: 64, dwell_ds: 413 };
+    let handling = |hex, z| Handling { epc: epc(hex), zone: zone(z), evidence };
+    let fitting = |visit| Fitting {
+        epc: epc("3034007d00011c400000000b"),
+        zone: zone("booth-1"),
+        visit: Seq(visit),
+        evidence,
+    };
+    let event = |boot, at, what| Event { boot: BootId(boot), at: Uptime(at), confidence: 85, what };
+    let events = vec![
+        event(7, 60_000, What::PickedUp(handling("3034007d00011c400000000b", "rail-a"))),
+        event(7, 61_500, What::PickedUp(handling("3034007d00011c400000000c", "rail-a"))),
+        event(7, 61_200, What::PutDown(handling("e28068900000500e88c6a4a7", "shelf-c"))),
+        event(7, 80_000, What::CarriedIn(fitting(103))),
+        event(7, 121_000, What::TriedOn(fitting(103))),
+        event(7, 180_000, What::CarriedOut(fitting(103))),
+        event(7, 181_000, What::Retracted { seq: Seq(104) }),
+        event(
+            8,
+            30_000,
+            What::Coverage(Coverage {
+                reader: ReaderId::new("booths").unwrap(),
+                state: ReaderState::Silent,
+                from: Uptime(4_000),
+            }),
+        ),
+    ];
+    Batch {
+        header: header(100, events.len()),
+        oldest_held: Seq(90),
+        lost: vec![SeqRange::new(40, 45)],
+        anchors: vec![ClockAnchor {
+            boot: BootId(7),
+            uptime: Uptime(50_000),
+            wall: UnixMillis(1_790_000_000_000),
+            error_ms: 25,
+        }],
+        events,
+    }
+}
+
+#[test]
+fn format_1_is_written_as_it_always_was() {
+    assert_eq!(hex::encode(sample().encode().unwrap()), BATCH.trim());
+}
+
+#[test]
+fn format_1_is_read_as_it_always_was() {
+    let bytes = hex::decode(BATCH.trim()).unwrap();
+    let (header, body) = Batch::decode_header(&bytes).unwrap();
+    let batch = Batch::decode_body(header, body).unwrap();
+    assert_eq!(batch, sample());
+    let lines: Vec<String> = (header.first.0..)
+        .zip(&batch.events)
+        .map(|(seq, event)| serde_json::to_string(&EventLine::new(Seq(seq), event)).unwrap())
+        .collect();
+    assert_eq!(lines.join("\n"), LINES.trim());
+}
+
+#[test]
+fn every_flipped_bit_is_found() {
+    let bytes = sample().encode().unwrap();
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(Batch::decode_header(&flipped).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn every_truncation_is_found() {
+    let bytes = sample().encode().unwrap();
+    for length in 0..bytes.len() {
+        assert!(Batch::decode_header(&bytes[..length]).is_err(), "{length} bytes");
+    }
+}
+
+#[test]
+fn errors_name_what_is_wrong() {
+    let bytes = sample().encode().unwrap();
+    assert!(matches!(Batch::decode_header(b"hello, world"), Err(HeaderError::Magic(_))));
+    assert!(matches!(Batch::decode_header(&vec![0; MAX_BYTES + 1]), Err(HeaderError::TooLarge(_))));
+    let (header, body) = Batch::decode_header(&bytes).unwrap();
+    let newer = Header { format: FORMAT + 1, ..header };
+    assert_eq!(Batch::decode_body(newer, body), Err(BodyError::Format(FORMAT + 1)));
+    let more = Header { count: header.count + 1, ..header };
+    assert!(matches!(Batch::decode_body(more, body), Err(BodyError::Events(_))));
+}
+
+#[test]
+fn a_batch_that_grows_too_large_is_refused_when_written() {
+    let mut batch = sample();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    batch.events = (0..MAX_EVENTS)
+        .map(|_| {
+            let mut bytes = [0; 62];
+            for byte in &mut bytes {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                *byte = random.to_le_bytes()[6];
+            }
+            let What::PickedUp(mut handling) = batch.events[0].what else { unreachable!() };
+            handling.epc = Epc::new(&bytes).unwrap();
+            Event { what: What::PickedUp(handling), ..batch.events[0].clone() }
+        })
+        .collect();
+    batch.header.count = u32::try_from(batch.events.len()).unwrap();
+    assert!(batch.encode().unwrap_err().0 > MAX_BYTES);
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let epc = prop::collection::vec(any::<u8>(), 1..62).prop_map(|bytes| Epc::new(&bytes).unwrap());
+    let epc = prop_oneof![epc, (0u8..20).prop_map(|n| Epc::new(&[0x30, 1, 2, 3, n]).unwrap())];
+    let zone = "[a-z0-9-]{1,32}".prop_map(|name| ZoneId::new(&name).unwrap());
+    let zone = prop_oneof![zone, Just(ZoneId::new("rail-a").unwrap())];
+    let evidence = any::<(u16, u8, u8, u16)>().prop_map(|(reads, margin_db, unrest, dwell_ds)| Evidence {
+        reads,
+        margin_db,
+        unrest,
+        dwell_ds,
+    });
+    let reader = "[a-z]{1,3}".prop_map(|name| ReaderId::new(&name).unwrap());
+    (0u8..7, epc, zone, evidence, reader, any::<(u64, u8, u64, u64)>(), 0u64..4).prop_map(
+        |(kind, epc, zone, evidence, reader, (at, confidence, number, from), boot)| {
+            let handling = Handling { epc, zone, evidence };
+            let fitting = Fitting { epc, zone, visit: Seq(number), evidence };
+            let what = match kind {
+                0 => What::PickedUp(handling),
+                1 => What::PutDown(handling),
+                2 => What::CarriedIn(fitting),
+                3 => What::TriedOn(fitting),
+                4 => What::CarriedOut(fitting),
+                5 => What::Retracted { seq: Seq(number) },
+                _ => What::Coverage(Coverage { reader, state: ReaderState::Absent, from: Uptime(from) }),
+            };
+            Event { boot: BootId(boot), at: Uptime(at), confidence, what }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn any_events_round_trip(events in prop::collection::vec(any_event(), 0..80), first in 1u64..1_000_000) {
+        let packed = columns::pack(Seq(first), &events);
+        prop_assert_eq!(columns::unpack(Seq(first), events.len(), &packed), Ok(events.clone()));
+        let batch = Batch { header: header(first, events.len()), events, ..sample() };
+        let bytes = batch.encode().unwrap();
+        let (header, body) = Batch::decode_header(&bytes).unwrap();
+        prop_assert_eq!(Batch::decode_body(header, body), Ok(batch));
+    }
+
+    #[test]
+    fn any_bytes_are_refused_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), count in 0usize..9_000) {
+        let _ = columns::unpack(Seq(1), count, &bytes);
+        prop_assert!(Batch::decode_header(&bytes).is_err());
+    }
+
+    #[test]
+    fn damaged_bodies_decode_or_are_refused(at in 0usize..10_000, value: u8, count in 0u32..70_000) {
+        let bytes = sample().encode().unwrap();
+        let (header, body) = Batch::decode_header(&bytes).unwrap();
+        let mut body = body.to_vec();
+        let at = at % body.len();
+        body[at] = value;
+        let _ = Batch::decode_body(header, &body);
+        let _ = Batch::decode_body(Header { count, ..header }, &body);
+    }
+}
