@@ -1,0 +1,53 @@
+//! Growing delays between attempts: doubled each time up to a limit, with jitter, so that a hundred
+//! gateways do not come back at the same moment.
+
+/// Delays that double from a first one up to a limit.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    first_ms: u64,
+    limit_ms: u64,
+    next_ms: u64,
+}
+
+impl Backoff {
+    /// Starts at `first_ms` and never exceeds `limit_ms`, both in milliseconds.
+    #[must_use]
+    pub fn new(first_ms: u64, limit_ms: u64) -> Self {
+        Self { first_ms, limit_ms, next_ms: first_ms }
+    }
+
+    /// The next delay in milliseconds: between half of the doubled value and all of it, as `random`
+    /// decides.
+    pub fn next_ms(&mut self, random: u64) -> u64 {
+        let full = self.next_full_ms();
+        full / 2 + random % (full / 2 + 1)
+    }
+
+    /// The next delay in milliseconds without jitter, where nobody else could come at the same moment.
+    pub fn next_full_ms(&mut self) -> u64 {
+        let full = self.next_ms;
+        self.next_ms = full.saturating_mul(2).min(self.limit_ms);
+        full
+    }
+
+    /// Starts over after a success.
+    pub fn reset(&mut self) {
+        self.next_ms = self.first_ms;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_up_to_the_limit_and_starts_over() {
+        let mut backoff = Backoff::new(100, 1_000);
+        for full in [100, 200, 400, 800, 1_000, 1_000] {
+            let delay = backoff.next_ms(u64::MAX / 3);
+            assert!((full / 2..=full).contains(&delay), "{delay} of {full}");
+        }
+        backoff.reset();
+        assert!(backoff.next_ms(1) <= 100);
+    }
+}

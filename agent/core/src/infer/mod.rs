@@ -1,0 +1,260 @@
+//! Reads to events. Enters: reads, which readers listen, and time. Leaves: numbered events.
+//!
+//! Each garment is a state machine ([`tag`]) over how its tag looks to the antennas ([`track`]), looked
+//! at every half second. Here the garments meet: a zone in which many change at once has a passer-by,
+//! and the garments in a booth make a visit. Events are numbered here, so that a visit can be named by
+//! the event that opened it.
+
+pub mod layout;
+
+mod snapshot;
+mod tag;
+mod track;
+
+use alloc::collections::VecDeque;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::hash::BuildHasherDefault;
+
+use hangtag_protocol::clock::{BootId, Uptime};
+use hangtag_protocol::epc::Epc;
+use hangtag_protocol::event::{Coverage, Event, Fitting, Handling, ReaderState, What};
+use hangtag_protocol::id::{Seq, ZoneId};
+use hangtag_protocol::read::Read;
+use indexmap::IndexMap;
+use rustc_hash::FxHasher;
+
+pub use layout::{Layout, Zone, ZoneKind};
+pub use snapshot::RestoreError;
+use tag::{Conclusion, State, Surroundings, Tag};
+use track::TICK_MS;
+
+/// The most garments that are followed; one more makes the one unseen for longest be forgotten.
+pub const MAX_TAGS: usize = 200_000;
+/// A garment unseen for so long is forgotten, in milliseconds: a day.
+const FORGOTTEN_MS: u64 = 24 * 3_600_000;
+/// A reader's state is told at least so often, in milliseconds, so that a gateway that dies hides at
+/// most this much of its coverage.
+const COVERAGE_MS: u64 = 60_000;
+/// All garments of a visit unheard for so long: whoever comes next is a new visit, in milliseconds.
+const VISIT_PAUSE_MS: u64 = 8_000;
+
+// A fixed hasher: the same reads give the same order, and so the same events.
+type Tags = IndexMap<Epc, Tag, BuildHasherDefault<FxHasher>>;
+
+/// Reads to events.
+#[derive(Debug)]
+pub struct Inference {
+    layout: Layout,
+    boot: BootId,
+    next: Seq,
+    tags: Tags,
+    readers: Vec<Reader>,
+    /// Per zone, the open visit of a booth.
+    visits: Vec<Option<Seq>>,
+    tick: Uptime,
+    events: VecDeque<(Seq, Event)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reader {
+    state: ReaderState,
+    since: Uptime,
+    /// Since when the state is not yet told by an event.
+    untold: Uptime,
+}
+
+impl Inference {
+    /// Starts with an empty shop. `next` is the number that the first event gets.
+    #[must_use]
+    pub fn new(layout: Layout, boot: BootId, next: Seq, now: Uptime) -> Self {
+        let reader = Reader { state: ReaderState::Absent, since: now, untold: now };
+        Self {
+            readers: vec![reader; layout.readers().len()],
+            visits: vec![None; layout.zones().len()],
+            layout,
+            boot,
+            next,
+            tags: Tags::default(),
+            tick: now + TICK_MS,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Takes a read of the reader with this number in the layout. Reads of ports that the layout does
+    /// not name are ignored.
+    pub fn handle_read(&mut self, reader: usize, read: &Read) {
+        let Some(antenna) = self.layout.antenna(reader, read.antenna) else { return };
+        let antenna = u16::try_from(antenna).expect("fewer than 65,536 antennas");
+        if self.tags.len() >= MAX_TAGS && !self.tags.contains_key(&read.epc) {
+            self.forget_oldest();
+        }
+        self.tags.entry(read.epc).or_insert_with(Tag::new).handle_read(antenna, read);
+    }
+
+    /// Takes what a reader is doing from now on.
+    pub fn handle_reader(&mut self, reader: usize, state: ReaderState, now: Uptime) {
+        if self.readers[reader].state != state {
+            self.tell_coverage(reader, now);
+            self.readers[reader] = Reader { state, since: now, untold: now };
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Uptime) {
+        while self.tick <= now {
+            let tick = self.tick;
+            self.tick = tick + TICK_MS;
+            self.end_tick(tick);
+        }
+    }
+
+    /// Tells all coverage up to now, as before a shutdown.
+    pub fn handle_shutdown(&mut self, now: Uptime) {
+        (0..self.readers.len()).for_each(|reader| self.tell_coverage(reader, now));
+    }
+
+    /// The next event and its number.
+    pub fn poll_event(&mut self) -> Option<(Seq, Event)> {
+        self.events.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Uptime {
+        self.tick
+    }
+
+    /// How many garments are followed.
+    #[must_use]
+    pub fn tags(&self) -> usize {
+        self.tags.len()
+    }
+
+    fn end_tick(&mut self, now: Uptime) {
+        for reader in 0..self.readers.len() {
+            if now.since(self.readers[reader].untold) >= COVERAGE_MS {
+                self.tell_coverage(reader, now);
+            }
+        }
+        let listening: Vec<Option<Uptime>> = self
+            .readers
+            .iter()
+            .map(|reader| (reader.state == ReaderState::Listening).then_some(reader.since))
+            .collect();
+        let commotion = self.commotion(now);
+        let around = Surroundings { layout: &self.layout, listening: &listening, commotion: &commotion, now };
+        let mut concluded = Vec::new();
+        for (epc, tag) in &mut self.tags {
+            if let Some(conclusion) = tag.end_tick(&around) {
+                concluded.push((*epc, conclusion));
+            }
+        }
+        // What happened first is numbered first; the sort keeps the order of equals.
+        concluded.sort_by_key(|(_, conclusion)| conclusion.at());
+        for (epc, conclusion) in concluded {
+            self.conclude(epc, conclusion, now);
+        }
+        if now.0 % (60 * 1_000) < TICK_MS {
+            self.tags.retain(|_, tag| tag.last_read().is_none_or(|last| now.since(last) < FORGOTTEN_MS));
+        }
+    }
+
+    /// Per antenna: whether so many resting garments changed at once that somebody walks past.
+    fn commotion(&self, now: Uptime) -> Vec<bool> {
+        let mut counts = vec![(0u32, 0u32); self.layout.antennas()];
+        for (antenna, disturbed) in self.tags.values().filter_map(|tag| tag.disturbance(now)) {
+            let count = &mut counts[usize::from(antenna)];
+            count.0 += 1;
+            count.1 += u32::from(disturbed);
+        }
+        counts.into_iter().map(|(all, disturbed)| disturbed >= 3 && disturbed * 8 > all).collect()
+    }
+
+    fn conclude(&mut self, epc: Epc, conclusion: Conclusion, now: Uptime) {
+        let (at, confidence, what) = match conclusion {
+            Conclusion::PickedUp { at, zone, confidence, evidence } => {
+                (at, confidence, What::PickedUp(Handling { epc, zone: self.zone(zone), evidence }))
+            }
+            Conclusion::PutDown { at, zone, confidence, evidence } => {
+                (at, confidence, What::PutDown(Handling { epc, zone: self.zone(zone), evidence }))
+            }
+            Conclusion::CarriedIn { at, zone, confidence, evidence } => {
+                let visit = self.visit(epc, zone, now);
+                (at, confidence, What::CarriedIn(Fitting { epc, zone: self.zone(zone), visit, evidence }))
+            }
+            Conclusion::TriedOn { at, zone, visit, confidence, evidence } => {
+                (at, confidence, What::TriedOn(Fitting { epc, zone: self.zone(zone), visit, evidence }))
+            }
+            Conclusion::CarriedOut { at, zone, visit, confidence, evidence } => {
+                let what = What::CarriedOut(Fitting { epc, zone: self.zone(zone), visit, evidence });
+                if !self.tags.values().any(|tag| tag.is_in_visit(zone, visit)) {
+                    self.visits[usize::from(zone)] = None;
+                }
+                (at, confidence, what)
+            }
+        };
+        self.push(at, confidence, what);
+    }
+
+    fn zone(&self, zone: u16) -> ZoneId {
+        self.layout.zones()[usize::from(zone)].id
+    }
+
+    /// The visit that a garment joins which was just carried in: the booth's open one, unless all its
+    /// garments have fallen silent, or a new one, named by the event about to be numbered.
+    fn visit(&mut self, epc: Epc, zone: u16, now: Uptime) -> Seq {
+        let open = self.visits[usize::from(zone)].filter(|visit| {
+            self.tags.iter().any(|(other, tag)| {
+                *other != epc
+                    && tag.is_in_visit(zone, *visit)
+                    && tag.last_read().is_some_and(|last| now.since(last) < VISIT_PAUSE_MS)
+            })
+        });
+        let visit = open.unwrap_or(self.next);
+        self.visits[usize::from(zone)] = Some(visit);
+        if let Some(State::Booth { visit: of_tag, .. }) = self.tags.get_mut(&epc).map(|tag| &mut tag.state) {
+            *of_tag = visit;
+        }
+        visit
+    }
+
+    fn tell_coverage(&mut self, reader: usize, now: Uptime) {
+        let Reader { state, untold, .. } = self.readers[reader];
+        self.readers[reader].untold = now;
+        if now > untold {
+            let reader = self.layout.readers()[reader];
+            self.push(now, 100, What::Coverage(Coverage { reader, state, from: untold }));
+        }
+    }
+
+    fn push(&mut self, at: Uptime, confidence: u8, what: What) {
+        self.events.push_back((self.next, Event { boot: self.boot, at, confidence, what }));
+        self.next = self.next.plus(1);
+    }
+
+    fn forget_oldest(&mut self) {
+        let oldest = (0..self.tags.len()).min_by_key(|slot| self.tags[*slot].last_read());
+        if let Some(slot) = oldest {
+            self.tags.swap_remove_index(slot);
+        }
+    }
+}
+
+impl Tag {
+    fn is_in_visit(&self, zone: u16, visit: Seq) -> bool {
+        matches!(self.state, State::Booth { zone: z, visit: v, .. } if z == zone && v == visit)
+    }
+}
+
+impl Conclusion {
+    fn at(&self) -> Uptime {
+        match self {
+            Self::PickedUp { at, .. }
+            | Self::PutDown { at, .. }
+            | Self::CarriedIn { at, .. }
+            | Self::TriedOn { at, .. }
+            | Self::CarriedOut { at, .. } => *at,
+        }
+    }
+}

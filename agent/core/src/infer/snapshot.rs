@@ -1,0 +1,113 @@
+//! What must survive a restart of the agent: open visits, and garments that are in somebody's hand or
+//! in a booth. Garments at rest are learned anew. Enters and leaves: bytes that the spool keeps beside
+//! the events which changed them.
+//!
+//! ```text
+//! version u8 (1), postcard: boot, visits [(zone, visit)], garments [(epc, state)]
+//! ```
+//!
+//! Zones are stored by name, because the configuration may change between two runs.
+
+use alloc::vec::Vec;
+
+use hangtag_protocol::clock::{BootId, Uptime};
+use hangtag_protocol::epc::Epc;
+use hangtag_protocol::id::{Seq, ZoneId};
+use serde::{Deserialize, Serialize};
+
+use super::tag::{State, Tag};
+use super::{Inference, Layout};
+
+const VERSION: u8 = 1;
+
+/// Why a snapshot cannot be restored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// It is of another version, or empty.
+    #[error("the snapshot has version {0:?}; this program reads {VERSION}")]
+    Version(Option<u8>),
+    /// It does not decode.
+    #[error("the snapshot does not decode: {0}")]
+    Structure(postcard::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot {
+    boot: BootId,
+    visits: Vec<(ZoneId, Seq)>,
+    garments: Vec<Garment>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Garment {
+    Hand { epc: Epc, since: Uptime, from: Option<ZoneId> },
+    Booth { epc: Epc, zone: ZoneId, visit: Seq, since: Uptime, tried: bool },
+}
+
+impl Inference {
+    /// What must survive a restart.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<u8> {
+        let id = |zone: u16| self.layout.zones()[usize::from(zone)].id;
+        let visits = self.layout.zones().iter().zip(&self.visits);
+        let snapshot = Snapshot {
+            boot: self.boot,
+            visits: visits.filter_map(|(zone, visit)| Some((zone.id, (*visit)?))).collect(),
+            garments: self
+                .tags
+                .iter()
+                .filter_map(|(epc, tag)| match tag.state {
+                    State::New | State::Rest { .. } => None,
+                    State::Hand { since, from } => {
+                        Some(Garment::Hand { epc: *epc, since, from: from.map(id) })
+                    }
+                    State::Booth { zone, visit, since, tried } => {
+                        Some(Garment::Booth { epc: *epc, zone: id(zone), visit, since, tried })
+                    }
+                })
+                .collect(),
+        };
+        let mut bytes = alloc::vec![VERSION];
+        bytes.extend(postcard::to_allocvec(&snapshot).expect("numbers and names always encode"));
+        bytes
+    }
+
+    /// Takes up what a snapshot tells of. After a reboot nothing is taken up: nobody knows how long
+    /// the gateway was off. Garments in zones that are gone from the configuration are left out.
+    ///
+    /// # Errors
+    /// When the bytes are no snapshot; the state is then unchanged.
+    pub fn restore(&mut self, bytes: &[u8], now: Uptime) -> Result<(), RestoreError> {
+        let (version, rest) = bytes.split_first().ok_or(RestoreError::Version(None))?;
+        if *version != VERSION {
+            return Err(RestoreError::Version(Some(*version)));
+        }
+        let snapshot: Snapshot = postcard::from_bytes(rest).map_err(RestoreError::Structure)?;
+        if snapshot.boot != self.boot {
+            return Ok(());
+        }
+        for (zone, visit) in snapshot.visits {
+            if let Some(zone) = index(&self.layout, zone) {
+                self.visits[usize::from(zone)] = Some(visit);
+            }
+        }
+        for garment in snapshot.garments {
+            let (epc, state) = match garment {
+                Garment::Hand { epc, since, from } => {
+                    (epc, State::Hand { since, from: from.and_then(|zone| index(&self.layout, zone)) })
+                }
+                Garment::Booth { epc, zone, visit, since, tried } => {
+                    let Some(zone) = index(&self.layout, zone) else { continue };
+                    (epc, State::Booth { zone, visit, since, tried })
+                }
+            };
+            self.tags.insert(epc, Tag::restored(state, &self.layout, now));
+        }
+        Ok(())
+    }
+}
+
+fn index(layout: &Layout, zone: ZoneId) -> Option<u16> {
+    let found = layout.zones().iter().position(|z| z.id == zone)?;
+    u16::try_from(found).ok()
+}

@@ -1,0 +1,387 @@
+//! The state machine of one garment. Enters: how its tag looks to the antennas at the end of a tick.
+//! Leaves: at most one conclusion per tick.
+//!
+//! ```text
+//!            calm on a rail or shelf          moves, or is gone, or is elsewhere
+//!   New ───────────────────────────▶ Rest ───────────────────────────▶ Hand
+//!    │                                ▲        calm again: PutDown      │ ▲
+//!    │                                └─────────────────────────────────┘ │ elsewhere, or
+//!    └──────────────────────────────────────────────▶ Booth ◀─────────────┤ unseen: CarriedOut
+//!              a booth wins: CarriedIn                  │ ────────────────┘
+//!                                                       └ restless for long: TriedOn
+//! ```
+
+use alloc::vec::Vec;
+
+use hangtag_protocol::clock::Uptime;
+use hangtag_protocol::event::Evidence;
+use hangtag_protocol::id::Seq;
+use hangtag_protocol::read::Read;
+use serde::{Deserialize, Serialize};
+
+use super::layout::Layout;
+use super::track::{RECENT_TICKS, TICK_MS, Track};
+
+/// Antennas that one tag is followed at; the one unseen for longest makes room.
+const MAX_TRACKS: usize = 4;
+/// By how many dB a zone must win, as in Intel's RSP controller.
+const MARGIN_DB: f32 = 6.0;
+/// A zone in which there was no read for so long takes no part, in milliseconds.
+const RECENT_MS: u64 = TICK_MS * RECENT_TICKS as u64;
+/// How long a tag must be calm to have been put down, in milliseconds.
+const CALM_MS: u64 = 3_000;
+/// A tag first seen in a booth so soon after its reader started was there before, in milliseconds.
+const WARM_UP_MS: u64 = 20_000;
+/// A tag unseen in its booth for so long was carried out, in milliseconds.
+const LEFT_MS: u64 = 25_000;
+/// The shortest stay in a booth in which a garment can have been tried on, in milliseconds.
+const TRY_ON_MS: u64 = 30_000;
+/// Ticks of the last 64 (32 s) in which a worn garment is restless or silent, at least.
+const WORN_TICKS: u32 = 38;
+/// Ticks of them in which it was read and restless, at least: silence alone proves nothing.
+const WORN_READ_TICKS: u32 = 10;
+
+/// One garment.
+#[derive(Clone, Debug)]
+pub(super) struct Tag {
+    tracks: Vec<Track>,
+    pub(super) state: State,
+    /// Since when it has been calm at the antenna where it is read best.
+    calm_since: Option<Uptime>,
+    /// One bit per tick in a booth, the latest lowest: restless while read; not read at all.
+    restless: u64,
+    silent: u64,
+}
+
+/// Where a garment is, and what it is doing there. Times are of the present boot.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum State {
+    /// Seen, but not yet for long enough to say anything.
+    New,
+    /// At rest in a zone.
+    Rest { zone: u16, antenna: u16, since: Uptime, disturbed: Option<Uptime> },
+    /// Somebody has it, or nobody knows where it is.
+    Hand { since: Uptime, from: Option<u16> },
+    /// In a fitting booth.
+    Booth { zone: u16, visit: Seq, since: Uptime, tried: bool },
+}
+
+/// What a garment was concluded to have done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Conclusion {
+    PickedUp { at: Uptime, zone: u16, confidence: u8, evidence: Evidence },
+    PutDown { at: Uptime, zone: u16, confidence: u8, evidence: Evidence },
+    CarriedIn { at: Uptime, zone: u16, confidence: u8, evidence: Evidence },
+    TriedOn { at: Uptime, zone: u16, visit: Seq, confidence: u8, evidence: Evidence },
+    CarriedOut { at: Uptime, zone: u16, visit: Seq, confidence: u8, evidence: Evidence },
+}
+
+/// What the garment's surroundings say in this tick.
+pub(super) struct Surroundings<'a> {
+    pub(super) layout: &'a Layout,
+    /// Per reader: since when it has been listening, if it is.
+    pub(super) listening: &'a [Option<Uptime>],
+    /// Per antenna: whether so many garments changed at once that somebody walks past.
+    pub(super) commotion: &'a [bool],
+    pub(super) now: Uptime,
+}
+
+/// Where a tag is read best.
+#[derive(Clone, Copy)]
+struct Best {
+    track: usize,
+    zone: u16,
+    margin_db: f32,
+}
+
+impl Tag {
+    pub(super) fn new() -> Self {
+        Self { tracks: Vec::new(), state: State::New, calm_since: None, restless: 0, silent: 0 }
+    }
+
+    /// A garment that was followed before a restart. In a booth it counts as heard right now: the time
+    /// in which nobody listened is no evidence that it left.
+    pub(super) fn restored(state: State, layout: &Layout, now: Uptime) -> Self {
+        let mut tag = Self { state, ..Self::new() };
+        if let State::Booth { zone, .. } = state {
+            let antennas = (0..layout.antennas()).filter(|a| layout.zone_of(*a) == usize::from(zone));
+            tag.tracks.extend(
+                antennas.take(MAX_TRACKS).map(|antenna| {
+                    Track::new(u16::try_from(antenna).expect("fewer than 65,536 antennas"), now)
+                }),
+            );
+        }
+        tag
+    }
+
+    pub(super) fn handle_read(&mut self, antenna: u16, read: &Read) {
+        let known = self.tracks.iter().position(|track| track.antenna == antenna);
+        let slot = known.unwrap_or_else(|| {
+            let track = Track::new(antenna, read.at);
+            if self.tracks.len() < MAX_TRACKS {
+                self.tracks.push(track);
+                return self.tracks.len() - 1;
+            }
+            let oldest = (0..MAX_TRACKS).min_by_key(|slot| self.tracks[*slot].last);
+            let oldest = oldest.expect("there are four");
+            self.tracks[oldest] = track;
+            oldest
+        });
+        self.tracks[slot].handle_read(read);
+    }
+
+    /// The antenna where it rests, and whether it looks disturbed there: for the commotion of a zone.
+    pub(super) fn disturbance(&self, now: Uptime) -> Option<(u16, bool)> {
+        let State::Rest { antenna, .. } = self.state else { return None };
+        let track = self.tracks.iter().find(|track| track.antenna == antenna)?;
+        let expected = track.rest_rate() * (now.since(track.last) / TICK_MS) as f32;
+        Some((antenna, track.is_weaker() || track.is_stronger() || expected > 5.0))
+    }
+
+    /// When it was last read anywhere.
+    pub(super) fn last_read(&self) -> Option<Uptime> {
+        self.tracks.iter().map(|track| track.last).max()
+    }
+
+    /// Ends a tick: looks at the tracks, changes the state, concludes.
+    pub(super) fn end_tick(&mut self, around: &Surroundings<'_>) -> Option<Conclusion> {
+        let resting_at = match self.state {
+            State::Rest { antenna, .. } => Some(antenna),
+            State::New | State::Hand { .. } | State::Booth { .. } => None,
+        };
+        for track in &mut self.tracks {
+            let listening = around.listening[around.layout.reader_of(track.antenna.into())].is_some();
+            track.end_tick(listening && resting_at == Some(track.antenna));
+        }
+        let best = self.best(around);
+        self.watch_calm(best.as_ref(), around.now);
+        match self.state {
+            State::New => self.end_tick_new(best, around),
+            State::Rest { .. } => self.end_tick_rest(best, around),
+            State::Hand { since, from } => self.end_tick_hand(best, since, from, around),
+            State::Booth { .. } => self.end_tick_booth(best, around),
+        }
+    }
+
+    fn end_tick_new(&mut self, best: Option<Best>, around: &Surroundings<'_>) -> Option<Conclusion> {
+        let best = best?;
+        if self.is_booth(best.zone, around) {
+            let started = self.listening_since(best.track, around)?;
+            if around.now.since(started) > WARM_UP_MS {
+                return self.carried_in(&best, around);
+            }
+        }
+        // Stock that was there before us, or was brought by staff: no event.
+        if self.calm_for(around.now) >= CALM_MS {
+            self.rest(&best, around.now);
+        }
+        None
+    }
+
+    fn end_tick_rest(&mut self, best: Option<Best>, around: &Surroundings<'_>) -> Option<Conclusion> {
+        let State::Rest { zone, antenna, since, disturbed } = self.state else { return None };
+        let now = around.now;
+        let slot = self.tracks.iter().position(|track| track.antenna == antenna)?;
+        let track = &self.tracks[slot];
+        // Time in which the reader was not listening is no evidence.
+        let listening = self.listening_since(slot, around)?;
+        let unseen_ms = now.since(track.last.max(listening));
+        let missed = track.rest_rate() * (unseen_ms / TICK_MS) as f32;
+        let commotion = around.commotion[usize::from(antenna)];
+        let learned = now.since(since) > 4_000;
+
+        let elsewhere = best.as_ref().filter(|best| best.zone != zone && unseen_ms >= 1_500);
+        let moves = track.phase_moves() || track.is_stronger() || (track.is_weaker() && !commotion);
+        let moves = moves && learned;
+        let gone = missed > 8.0 && unseen_ms >= if commotion { 8_000 } else { 3_000 };
+        let onset = if moves || missed > 3.0 {
+            Some(disturbed.unwrap_or(if moves { now - TICK_MS } else { track.last }))
+        } else {
+            None
+        };
+        self.state = State::Rest { zone, antenna, since, disturbed: onset };
+
+        let confidence = if elsewhere.is_some() {
+            95
+        } else if moves && track.phase_moves() {
+            90
+        } else if moves && now.since(onset?) >= 1_000 {
+            if track.is_stronger() { 80 } else { 70 }
+        } else if gone {
+            65
+        } else {
+            return None;
+        };
+        let evidence = Evidence {
+            reads: track.reads_recently().try_into().unwrap_or(u16::MAX),
+            margin_db: elsewhere.map_or(0, |best| whole_db(best.margin_db)),
+            unrest: if moves { 100 } else { 0 },
+            dwell_ds: deciseconds(now.since(since)),
+        };
+        let at = onset.unwrap_or(track.last);
+        self.calm_since = None;
+        self.state = State::Hand { since: at, from: Some(zone) };
+        Some(Conclusion::PickedUp { at, zone, confidence, evidence })
+    }
+
+    fn end_tick_hand(
+        &mut self,
+        best: Option<Best>,
+        since: Uptime,
+        from: Option<u16>,
+        around: &Surroundings<'_>,
+    ) -> Option<Conclusion> {
+        let best = best?;
+        if self.is_booth(best.zone, around) {
+            return self.carried_in(&best, around);
+        }
+        let floor = around.layout.zones()[usize::from(best.zone)].kind.is_floor();
+        let calm_ms = self.calm_for(around.now);
+        if !floor || calm_ms < CALM_MS {
+            return None;
+        }
+        let at = around.now - calm_ms;
+        let evidence = self.evidence(&best, 0, at.since(since));
+        self.rest(&best, at);
+        let confidence = if from == Some(best.zone) { 80 } else { 85 };
+        Some(Conclusion::PutDown { at, zone: best.zone, confidence, evidence })
+    }
+
+    fn end_tick_booth(&mut self, best: Option<Best>, around: &Surroundings<'_>) -> Option<Conclusion> {
+        let State::Booth { zone, visit, since, tried } = self.state else { return None };
+        let now = around.now;
+        let here = |track: &&Track| around.layout.zone_of(track.antenna.into()) == usize::from(zone);
+        let slot = self.tracks.iter().position(|track| here(&track))?;
+        let listening = self.listening_since(slot, around)?;
+        let track = &self.tracks[slot];
+        let unseen_ms = now.since(track.last.max(listening));
+        let stay_ms = now.since(since);
+
+        self.restless = self.restless << 1 | u64::from(track.seen_last_tick() && track.is_restless());
+        self.silent = self.silent << 1 | u64::from(!track.seen_last_tick());
+
+        // The booth next door hears a worn garment too: only a floor zone ends a stay at once.
+        let on_floor = best.as_ref().is_some_and(|best| {
+            around.layout.zones()[usize::from(best.zone)].kind.is_floor() && unseen_ms > 2_000
+        });
+        let next_door = best
+            .as_ref()
+            .is_some_and(|best| best.zone != zone && self.is_booth(best.zone, around) && unseen_ms > 10_000);
+        if on_floor || next_door || unseen_ms >= LEFT_MS {
+            let at = track.last.max(since);
+            let evidence = Evidence {
+                reads: track.reads_recently().try_into().unwrap_or(u16::MAX),
+                margin_db: best.as_ref().map_or(0, |best| whole_db(best.margin_db)),
+                unrest: 0,
+                dwell_ds: deciseconds(at.since(since)),
+            };
+            self.calm_since = None;
+            self.state = State::Hand { since: at, from: None };
+            let confidence = if on_floor { 95 } else { 80 };
+            return Some(Conclusion::CarriedOut { at, zone, visit, confidence, evidence });
+        }
+
+        let restless = self.restless.count_ones();
+        let worn = (self.restless | self.silent).count_ones();
+        if tried
+            || stay_ms < TRY_ON_MS
+            || worn < WORN_TICKS
+            || restless < WORN_READ_TICKS
+            || unseen_ms > 8_000
+        {
+            return None;
+        }
+        self.state = State::Booth { zone, visit, since, tried: true };
+        let window_ms = 64 * TICK_MS;
+        let at = (now - window_ms).max(since);
+        let evidence = Evidence {
+            reads: track.reads_recently().try_into().unwrap_or(u16::MAX),
+            margin_db: best.as_ref().map_or(0, |best| whole_db(best.margin_db)),
+            unrest: u8::try_from(worn * 100 / 64).expect("a share of 64 in percent"),
+            dwell_ds: deciseconds(stay_ms),
+        };
+        let confidence = 60 + u8::try_from((worn - WORN_TICKS).min(30)).expect("at most 30");
+        Some(Conclusion::TriedOn { at, zone, visit, confidence, evidence })
+    }
+
+    fn carried_in(&mut self, best: &Best, around: &Surroundings<'_>) -> Option<Conclusion> {
+        let track = &self.tracks[best.track];
+        if best.margin_db < MARGIN_DB || track.ticks_seen() < 4 {
+            return None;
+        }
+        let at = around.now - track.ticks_seen() as u64 * TICK_MS;
+        let evidence = self.evidence(best, 0, 0);
+        self.restless = 0;
+        self.silent = 0;
+        // The visit is known to the booth; it is set when the event is numbered.
+        self.state = State::Booth { zone: best.zone, visit: Seq(0), since: at, tried: false };
+        let confidence = 70 + whole_db(best.margin_db).min(25);
+        Some(Conclusion::CarriedIn { at, zone: best.zone, confidence, evidence })
+    }
+
+    fn evidence(&self, best: &Best, unrest: u8, dwell_ms: u64) -> Evidence {
+        Evidence {
+            reads: self.tracks[best.track].reads_recently().try_into().unwrap_or(u16::MAX),
+            margin_db: whole_db(best.margin_db),
+            unrest,
+            dwell_ds: deciseconds(dwell_ms),
+        }
+    }
+
+    fn rest(&mut self, best: &Best, since: Uptime) {
+        let track = &mut self.tracks[best.track];
+        track.rest_here();
+        self.state = State::Rest { zone: best.zone, antenna: track.antenna, since, disturbed: None };
+    }
+
+    /// The zone where it is read best, if it was read enough of late, and by how much it wins.
+    fn best(&self, around: &Surroundings<'_>) -> Option<Best> {
+        let zone_of = |track: &Track| around.layout.zone_of(track.antenna.into());
+        let recent = |track: &&Track| around.now.since(track.last) < RECENT_MS && track.reads_recently() >= 3;
+        let level = |track: &Track| track.level_dbm();
+        let (slot, track) = self
+            .tracks
+            .iter()
+            .enumerate()
+            .filter(|(_, track)| recent(track))
+            .max_by(|a, b| level(a.1).total_cmp(&level(b.1)))?;
+        let others = self.tracks.iter().filter(|other| zone_of(other) != zone_of(track));
+        let next = others
+            .filter(|other| around.now.since(other.last) < RECENT_MS)
+            .map(level)
+            .max_by(f32::total_cmp)
+            // Nothing else hears it: it is below what readers can hear.
+            .unwrap_or(-80.0);
+        let zone = u16::try_from(zone_of(track)).expect("fewer than 65,536 zones");
+        Some(Best { track: slot, zone, margin_db: level(track) - next })
+    }
+
+    fn watch_calm(&mut self, best: Option<&Best>, now: Uptime) {
+        let calm = best.is_some_and(|best| {
+            let track = &self.tracks[best.track];
+            track.is_calm() && now.since(track.last) < 2_000
+        });
+        self.calm_since = if calm { self.calm_since.or(Some(now - TICK_MS)) } else { None };
+    }
+
+    fn calm_for(&self, now: Uptime) -> u64 {
+        self.calm_since.map_or(0, |since| now.since(since))
+    }
+
+    fn is_booth(&self, zone: u16, around: &Surroundings<'_>) -> bool {
+        around.layout.zones()[usize::from(zone)].kind == super::ZoneKind::Booth
+    }
+
+    fn listening_since(&self, track: usize, around: &Surroundings<'_>) -> Option<Uptime> {
+        around.listening[around.layout.reader_of(self.tracks[track].antenna.into())]
+    }
+}
+
+fn whole_db(db: f32) -> u8 {
+    // A float cast saturates: negative margins become 0.
+    db as u8
+}
+
+fn deciseconds(ms: u64) -> u16 {
+    u16::try_from(ms / 100).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,151 @@
+//! Magicrf R200 / M100 / YRM100. Enters: bytes in any chunks. Leaves: messages; and the commands to
+//! send. Source: R200 user protocol V2.3.3.
+//!
+//! ```text
+//! BB type command length(2) parameters sum 7E     or the same between AA and DD
+//!    00 command, 01 answer, 02 notice             sum = low byte of type … last parameter
+//! ```
+//!
+//! A tag notice (command 22) holds RSSI (i8 dBm), PC(2), EPC, tag CRC(2). The end byte may occur
+//! inside: only the length says where a frame ends.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crc::{CRC_16_GENIBUS, Crc};
+use hangtag_protocol::epc::Epc;
+
+use super::{Message, Region, Scan, Seen, Settings, Step};
+
+const TAG_CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_GENIBUS);
+/// Longer parameters than any answer that is asked for are taken for garbage.
+const MAX_PARAMETERS: usize = 255;
+const BEFORE_PARAMETERS: usize = 5;
+/// Rounds per start command; the most the module takes.
+const ROUNDS: u16 = 0xFFFF;
+
+const MODULE_INFO: u8 = 0x03;
+const SET_REGION: u8 = 0x07;
+const SINGLE_POLL: u8 = 0x22;
+const MULTI_POLL: u8 = 0x27;
+const STOP: u8 = 0x28;
+const SET_POWER: u8 = 0xB6;
+const ERROR: u8 = 0xFF;
+
+/// The commands that make a module stop whatever it does, say what it is, and read for ever.
+pub(super) fn steps(settings: &Settings) -> Vec<Step> {
+    let region = region_code(settings.region).unwrap_or_default();
+    let [power_high, power_low] = settings.power_cdbm.to_be_bytes();
+    let [rounds_high, rounds_low] = ROUNDS.to_be_bytes();
+    [
+        ("stop", STOP, &[][..]),
+        ("module information", MODULE_INFO, &[0]),
+        ("region", SET_REGION, &[region]),
+        ("power", SET_POWER, &[power_high, power_low]),
+    ]
+    .into_iter()
+    .map(|(name, code, parameters)| Step { name, code, bytes: command(code, parameters) })
+    // The answer to a start is the first round: a tag, or the error that says there is none.
+    .chain([Step {
+        name: "start",
+        code: MULTI_POLL,
+        bytes: command(MULTI_POLL, &[0x22, rounds_high, rounds_low]),
+    }])
+    .collect()
+}
+
+/// The module's number for a region; `None` where it has none.
+pub(super) fn region_code(region: Region) -> Option<u8> {
+    match region {
+        Region::China => Some(1),
+        Region::Us => Some(2),
+        Region::Eu => Some(3),
+        Region::Korea => Some(6),
+        Region::Japan | Region::India | Region::Australia => None,
+    }
+}
+
+fn command(code: u8, parameters: &[u8]) -> Vec<u8> {
+    let mut frame = alloc::vec![0xBB, 0x00, code];
+    frame.extend(u16::try_from(parameters.len()).expect("short parameters").to_be_bytes());
+    frame.extend(parameters);
+    frame.push(sum(&frame[1..]));
+    frame.push(0x7E);
+    frame
+}
+
+fn sum(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
+}
+
+/// Looks for a frame at the start of `bytes`.
+pub(super) fn scan(bytes: &[u8]) -> Scan {
+    let end = match bytes[0] {
+        0xBB => 0x7E,
+        0xAA => 0xDD,
+        _ => return Scan::Garbage,
+    };
+    match bytes.get(1) {
+        None => return Scan::More,
+        Some(0..=2) => {}
+        Some(_) => return Scan::Garbage,
+    }
+    let Some(&[high, low]) = bytes.get(3..BEFORE_PARAMETERS) else { return Scan::More };
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    if length > MAX_PARAMETERS {
+        return Scan::Garbage;
+    }
+    let total = BEFORE_PARAMETERS + length + 2;
+    let Some(frame) = bytes.get(..total) else { return Scan::More };
+    if frame[total - 1] == end && sum(&frame[1..total - 2]) == frame[total - 2] {
+        Scan::Frame(total)
+    } else {
+        Scan::Garbage
+    }
+}
+
+/// What a checked frame says. `None` for a command, such as an echo of our own.
+pub(super) fn message(frame: &[u8]) -> Option<Message> {
+    let (kind, code) = (frame[1], frame[2]);
+    let parameters = &frame[BEFORE_PARAMETERS..frame.len() - 2];
+    match (kind, code) {
+        (0, _) => None,
+        (2, SINGLE_POLL) => Some(tag(parameters).map_or(Message::BadTag, Message::Tag)),
+        (_, ERROR) => Some(error(parameters)),
+        (_, MODULE_INFO) => Some(Message::Answer { code, module: Some(module(parameters)) }),
+        _ => Some(Message::Answer { code, module: None }),
+    }
+}
+
+fn tag(parameters: &[u8]) -> Option<Seen> {
+    let (&rssi, rest) = parameters.split_first()?;
+    let (protected, crc) = rest.split_last_chunk::<2>()?;
+    let (_pc, epc) = protected.split_first_chunk::<2>()?;
+    // The tag's own CRC: a ghost read that passed the frame's weak sum does not pass this.
+    (TAG_CRC.checksum(protected) == u16::from_be_bytes(*crc)).then_some(())?;
+    Some(Seen {
+        epc: Epc::new(epc).ok()?,
+        antenna: 1,
+        rssi_cdbm: i16::from(rssi.cast_signed()) * 100,
+        phase_ddeg: None,
+        channel_khz: None,
+    })
+}
+
+fn error(parameters: &[u8]) -> Message {
+    match parameters.first() {
+        // No tag in this round: the module's sign of life.
+        Some(0x15) => Message::Idle,
+        Some(0x17) => Message::Fault("it does not know a command (17)".into()),
+        Some(0x20) => Message::Fault("no free channel to hop to (20)".into()),
+        Some(code) => Message::Fault(format!("error {code:02x}")),
+        None => Message::Fault("an error without a code".into()),
+    }
+}
+
+/// The module's description of itself; unprintable bytes are left out.
+fn module(parameters: &[u8]) -> String {
+    let text = parameters.get(1..).unwrap_or_default();
+    text.iter().filter(|c| (b' '..=b'~').contains(*c)).map(|&c| char::from(c)).collect()
+}
