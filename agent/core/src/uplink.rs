@@ -169,6 +169,12 @@ impl Uplink {
         (range.len() >= BATCH_EVENTS || old || replayed).then_some(Send { range, replayed })
     }
 
+    /// Whether everything that is held is settled or on its way.
+    #[must_use]
+    pub fn is_all_sent(&self) -> bool {
+        self.next_unsent().is_none()
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) or [`poll_send`](Self::poll_send) is due, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Uptime, Reason)> {

@@ -100,6 +100,12 @@ impl Layout {
         self.antennas.iter().position(|a| a.reader == reader && a.port == port)
     }
 
+    /// The zone that a reader's port looks at.
+    #[must_use]
+    pub fn zone_at(&self, reader: usize, port: u8) -> Option<Zone> {
+        self.antenna(reader, port).map(|antenna| self.zones[self.zone_of(antenna)])
+    }
+
     pub(super) fn antennas(&self) -> usize {
         self.antennas.len()
     }

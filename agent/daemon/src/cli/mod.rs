@@ -1,0 +1,149 @@
+//! The command line. Enters: arguments. Leaves: one of the commands, run.
+
+mod decode;
+mod replay;
+mod spool;
+mod watch;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+use crate::pipeline::{self, Extras};
+
+/// Hangtag's agent: reads what readers see, concludes what shoppers do with garments, keeps it through
+/// power cuts, and sends it to central.
+#[derive(Parser)]
+#[command(name = "hangtag-agent", version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the agent until SIGINT or SIGTERM.
+    Run {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// Write one line of JSON per accepted event, once it is on stable storage.
+        #[arg(long, value_name = "FILE")]
+        accepted_log: Option<PathBuf>,
+        /// Record everything that the readers send, for `replay`.
+        #[arg(long, value_name = "FILE")]
+        capture: Option<PathBuf>,
+    },
+    /// Check the configuration and say what is wrong with it.
+    Check {
+        #[command(flatten)]
+        config: ConfigArgument,
+    },
+    /// Show what the readers see right now.
+    Watch {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// End after so many seconds.
+        #[arg(long = "for", value_name = "SECONDS")]
+        seconds: Option<u64>,
+    },
+    /// Print batches as JSON: a header line, then a line per event.
+    Decode {
+        /// Files that hold one MQTT payload each, as bytes or in hexadecimal; - for standard input.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Conclude events from recorded bytes: the same every time.
+    Replay {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// A recording that `run --capture` made; - for standard input.
+        capture: PathBuf,
+    },
+    /// Show what waits in the spool.
+    Spool {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(clap::Args)]
+struct ConfigArgument {
+    /// The configuration.
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/hangtag/agent.toml")]
+    config: PathBuf,
+}
+
+impl ConfigArgument {
+    fn load(&self) -> anyhow::Result<Config> {
+        Ok(Config::load(&self.config)?)
+    }
+}
+
+impl Arguments {
+    /// Runs the command.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Run { config, accepted_log, capture } => {
+                let config = config.load()?;
+                runtime()?.block_on(pipeline::run(config, Extras { accepted_log, capture }))
+            }
+            Command::Check { config } => {
+                let loaded = config.load()?;
+                println!("{} is good:", config.config.display());
+                describe(&loaded);
+                Ok(())
+            }
+            Command::Watch { config, seconds } => runtime()?.block_on(watch::run(config.load()?, seconds)),
+            Command::Decode { files } => files.iter().try_for_each(|file| decode::run(file)),
+            Command::Replay { config, capture } => replay::run(&config.load()?, &capture),
+            Command::Spool { config, json } => runtime()?.block_on(spool::run(config.load()?, json)),
+        }
+    }
+}
+
+fn describe(config: &Config) {
+    let gateway = &config.gateway;
+    println!("  gateway {} of store {} of tenant {}", gateway.gateway, gateway.store, gateway.tenant);
+    println!("  broker {}:{}", config.mqtt.host, config.mqtt.port);
+    println!("  data in {}, spool up to {} MiB", config.data.display(), config.spool.cap_mib);
+    for zone in config.layout.zones() {
+        println!("  zone {} ({:?})", zone.id, zone.kind);
+    }
+    for reader in &config.readers {
+        let there = if reader.port.exists() { "" } else { " (not there now)" };
+        println!(
+            "  reader {}: {:?} at {}{there}, {:?}, {} dBm",
+            reader.id,
+            reader.settings.protocol,
+            reader.port.display(),
+            reader.settings.region,
+            f32::from(reader.settings.power_cdbm) / 100.0
+        );
+    }
+}
+
+/// Two threads: the work is in waiting, and the spool has its own.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+/// The bytes of a file, or of standard input for `-`.
+fn read_input(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes)
+            .context("cannot read standard input")?;
+    } else {
+        bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,144 @@
+//! `watch`: what the readers see right now. Enters: reads, from the running agent's socket, or from the
+//! ports themselves when no agent runs. Leaves: a table, drawn anew every second on a terminal.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _, stdout};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use hangtag_agent_core::infer::Layout;
+use hangtag_protocol::clock::Uptime;
+use hangtag_protocol::epc::Epc;
+use hangtag_protocol::id::ReaderId;
+use hangtag_protocol::read::Read;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::Config;
+use crate::health::Health;
+use crate::intake::{Intake, Seen};
+use crate::onlooker::ReadLine;
+
+/// A tag unseen for so long leaves the table, in milliseconds.
+const GONE_MS: u64 = 10_000;
+/// A year: the end of a watch that has none.
+const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
+
+/// A tag at an antenna.
+struct Row {
+    read: Read,
+    since_drawn: u32,
+    per_second: u32,
+}
+
+type Rows = BTreeMap<(ReaderId, u8, Epc), Row>;
+
+pub(super) async fn run(config: Config, seconds: Option<u64>) -> anyhow::Result<()> {
+    let (reads_in, mut reads) = mpsc::channel::<ReadLine>(4_096);
+    let cancel = CancellationToken::new();
+    let layout = config.layout.clone();
+    let source = match UnixStream::connect(config.socket()).await {
+        Ok(stream) => {
+            tokio::spawn(from_agent(stream, reads_in));
+            "the running agent"
+        }
+        Err(_) => {
+            tokio::spawn(from_ports(config, reads_in, cancel.clone()));
+            "the ports (no agent runs)"
+        }
+    };
+    let end = Instant::now() + seconds.map_or(FOR_EVER, Duration::from_secs);
+    let mut rows = Rows::new();
+    let mut draw = interval(Duration::from_secs(1));
+    loop {
+        // Every branch is cancel-safe: a channel, timers and a signal.
+        tokio::select! {
+            line = reads.recv() => match line {
+                Some(line) => take(&mut rows, line),
+                None => anyhow::bail!("the agent has ended"),
+            },
+            _ = draw.tick() => show(&mut rows, &layout, source)?,
+            () = sleep_until(end) => break,
+            _ = tokio::signal::ctrl_c() => break,
+        }
+    }
+    cancel.cancel();
+    Ok(())
+}
+
+async fn from_agent(mut stream: UnixStream, out: mpsc::Sender<ReadLine>) -> anyhow::Result<()> {
+    stream.write_all(b"reads\n").await.context("asking the agent")?;
+    let mut lines = BufReader::new(stream).lines();
+    while let Some(line) = lines.next_line().await? {
+        out.send(serde_json::from_str(&line)?).await?;
+    }
+    Ok(())
+}
+
+async fn from_ports(config: Config, out: mpsc::Sender<ReadLine>, cancel: CancellationToken) {
+    let health = Health::new(config.readers.iter().map(|reader| reader.id));
+    let ids: Vec<ReaderId> = config.readers.iter().map(|reader| reader.id).collect();
+    let (seen_in, mut seen) = mpsc::channel(4_096);
+    for (number, reader) in config.readers.into_iter().enumerate() {
+        let (out, health, cancel) = (seen_in.clone(), health.clone(), cancel.clone());
+        tokio::spawn(Intake { number, reader, out, health, capture: None, cancel }.run());
+    }
+    drop(seen_in);
+    while let Some(seen) = seen.recv().await {
+        if let Seen::Read { reader, read } = seen
+            && out.send(ReadLine { reader: ids[reader], read }).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn take(rows: &mut Rows, ReadLine { reader, read }: ReadLine) {
+    let row = rows.entry((reader, read.antenna, read.epc));
+    let row = row.or_insert(Row { read, since_drawn: 0, per_second: 0 });
+    row.read = read;
+    row.since_drawn += 1;
+}
+
+fn show(rows: &mut Rows, layout: &Layout, source: &str) -> anyhow::Result<()> {
+    let now = clock::uptime();
+    rows.retain(|_, row| now.since(row.read.at) < GONE_MS);
+    let mut text = String::new();
+    if stdout().is_terminal() {
+        // Home, and clear to the end of the screen.
+        text.push_str("\x1b[H\x1b[J");
+    }
+    writeln!(text, "{} tags seen in the last {} s, from {source}", rows.len(), GONE_MS / 1_000)?;
+    writeln!(
+        text,
+        "{:<12} {:<12} {:<28} {:<15} {:>7} {:>5} {:>5}",
+        "reader", "zone", "EPC", "GTIN", "dBm", "/s", "ago"
+    )?;
+    for ((reader, antenna, epc), row) in rows {
+        row.per_second = std::mem::take(&mut row.since_drawn);
+        writeln!(text, "{}", line(*reader, *antenna, epc, row, layout, now))?;
+    }
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+fn line(reader: ReaderId, antenna: u8, epc: &Epc, row: &Row, layout: &Layout, now: Uptime) -> String {
+    let number = layout.readers().iter().position(|id| *id == reader);
+    let zone = number.and_then(|number| layout.zone_at(number, antenna));
+    let zone = zone.map_or_else(|| format!("(port {antenna})"), |zone| zone.id.to_string());
+    let gtin = epc.sgtin().map_or_else(String::new, |sgtin| sgtin.gtin().to_string());
+    let dbm = f32::from(row.read.rssi_cdbm) / 100.0;
+    let ago = now.since(row.read.at) / 1_000;
+    format!(
+        "{:<12} {zone:<12} {:<28} {gtin:<15} {dbm:>7.1} {:>5} {ago:>4}s",
+        reader.as_str(),
+        epc.to_string(),
+        row.per_second
+    )
+}

@@ -1,0 +1,67 @@
+//! Runs inference. Enters: what the readers' tasks tell. Leaves: events for the spool, together with what
+//! must be remembered if the process dies. It decides nothing.
+
+use std::time::Duration;
+
+use hangtag_agent_core::infer::Inference;
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::sleep;
+use tracing::debug;
+
+use crate::clock;
+use crate::intake::Seen;
+use crate::spool::Accept;
+
+/// Runs until all readers' tasks have ended; then tells the last coverage and ends.
+pub(crate) async fn run(
+    mut inference: Inference,
+    mut seen: mpsc::Receiver<Seen>,
+    accept: mpsc::Sender<Accept>,
+    onlookers: broadcast::Sender<Seen>,
+) {
+    loop {
+        let due = inference.poll_timeout().since(clock::uptime());
+        // Both branches are cancel-safe: receiving from a channel, and a timer.
+        tokio::select! {
+            message = seen.recv() => match message {
+                Some(message) => {
+                    handle(&mut inference, &message);
+                    // Nobody may be watching.
+                    let _ = onlookers.send(message);
+                }
+                None => break,
+            },
+            () = sleep(Duration::from_millis(due)) => inference.handle_timeout(clock::uptime()),
+        }
+        if !pass_on(&mut inference, &accept).await {
+            return;
+        }
+    }
+    inference.handle_shutdown(clock::uptime());
+    pass_on(&mut inference, &accept).await;
+}
+
+/// Feeds one message; ticks that end before it are ended first, so that a replay concludes the same.
+pub(crate) fn handle(inference: &mut Inference, message: &Seen) {
+    match message {
+        Seen::Read { reader, read } => {
+            inference.handle_timeout(read.at);
+            inference.handle_read(*reader, read);
+        }
+        Seen::Reader { reader, state, at } => {
+            inference.handle_timeout(*at);
+            inference.handle_reader(*reader, *state, *at);
+        }
+    }
+}
+
+async fn pass_on(inference: &mut Inference, accept: &mpsc::Sender<Accept>) -> bool {
+    let events: Vec<_> = std::iter::from_fn(|| inference.poll_event()).collect();
+    if events.is_empty() {
+        return true;
+    }
+    for (seq, event) in &events {
+        debug!(seq = seq.0, kind = event.kind().name(), confidence = event.confidence, "concluded");
+    }
+    accept.send(Accept { events, snapshot: inference.snapshot() }).await.is_ok()
+}

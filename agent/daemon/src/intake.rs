@@ -1,0 +1,193 @@
+//! Serial ports. Enters: bytes of a reader. Leaves: reads, and what the reader is doing. One task per
+//! reader; a port that fails or vanishes is opened again, for as long as it takes.
+
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use hangtag_agent_core::backoff::Backoff;
+use hangtag_agent_core::intake::{Notice, Session};
+use hangtag_protocol::clock::Uptime;
+use hangtag_protocol::event::ReaderState;
+use hangtag_protocol::read::Read;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_serial::{ClearBuffer, SerialPort as _, SerialPortBuilderExt as _, SerialStream};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, trace, warn};
+
+use crate::capture::Capture;
+use crate::clock;
+use crate::config::Reader;
+use crate::health::Health;
+
+/// A line that does not take a command within this time is stuck.
+const STUCK: Duration = Duration::from_secs(1);
+/// Pauses before a port is opened again, in milliseconds: first and longest.
+const REOPEN_MS: (u64, u64) = (100, 2_000);
+
+/// What a reader's task tells inference.
+#[derive(Clone, Debug)]
+pub(crate) enum Seen {
+    /// A tag was read.
+    Read { reader: usize, read: Read },
+    /// The reader does something else from now on.
+    Reader { reader: usize, state: ReaderState, at: Uptime },
+}
+
+/// What the task of a reader works with.
+pub(crate) struct Intake {
+    /// The reader's number in the layout.
+    pub(crate) number: usize,
+    pub(crate) reader: Reader,
+    pub(crate) out: mpsc::Sender<Seen>,
+    pub(crate) health: Health,
+    pub(crate) capture: Option<Capture>,
+    pub(crate) cancel: CancellationToken,
+}
+
+/// Why a port is given up.
+enum Lost {
+    /// The agent shuts down.
+    Cancelled,
+    /// The port is gone or failed.
+    Failed(io::Error),
+    /// Inference is gone.
+    Closed,
+}
+
+impl Intake {
+    /// Reads until it is cancelled.
+    pub(crate) async fn run(self) {
+        let mut backoff = Backoff::new(REOPEN_MS.0, REOPEN_MS.1);
+        let mut told = String::new();
+        let id = self.reader.id;
+        loop {
+            let why = match self.open() {
+                Ok(port) => {
+                    info!(reader = %id, port = %self.reader.port.display(), "opened the port");
+                    backoff.reset();
+                    told.clear();
+                    match self.talk(port).await {
+                        Lost::Cancelled | Lost::Closed => return,
+                        Lost::Failed(why) => why,
+                    }
+                }
+                Err(why) => why,
+            };
+            if !self.tell(ReaderState::Absent).await {
+                return;
+            }
+            // The same reason again says nothing new.
+            let text = why.to_string();
+            if text != told {
+                warn!(reader = %id, port = %self.reader.port.display(), why = %text, "the port is not there");
+                told = text;
+            }
+            let pause = Duration::from_millis(backoff.next_full_ms());
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.cancel.cancelled() => return,
+            }
+        }
+    }
+
+    fn open(&self) -> io::Result<SerialStream> {
+        let path = self.reader.port.to_string_lossy();
+        let port = tokio_serial::new(path, self.reader.baud).open_native_async()?;
+        // What came in while nobody listened is of the past.
+        port.clear(ClearBuffer::Input)?;
+        Ok(port)
+    }
+
+    async fn talk(&self, mut port: SerialStream) -> Lost {
+        let mut session = Session::new(&self.reader.settings, clock::uptime());
+        let before = self.health.readers().get(self.number).map_or(0, |health| health.garbage);
+        let mut buffer = [0; 4_096];
+        if !self.tell(ReaderState::Silent).await {
+            return Lost::Closed;
+        }
+        loop {
+            while let Some(bytes) = session.poll_write() {
+                trace!(reader = %self.reader.id, bytes = %hex::encode(&bytes), "sent");
+                match timeout(STUCK, port.write_all(&bytes)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(why)) => return Lost::Failed(why),
+                    Err(_) => {
+                        return Lost::Failed(io::Error::new(ErrorKind::TimedOut, "the line takes no bytes"));
+                    }
+                }
+            }
+            let due = session.poll_timeout().map_or(1_000, |(at, _)| at.since(clock::uptime()));
+            // Both branches are cancel-safe: a read that is dropped has taken nothing.
+            tokio::select! {
+                () = self.cancel.cancelled() => return Lost::Cancelled,
+                read = timeout(Duration::from_millis(due), port.read(&mut buffer)) => match read {
+                    // A line that hung up gives 0 bytes for ever.
+                    Ok(Ok(0)) => return Lost::Failed(io::Error::new(ErrorKind::UnexpectedEof, "the line hung up")),
+                    Ok(Ok(count)) => {
+                        let now = clock::uptime();
+                        let bytes = &buffer[..count];
+                        if let Some(capture) = &self.capture {
+                            capture.write(now, self.reader.id, bytes);
+                        }
+                        session.handle_bytes(bytes, now);
+                    }
+                    Ok(Err(why)) => return Lost::Failed(why),
+                    Err(_) => session.handle_timeout(clock::uptime()),
+                },
+            }
+            if !self.pass_on(&mut session, before).await {
+                return Lost::Closed;
+            }
+        }
+    }
+
+    /// Hands everything on that a session has; `false` when nobody takes it.
+    async fn pass_on(&self, session: &mut Session, garbage_before: u64) -> bool {
+        while let Some(notice) = session.poll_notice() {
+            let id = self.reader.id;
+            match notice {
+                Notice::Listening => {
+                    info!(reader = %id, "the reader listens");
+                    self.health.update(self.number, |health| health.fault = None);
+                    if !self.tell(ReaderState::Listening).await {
+                        return false;
+                    }
+                }
+                Notice::Silent { why } => {
+                    warn!(reader = %id, why, "the reader is silent");
+                    if !self.tell(ReaderState::Silent).await {
+                        return false;
+                    }
+                }
+                Notice::Module(module) => {
+                    info!(reader = %id, module, "the reader said what it is");
+                    self.health.update(self.number, |health| health.module = Some(module));
+                }
+                Notice::Fault(fault) => {
+                    warn!(reader = %id, fault, "the reader reports a fault");
+                    self.health.update(self.number, |health| health.fault = Some(fault));
+                }
+            }
+        }
+        let mut reads = 0;
+        while let Some(read) = session.poll_read() {
+            reads += 1;
+            if self.out.send(Seen::Read { reader: self.number, read }).await.is_err() {
+                return false;
+            }
+        }
+        self.health.update(self.number, |health| {
+            health.reads += reads;
+            health.garbage = garbage_before + session.garbage();
+        });
+        true
+    }
+
+    async fn tell(&self, state: ReaderState) -> bool {
+        debug!(reader = %self.reader.id, ?state, "reader");
+        self.health.update(self.number, |health| health.state = state);
+        self.out.send(Seen::Reader { reader: self.number, state, at: clock::uptime() }).await.is_ok()
+    }
+}

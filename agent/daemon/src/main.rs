@@ -1,0 +1,31 @@
+//! Entry. Enters: the command line. Leaves: an exit code. Everything else is in [`pipeline`] and
+//! [`cli`].
+
+mod capture;
+mod cli;
+mod clock;
+mod config;
+mod health;
+mod infer;
+mod intake;
+mod log;
+mod onlooker;
+mod pipeline;
+mod spool;
+mod uplink;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    log::start();
+    match arguments.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("hangtag-agent: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! A local socket over which a running agent shows what it sees and holds, for `watch` and `spool`.
+//! Enters: one line that names what is wanted. Leaves: lines of JSON. It changes nothing, and an onlooker
+//! that does not read is cut off.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `reads` | one line per read, until the onlooker goes |
+//! | `spool` | one line: what waits |
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hangtag_protocol::id::{Epoch, ReaderId};
+use hangtag_protocol::read::Read;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{broadcast, watch};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use crate::clock;
+use crate::intake::Seen;
+use crate::spool::State;
+
+/// An onlooker that takes no line within this time is cut off.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One read, as `watch` gets it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ReadLine {
+    pub(crate) reader: ReaderId,
+    #[serde(flatten)]
+    pub(crate) read: Read,
+}
+
+/// What waits, as `spool` gets it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SpoolLine {
+    pub(crate) epoch: Epoch,
+    /// The number that the next event gets.
+    pub(crate) next: u64,
+    /// Events that are held.
+    pub(crate) held: u64,
+    /// The number of the oldest of them.
+    pub(crate) oldest: u64,
+    /// Its age in seconds, if it is of this boot.
+    pub(crate) oldest_s: Option<u64>,
+    /// Bytes of the held events, packed.
+    pub(crate) live_bytes: u64,
+    /// Bytes that the spool takes on disk.
+    pub(crate) disk_bytes: u64,
+    /// Events that were lost because the spool was full or damaged, and that central does not know of.
+    pub(crate) lost: u64,
+}
+
+impl SpoolLine {
+    /// What a spool's state says to people.
+    pub(crate) fn new(state: &State) -> Self {
+        Self {
+            epoch: state.epoch,
+            next: state.next.0,
+            held: state.held,
+            oldest: state.oldest_held.0,
+            oldest_s: state.oldest_at.map(|at| clock::uptime().since(at) / 1_000),
+            live_bytes: state.live_bytes,
+            disk_bytes: state.disk_bytes,
+            lost: state.lost,
+        }
+    }
+}
+
+/// What the socket's task works with.
+pub(crate) struct Onlooker {
+    listener: UnixListener,
+    path: PathBuf,
+    readers: Vec<ReaderId>,
+    reads: broadcast::Sender<Seen>,
+    state: watch::Receiver<State>,
+}
+
+impl Onlooker {
+    /// Opens the socket; only the agent's own user may use it.
+    pub(crate) fn bind(
+        path: &Path,
+        readers: Vec<ReaderId>,
+        reads: broadcast::Sender<Seen>,
+        state: watch::Receiver<State>,
+    ) -> io::Result<Self> {
+        match std::fs::remove_file(path) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Self { listener, path: path.to_owned(), readers, reads, state })
+    }
+
+    /// Serves onlookers for ever.
+    pub(crate) async fn run(self) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let (readers, reads, state) =
+                        (self.readers.clone(), self.reads.subscribe(), self.state.clone());
+                    tokio::spawn(async move {
+                        if let Err(why) = serve(stream, &readers, reads, &state).await {
+                            debug!(%why, "an onlooker went");
+                        }
+                    });
+                }
+                Err(why) => {
+                    warn!(socket = %self.path.display(), %why, "cannot take an onlooker");
+                    tokio::time::sleep(PATIENCE).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve(
+    mut stream: UnixStream,
+    readers: &[ReaderId],
+    mut reads: broadcast::Receiver<Seen>,
+    state: &watch::Receiver<State>,
+) -> io::Result<()> {
+    let mut request = String::new();
+    let (input, mut output) = stream.split();
+    timeout(PATIENCE, BufReader::new(input).read_line(&mut request)).await??;
+    match request.trim() {
+        "spool" => {
+            let line = SpoolLine::new(&state.borrow());
+            output.write_all(&line_of(&line)).await
+        }
+        "reads" => loop {
+            match reads.recv().await {
+                Ok(Seen::Read { reader, read }) => {
+                    let line = ReadLine { reader: readers[reader], read };
+                    timeout(PATIENCE, output.write_all(&line_of(&line))).await??;
+                }
+                // An onlooker that is too slow misses some.
+                Ok(Seen::Reader { .. }) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            }
+        },
+        other => output.write_all(format!("unknown request {other:?}\n").as_bytes()).await,
+    }
+}
+
+fn line_of(value: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(value).expect("plain values always encode");
+    line.push(b'\n');
+    line
+}
