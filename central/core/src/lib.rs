@@ -1,0 +1,17 @@
+//! What central decides: pure, without a clock, a disk or a socket.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`admit`] | whether the content of a readable batch is possible at all |
+//! | [`ledger`] | which numbers of an epoch are new, known, lost; what its watermark is |
+//! | [`tally`] | what a day's events add up to, per product, zone and hour |
+//! | [`measures`] | shares with their intervals, medians |
+
+#![no_std]
+
+extern crate alloc;
+
+pub mod admit;
+pub mod ledger;
+pub mod measures;
+pub mod tally;

@@ -1,0 +1,184 @@
+//! The trade items. Enters: a CSV file. Leaves: the good rows by GTIN, and a problem with its line
+//! for each of the others. A broken row never hides the good ones.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use hangtag_protocol::epc::Gtin;
+use serde::Deserialize;
+
+use crate::problem::Problem;
+
+/// One trade item.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Item {
+    /// The style it is a size and colour of.
+    pub style: String,
+    /// Colour.
+    pub colour: String,
+    /// Size.
+    pub size: String,
+    /// Name for people.
+    pub name: String,
+    /// Price as it was written, a decimal number; may be empty.
+    pub price: String,
+}
+
+/// The trade items and what is wrong in their file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Catalogue {
+    items: BTreeMap<Gtin, Item>,
+    /// The rows that were left out.
+    pub problems: Vec<Problem>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    gtin: String,
+    style: String,
+    colour: String,
+    size: String,
+    name: String,
+    price: String,
+}
+
+const COLUMNS: [&str; 6] = ["gtin", "style", "colour", "size", "name", "price"];
+
+impl Catalogue {
+    /// Reads the file.
+    #[must_use]
+    pub(crate) fn read(file: &Path) -> Self {
+        match std::fs::read(file) {
+            Ok(bytes) => Self::parse(file, &bytes),
+            Err(why) => Self { items: BTreeMap::new(), problems: vec![Problem::new(file, "", why)] },
+        }
+    }
+
+    /// What a GTIN stands for.
+    #[must_use]
+    pub(crate) fn item(&self, gtin: Gtin) -> Option<&Item> {
+        self.items.get(&gtin)
+    }
+
+    /// How many trade items there are.
+    #[must_use]
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    fn parse(file: &Path, bytes: &[u8]) -> Self {
+        let mut catalogue = Self::default();
+        // Spreadsheets put a byte order mark before UTF-8.
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
+        match reader.headers() {
+            Ok(found) if COLUMNS.iter().all(|column| found.iter().any(|name| name == *column)) => {}
+            Ok(found) => {
+                let found: Vec<&str> = found.iter().collect();
+                let what = format!("the columns are {found:?} and not {COLUMNS:?}");
+                catalogue.problems.push(Problem::new(file, "line 1", what));
+                return catalogue;
+            }
+            Err(why) => {
+                catalogue.problems.push(Problem::new(file, "line 1", why));
+                return catalogue;
+            }
+        }
+        let headers = reader.headers().cloned().unwrap_or_default();
+        let mut lines = BTreeMap::new();
+        for record in reader.records() {
+            let (line, row) = match record {
+                Ok(record) => {
+                    let line = record.position().map_or(0, csv::Position::line);
+                    (line, record.deserialize(Some(&headers)).map_err(|why| kind(&why)))
+                }
+                Err(why) => (why.position().map_or(0, csv::Position::line), Err(kind(&why))),
+            };
+            match row.and_then(check) {
+                Ok((gtin, item)) => match lines.get(&gtin) {
+                    Some(first) => catalogue.problems.push(Problem::new(
+                        file,
+                        format!("line {line}"),
+                        format_args!("GTIN {gtin} stands in line {first} already"),
+                    )),
+                    None => {
+                        lines.insert(gtin, line);
+                        catalogue.items.insert(gtin, item);
+                    }
+                },
+                Err(what) => catalogue.problems.push(Problem::new(file, format!("line {line}"), what)),
+            }
+        }
+        catalogue
+    }
+}
+
+/// What is wrong with a record, without its position, which is told beside it.
+fn kind(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("has {len} fields and not {expected_len}")
+        }
+        csv::ErrorKind::Utf8 { err, .. } => format!("is not UTF-8: {err}"),
+        _ => error.to_string(),
+    }
+}
+
+fn check(row: Row) -> Result<(Gtin, Item), String> {
+    let gtin = Gtin::new(&row.gtin).map_err(|why| format!("gtin {:?} {why}", row.gtin))?;
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let (whole, fraction) = row.price.split_once('.').unwrap_or((&row.price, "0"));
+    let decimal = digits(whole) && digits(fraction);
+    if !row.price.is_empty() && !decimal {
+        return Err(format!("price {:?} is not a decimal number like 39.90", row.price));
+    }
+    let Row { style, colour, size, name, price, gtin: _ } = row;
+    Ok((gtin, Item { style, colour, size, name, price }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_rows_are_used_and_each_broken_one_is_named_by_its_line() {
+        let text = "\u{feff}gtin,style,colour,size,name,price\n\
+            80614141123458,S1,red,M,\"Shirt, long\",39.90\n\
+            80614141123457,S1,red,L,Shirt,39.90\n\
+            4006381333931,S2,blue,M,Coat\n\
+            80614141123458,S9,red,M,Again,1\n\
+            4006381333931,S2,blue,M,Coat,12.x\n\
+            4006381333931,S2,blue,M,Coat,120\n";
+        let catalogue = Catalogue::parse(Path::new("c.csv"), text.as_bytes());
+        assert_eq!(catalogue.len(), 2);
+        assert_eq!(catalogue.item(Gtin::new("80614141123458").unwrap()).unwrap().name, "Shirt, long");
+        assert_eq!(catalogue.item(Gtin::new("4006381333931").unwrap()).unwrap().price, "120");
+        let told: Vec<String> = catalogue.problems.iter().map(Problem::to_string).collect();
+        for (told, (line, what)) in told.iter().zip([
+            ("line 3", "check digit"),
+            ("line 4", "fields"),
+            ("line 5", "line 2 already"),
+            ("line 6", "12.x"),
+        ]) {
+            assert!(told.contains(line) && told.contains(what), "{told}");
+        }
+        assert_eq!(told.len(), 4);
+    }
+
+    #[test]
+    fn a_missing_column_is_named_once() {
+        let catalogue = Catalogue::parse(Path::new("c.csv"), b"gtin,name\n1,2\n3,4\n");
+        assert_eq!(catalogue.problems.len(), 1);
+        assert!(catalogue.problems[0].to_string().contains("line 1"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_break_one_row_only() {
+        let bytes = b"gtin,style,colour,size,name,price\n\
+            4006381333931,S,\xff,M,Coat,1\n80614141123458,S,red,M,Coat,1\n";
+        let catalogue = Catalogue::parse(Path::new("c.csv"), bytes);
+        assert_eq!((catalogue.len(), catalogue.problems.len()), (1, 1));
+        assert!(catalogue.problems[0].to_string().contains("line 2"));
+    }
+}

@@ -1,0 +1,147 @@
+//! The commands. Enters: arguments. Leaves: what the command prints, and an exit code.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+use hangtag_protocol::clock::UnixMillis;
+use jiff::Timestamp;
+
+use crate::catalogue::Catalogue;
+use crate::config::Config;
+use crate::problem::Problem;
+use crate::store::Reader;
+use crate::{log, pipeline, shop};
+
+/// Stores what shoppers did with clothes, and shows it.
+#[derive(Parser)]
+#[command(name = "hangtag-central", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Runs until SIGINT or SIGTERM.
+    Run(File),
+    /// Reads the configuration, the stores file and the catalogue, and prints every problem in them.
+    Check(File),
+    /// Shows what could not be read.
+    Quarantine {
+        #[command(flatten)]
+        file: File,
+        #[command(subcommand)]
+        what: Option<What>,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct File {
+    /// The configuration, a TOML file.
+    #[arg(long, global = true, default_value = "central.toml")]
+    config: PathBuf,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum What {
+    /// One line for each payload, the newest first.
+    List,
+    /// One payload in hexadecimal.
+    Show {
+        /// The number that `list` tells.
+        id: i64,
+    },
+}
+
+/// The most payloads that are listed.
+const LISTED: u32 = 1_000;
+
+impl Command {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// When it cannot; the text is for people.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Run(file) => {
+                let config = read(&file)?;
+                log::start()?;
+                tokio::runtime::Runtime::new().context("runtime")?.block_on(pipeline::run(config))?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Check(file) => Ok(check(&file)),
+            Self::Quarantine { file, what } => {
+                let reader = Reader::new(read(&file)?.data);
+                match what.unwrap_or(What::List) {
+                    What::List => list(&reader)?,
+                    What::Show { id } => show(&reader, id)?,
+                }
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+fn read(file: &File) -> anyhow::Result<Config> {
+    Config::read(&file.config).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
+        anyhow::anyhow!("{}", lines.join("\n"))
+    })
+}
+
+fn check(file: &File) -> ExitCode {
+    let mut problems = Vec::new();
+    match Config::read(&file.config) {
+        Ok(config) => {
+            match shop::read(&config.stores) {
+                Ok(shops) => println!("{}: {} stores", config.stores.display(), shops.len()),
+                Err(found) => problems.extend(found),
+            }
+            if let Some(path) = &config.catalogue {
+                let catalogue = Catalogue::read(path);
+                println!("{}: {} trade items", path.display(), catalogue.len());
+                problems.extend(catalogue.problems);
+            }
+        }
+        Err(found) => problems.extend(found),
+    }
+    problems.iter().for_each(|problem| println!("{problem}"));
+    if problems.is_empty() {
+        println!("{}: no problems", file.config.display());
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn list(reader: &Reader) -> anyhow::Result<()> {
+    println!("{:>6}  {:20}  {:>5}  {:>6}  TOPIC: REASON", "ID", "RECEIVED", "TIMES", "BYTES");
+    for row in reader.quarantine(LISTED)? {
+        let received = utc(row.received);
+        println!(
+            "{:>6}  {received:20}  {:>5}  {:>6}  {}: {}",
+            row.id, row.times, row.size, row.topic, row.reason
+        );
+    }
+    Ok(())
+}
+
+fn show(reader: &Reader, id: i64) -> anyhow::Result<()> {
+    let Some((row, payload)) = reader.quarantined(id)? else { bail!("there is no {id} in quarantine") };
+    println!("topic     {}\nreceived  {}, {} times", row.topic, utc(row.received), row.times);
+    println!("reason    {}\nbytes     {}\n", row.reason, row.size);
+    for (line, bytes) in payload.chunks(16).enumerate() {
+        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let printable = |byte: &u8| if (0x20..0x7f).contains(byte) { char::from(*byte) } else { '.' };
+        let text: String = bytes.iter().map(printable).collect();
+        println!("{:08x}  {:47}  {text}", line * 16, hex.join(" "));
+    }
+    Ok(())
+}
+
+fn utc(at: UnixMillis) -> String {
+    Timestamp::from_millisecond(at.0)
+        .map_or_else(|_| at.0.to_string(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}

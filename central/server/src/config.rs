@@ -1,0 +1,163 @@
+//! The configuration. Enters: one TOML file. Leaves: checked values, paths relative to that file, or
+//! every problem in it. It opens no port and no database.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use hangtag_protocol::id::TenantId;
+use serde::Deserialize;
+
+use crate::problem::Problem;
+
+/// What a person may write.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The chain whose gateways are listened to.
+    pub tenant: TenantId,
+    /// The SQLite file; made when it is missing.
+    pub data: PathBuf,
+    /// The shops.
+    pub stores: PathBuf,
+    /// The trade items.
+    pub catalogue: Option<PathBuf>,
+    /// The broker.
+    pub mqtt: Mqtt,
+    /// The page.
+    pub web: Web,
+}
+
+/// The broker and how to log in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mqtt {
+    /// Name or address.
+    pub host: String,
+    /// Port, usually 1883.
+    pub port: u16,
+    /// Name of the session that the broker keeps while central is away.
+    #[serde(default = "default_client_id")]
+    pub client_id: String,
+    /// User name.
+    pub user: Option<String>,
+    /// The file whose first line is the password.
+    pub password_file: Option<PathBuf>,
+}
+
+/// Where the page is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Web {
+    /// Address and port to listen on; port 0 is any free one.
+    pub listen: SocketAddr,
+}
+
+fn default_client_id() -> String {
+    "hangtag-central".into()
+}
+
+impl Config {
+    /// Reads and checks the file.
+    ///
+    /// # Errors
+    /// Every problem in it, named by line or key.
+    pub(crate) fn read(file: &Path) -> Result<Self, Vec<Problem>> {
+        let text = std::fs::read_to_string(file).map_err(|why| vec![Problem::new(file, "", why)])?;
+        let mut config: Self = toml::from_str(&text).map_err(|why| vec![Problem::toml(file, &text, &why)])?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        for path in [Some(&mut config.data), Some(&mut config.stores), config.catalogue.as_mut()]
+            .into_iter()
+            .chain([config.mqtt.password_file.as_mut()])
+            .flatten()
+        {
+            *path = folder.join(&path);
+        }
+        let problems = config.problems(file);
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    fn problems(&self, file: &Path) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut wrong = |key: &str, what: &str| problems.push(Problem::new(file, key, what));
+        if self.mqtt.host.is_empty() {
+            wrong("mqtt.host", "is empty");
+        }
+        if self.mqtt.port == 0 {
+            wrong("mqtt.port", "is 0; a broker listens on 1 to 65535");
+        }
+        if self.mqtt.client_id.is_empty() {
+            wrong("mqtt.client_id", "is empty: the broker could not keep a session");
+        }
+        if self.mqtt.user.is_none() && self.mqtt.password_file.is_some() {
+            wrong("mqtt.password_file", "is given without mqtt.user");
+        }
+        if let Some(Err(why)) = self.mqtt.password_file.as_deref().map(std::fs::read_to_string) {
+            wrong("mqtt.password_file", &why.to_string());
+        }
+        problems
+    }
+}
+
+impl Mqtt {
+    /// User name and password, where there are any.
+    ///
+    /// # Errors
+    /// When the password file cannot be read.
+    pub(crate) fn login(&self) -> std::io::Result<Option<(String, String)>> {
+        let Some(user) = &self.user else { return Ok(None) };
+        let password = self.password_file.as_deref().map(std::fs::read_to_string).transpose()?;
+        let password = password.unwrap_or_default().lines().next().unwrap_or_default().to_owned();
+        Ok(Some((user.clone(), password)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+tenant = "demo"
+data = "central.db"
+stores = "stores.toml"
+[mqtt]
+host = "127.0.0.1"
+port = 1883
+[web]
+listen = "127.0.0.1:0"
+"#;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("central.toml");
+        std::fs::write(&file, text).unwrap();
+        Config::read(&file).map_err(|p| p.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let config = read(GOOD).unwrap();
+        assert!(config.data.is_absolute() && config.data.ends_with("central.db"));
+        assert_eq!(config.mqtt.client_id, "hangtag-central");
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let error = read(&GOOD.replace("port = 1883", "port = 1883\nprot = 5")).unwrap_err();
+        assert!(error.contains("line 8") && error.contains("`prot`"), "{error}");
+    }
+
+    #[test]
+    fn every_wrong_value_is_named_by_its_key() {
+        let error =
+            read(&GOOD.replace("1883", "0\nclient_id = \"\"\npassword_file = \"absent\"")).unwrap_err();
+        for key in ["mqtt.port", "mqtt.client_id", "mqtt.password_file"] {
+            assert!(error.contains(key), "{key} in {error}");
+        }
+    }
+
+    #[test]
+    fn a_tenant_that_is_no_name_is_refused() {
+        let error = read(&GOOD.replace("demo", "De mo")).unwrap_err();
+        assert!(error.contains("line 2") && error.contains("a-z"), "{error}");
+    }
+}

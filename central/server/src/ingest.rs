@@ -1,0 +1,310 @@
+//! The only file that speaks MQTT. Enters: batches and health messages from the broker. Leaves:
+//! messages for the writer; and to the broker, acknowledgements of what the writer stored, and the
+//! retained watermarks. It never acknowledges what is not on stable storage.
+//!
+//! Each connection has its own client and event loop, because rumqttc carries stale requests over
+//! when one is used again. A task does nothing but poll the event loop; everything else only uses
+//! `try_` calls, which cannot wait for the poll that would make room for them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use hangtag_protocol::batch::MAX_BYTES;
+use hangtag_protocol::clock::UnixMillis;
+use hangtag_protocol::id::TenantId;
+use hangtag_protocol::topic::{self, Channel, Gateway};
+use jiff::Timestamp;
+use rumqttc::Outgoing;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish};
+use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::config::Mqtt;
+use crate::store::{Delivery, Input, Message, Settled};
+
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How long the broker keeps messages while central is away, in seconds: 7 days.
+const SESSION_EXPIRY_S: u32 = 7 * 86_400;
+/// Unacknowledged messages that the broker may send: what one transaction takes.
+const RECEIVE_MAXIMUM: u16 = 64;
+/// Unacknowledged watermarks.
+const INFLIGHT: u16 = 64;
+/// Room for a packet's topic and properties beside the payload, in bytes.
+const MARGIN: usize = 4_096;
+/// Requests on their way to the event loop, and packets on their way from it. When the second is
+/// full the broker is held back by TCP.
+const REQUESTS: usize = 256;
+const EVENTS: usize = 128;
+/// A gateway is told its watermark at most this often.
+const MARK_EVERY: Duration = Duration::from_millis(200);
+/// The first and the longest pause between two connections.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// A connection that held this long starts the pauses again from the first.
+const STEADY: Duration = Duration::from_secs(30);
+/// How long a stop may wait for the broker.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// What ingest needs.
+pub(crate) struct Ingest {
+    options: MqttOptions,
+    filters: [String; 2],
+    input: mpsc::Sender<Input>,
+    output: mpsc::Receiver<Settled>,
+    marks: BTreeMap<Gateway, Mark>,
+    deliveries: u64,
+}
+
+/// What a gateway is told.
+struct Mark {
+    due: Option<String>,
+    told: Instant,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error("{0}")]
+    Broker(Box<rumqttc::v5::ConnectionError>),
+    #[error("no answer for {} s", (2 * KEEP_ALIVE).as_secs())]
+    Silent,
+    #[error("the writer ended")]
+    Writer,
+    #[error("the connection's task ended")]
+    Task,
+}
+
+/// One connection.
+struct Link {
+    client: AsyncClient,
+    events: mpsc::Receiver<Result<Event, Lost>>,
+    poll: JoinHandle<()>,
+    /// Messages that the writer has, by the number they were given.
+    unstored: BTreeMap<Delivery, Publish>,
+    /// Messages that are stored and wait for room among the requests.
+    stored: VecDeque<Publish>,
+    connected: Option<Instant>,
+}
+
+impl Ingest {
+    /// Prepares a connection; nothing is opened yet.
+    pub(crate) fn new(
+        mqtt: &Mqtt,
+        login: Option<(String, String)>,
+        tenant: TenantId,
+        input: mpsc::Sender<Input>,
+        output: mpsc::Receiver<Settled>,
+    ) -> Self {
+        let mut options = MqttOptions::new(&mqtt.client_id, &mqtt.host, mqtt.port);
+        options
+            .set_keep_alive(KEEP_ALIVE)
+            .set_clean_start(false)
+            .set_session_expiry_interval(Some(SESSION_EXPIRY_S))
+            .set_receive_maximum(Some(RECEIVE_MAXIMUM))
+            .set_max_packet_size(Some(u32::try_from(MAX_BYTES + MARGIN).expect("70 kB")))
+            .set_outgoing_inflight_upper_limit(INFLIGHT)
+            .set_manual_acks(true);
+        if let Some((user, password)) = login {
+            options.set_credentials(user, password);
+        }
+        let filters = [Channel::Events, Channel::Status].map(|c| topic::all_gateways(tenant, c));
+        Self { options, filters, input, output, marks: BTreeMap::new(), deliveries: 0 }
+    }
+}
+
+/// Listens until told to stop, through any number of connections. Returns when the writer has ended
+/// and what it settled was told.
+pub(crate) async fn run(mut ingest: Ingest, mut stopping: watch::Receiver<bool>) {
+    let mut pause = PAUSE.0;
+    loop {
+        let mut link = Link::open(ingest.options.clone());
+        let lost = tokio::select! {
+            lost = ingest.listen(&mut link) => lost,
+            // Cancels `listen` between two steps: what it handed to the writer is in `unstored`.
+            () = stopped(&mut stopping) => return ingest.finish(link).await,
+        };
+        link.poll.abort();
+        if matches!(lost, Lost::Writer) {
+            return tracing::error!("the writer ended");
+        }
+        if link.connected.is_some_and(|since| since.elapsed() > STEADY) {
+            pause = PAUSE.0;
+        }
+        let jittered = pause.mul_f64(rand::random_range(0.5..1.0));
+        let again_in_ms = jittered.as_millis();
+        tracing::warn!(why = %lost, again_in_ms, "no connection to the broker");
+        tokio::select! {
+            () = sleep(jittered) => {}
+            () = stopped(&mut stopping) => return ingest.finish_offline().await,
+        }
+        pause = (pause * 2).min(PAUSE.1);
+    }
+}
+
+impl Ingest {
+    async fn listen(&mut self, link: &mut Link) -> Lost {
+        let input = self.input.clone();
+        let mut held: Option<Input> = None;
+        loop {
+            let next = self.tell(link);
+            tokio::select! {
+                // All branches are cancel-safe: channels keep what was not received.
+                permit = input.reserve(), if held.is_some() => match (permit, held.take()) {
+                    (Ok(permit), Some(message)) => permit.send(message),
+                    _ => return Lost::Writer,
+                },
+                event = link.events.recv(), if held.is_none() => match event {
+                    Some(Ok(event)) => held = self.handle_event(link, event),
+                    Some(Err(lost)) => return lost,
+                    None => return Lost::Task,
+                },
+                settled = self.output.recv() => match settled {
+                    Some(settled) => self.handle_settled(link, settled),
+                    None => return Lost::Writer,
+                },
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+            }
+        }
+    }
+
+    fn handle_event(&mut self, link: &mut Link, event: Event) -> Option<Input> {
+        match event {
+            Event::Incoming(Packet::ConnAck(ack)) => {
+                tracing::info!(session_present = ack.session_present, "connected to the broker");
+                link.connected = Some(Instant::now());
+                let filter = |path: &String| Filter::new(path.clone(), QoS::AtLeastOnce);
+                let filters: Vec<Filter> = self.filters.iter().map(filter).collect();
+                link.client.try_subscribe_many(filters).expect("a new connection has room for a request");
+                Some(Input::TellAll)
+            }
+            Event::Incoming(Packet::Publish(publish)) => {
+                let message = Message {
+                    topic: String::from_utf8_lossy(&publish.topic).into_owned(),
+                    payload: publish.payload.to_vec(),
+                    received: UnixMillis(Timestamp::now().as_millisecond()),
+                };
+                self.deliveries += 1;
+                let delivery = Delivery(self.deliveries);
+                link.unstored.insert(delivery, publish);
+                Some(Input::Store(delivery, message))
+            }
+            Event::Incoming(Packet::SubAck(ack)) => {
+                tracing::debug!(codes = ?ack.return_codes, "subscribed");
+                None
+            }
+            Event::Incoming(Packet::Disconnect(packet)) => {
+                tracing::warn!(reason = ?packet.reason_code, "the broker ends the connection");
+                None
+            }
+            Event::Incoming(_) | Event::Outgoing(_) => None,
+        }
+    }
+
+    /// What was stored under an earlier connection is not acknowledged: the broker sends it again,
+    /// and then it is a duplicate.
+    fn handle_settled(&mut self, link: &mut Link, settled: Settled) {
+        link.stored.extend(settled.stored.iter().filter_map(|delivery| link.unstored.remove(delivery)));
+        let long_ago = Instant::now().checked_sub(MARK_EVERY).unwrap_or_else(Instant::now);
+        for (gateway, json) in settled.marks {
+            let mark = self.marks.entry(gateway).or_insert(Mark { due: None, told: long_ago });
+            mark.due = Some(json);
+        }
+    }
+
+    /// Passes on what has room and is due. Returns when to try again.
+    fn tell(&mut self, link: &mut Link) -> Option<Instant> {
+        link.connected?;
+        let now = Instant::now();
+        while let Some(publish) = link.stored.front() {
+            if link.client.try_ack(publish).is_err() {
+                return Some(now + MARK_EVERY);
+            }
+            link.stored.pop_front();
+        }
+        let mut next: Option<Instant> = None;
+        for (gateway, mark) in &mut self.marks {
+            let Some(json) = &mark.due else { continue };
+            let at = mark.told + MARK_EVERY;
+            if at <= now {
+                let topic = gateway.topic(Channel::Ack);
+                if link.client.try_publish(topic, QoS::AtLeastOnce, true, json.clone()).is_err() {
+                    return Some(now + MARK_EVERY);
+                }
+                (mark.due, mark.told) = (None, now);
+            } else {
+                next = Some(next.map_or(at, |next| next.min(at)));
+            }
+        }
+        next
+    }
+
+    /// Takes nothing more, waits for the writer, tells what it settled, and says goodbye.
+    async fn finish(mut self, mut link: Link) {
+        self.close_input();
+        while let Some(settled) = self.output.recv().await {
+            self.handle_settled(&mut link, settled);
+        }
+        let goodbye = async {
+            let mut said = false;
+            while link.connected.is_some() {
+                self.tell(&mut link);
+                let told = link.stored.is_empty() && self.marks.values().all(|mark| mark.due.is_none());
+                said = said || (told && link.client.try_disconnect().is_ok());
+                tokio::select! {
+                    event = link.events.recv() => match event {
+                        Some(Ok(Event::Outgoing(Outgoing::Disconnect))) | Some(Err(_)) | None => return,
+                        Some(Ok(_)) => {}
+                    },
+                    () = sleep(MARK_EVERY / 4), if !said => {}
+                }
+            }
+        };
+        if timeout(DRAIN, goodbye).await.is_err() {
+            tracing::warn!("the broker did not take the last watermarks in time");
+        }
+        link.poll.abort();
+    }
+
+    async fn finish_offline(mut self) {
+        self.close_input();
+        while self.output.recv().await.is_some() {}
+    }
+
+    /// The writer ends when nobody can ask it any more.
+    fn close_input(&mut self) {
+        let (closed, _) = mpsc::channel(1);
+        self.input = closed;
+    }
+}
+
+impl Link {
+    fn open(options: MqttOptions) -> Self {
+        let (client, event_loop) = AsyncClient::new(options, REQUESTS);
+        let (sender, events) = mpsc::channel(EVENTS);
+        let poll = tokio::spawn(poll(event_loop, sender));
+        let (unstored, stored) = (BTreeMap::new(), VecDeque::new());
+        Self { client, events, poll, unstored, stored, connected: None }
+    }
+}
+
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    drop(stopping.wait_for(|stop| *stop).await);
+}
+
+/// Polls until something is wrong. The time-out is ours because the event loop has none while it
+/// waits for a full socket.
+async fn poll(mut event_loop: EventLoop, events: mpsc::Sender<Result<Event, Lost>>) {
+    loop {
+        let event = match timeout(2 * KEEP_ALIVE, event_loop.poll()).await {
+            Ok(Ok(event)) => Ok(event),
+            Ok(Err(why)) => Err(Lost::Broker(Box::new(why))),
+            Err(_) => Err(Lost::Silent),
+        };
+        let over = event.is_err();
+        if events.send(event).await.is_err() || over {
+            return;
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The program `hangtag-central`: gateways' batches come in by MQTT, each event is stored exactly
+//! once, and merchandisers read the sums on a page. Enters: the command line. Leaves: an exit code,
+//! 0 when all went well and 1 when something is wrong.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod catalogue;
+mod cli;
+mod config;
+mod ingest;
+mod log;
+mod pipeline;
+mod problem;
+mod shop;
+mod store;
+mod web;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match cli.command.run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("hangtag-central: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

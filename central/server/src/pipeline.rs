@@ -1,0 +1,94 @@
+//! The wiring: which tasks there are, and every channel between them.
+//!
+//! ```text
+//! broker ⇄ connection ──events──▶ ingest ──input──▶ writer (thread) ──changed──▶ page
+//!                    ◀─requests──        ◀─output──
+//! ```
+//!
+//! Shutdown runs with the data: ingest takes nothing more, the writer ends when its input closes,
+//! ingest acknowledges and publishes what the writer settled last, and then the page stops.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::catalogue::Catalogue;
+use crate::config::Config;
+use crate::ingest::{self, Ingest};
+use crate::problem::Problem;
+use crate::shop;
+use crate::store::{Reader, Store, Writer};
+use crate::web::{self, Site};
+
+/// Messages between ingest and writer: two transactions' worth, so that one gathers while the other
+/// is on its way to the disk.
+const INPUT: usize = 128;
+/// Answers of the writer; each is of a whole transaction.
+const OUTPUT: usize = 16;
+
+/// Runs until SIGINT or SIGTERM.
+///
+/// # Errors
+/// When a file or the port cannot be used, or a task ends early.
+pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+    let shops = shop::read(&config.stores).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
+        anyhow::anyhow!("{}", lines.join("\n"))
+    })?;
+    let catalogue = config.catalogue.as_deref().map(Catalogue::read).unwrap_or_default();
+    for problem in &catalogue.problems {
+        tracing::warn!(%problem, "catalogue row left out");
+    }
+    let login = config.mqtt.login().context("mqtt.password_file")?;
+    let store = Store::open(&config.data, config.tenant)?;
+
+    let (input, writer_input) = mpsc::channel(INPUT);
+    let (writer_output, output) = mpsc::channel(OUTPUT);
+    let (changed, commits) = watch::channel(0);
+    let (stop, stopping) = watch::channel(false);
+
+    let writer = Writer {
+        path: config.data.clone(),
+        tenant: config.tenant,
+        input: writer_input,
+        output: writer_output,
+        changed,
+    };
+    let writer = std::thread::Builder::new().name("writer".into()).spawn(move || writer.run(store))?;
+    let ingest = Ingest::new(&config.mqtt, login, config.tenant, input, output);
+    let mut ingest = tokio::spawn(ingest::run(ingest, stopping.clone()));
+
+    let site = Arc::new(Site {
+        reader: Reader::new(config.data),
+        shops,
+        catalogue,
+        commits,
+        stopping: stopping.clone(),
+        now: Timestamp::now,
+    });
+    let listener = tokio::net::TcpListener::bind(config.web.listen)
+        .await
+        .with_context(|| format!("web.listen = {}", config.web.listen))?;
+    tracing::info!("page is at http://{}", listener.local_addr()?);
+    let mut page = tokio::spawn(web::serve(listener, site, stopping));
+
+    let (mut terminated, mut interrupted) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminated.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupted.recv() => tracing::info!("SIGINT: stopping"),
+        ended = &mut ingest => bail!("ingest ended early: {ended:?}"),
+        ended = &mut page => bail!("page ended early: {ended:?}"),
+    }
+    stop.send_replace(true);
+    ingest.await.context("ingest")?;
+    if tokio::task::spawn_blocking(|| writer.join()).await.context("writer")?.is_err() {
+        bail!("the writer panicked");
+    }
+    page.await.context("page")?.context("page")?;
+    tracing::info!("stopped");
+    Ok(())
+}

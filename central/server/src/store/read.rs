@@ -1,0 +1,327 @@
+//! What the page shows, read in one snapshot. Enters: a shop and a stretch of time. Leaves: rows.
+//! It never writes, and never waits for the writer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use hangtag_central_core::tally::{Handled, Visit};
+use hangtag_protocol::clock::UnixMillis;
+use hangtag_protocol::epc::Epc;
+use hangtag_protocol::event::{Kind, ReaderState};
+use hangtag_protocol::id::{Epoch, GatewayId, ReaderId, Seq, StoreId};
+use hangtag_protocol::range::SeqRange;
+use hangtag_protocol::status::Status;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::append::state_name;
+use super::{Quarantined, StoreError, open_to_read, quarantine};
+
+/// The most rows of gaps and of quarantine that the page shows.
+const SHOWN: u32 = 50;
+/// How long after a day's end the coverage events of the day may end, in milliseconds: 1 day.
+const COVERAGE_TAIL_MS: i64 = 86_400_000;
+/// Events of a kind that retracted nothing and was not retracted.
+const NOT_RETRACTED: &str = "NOT EXISTS (SELECT 1 FROM event AS r WHERE r.store = e.store
+     AND r.gateway = e.gateway AND r.epoch = e.epoch AND r.retracts = e.seq AND r.kind = 'retracted')";
+const HANDLED: &str = "e.kind IN ('picked_up', 'put_down', 'carried_in', 'tried_on', 'carried_out')";
+
+/// The reading side of the database. A connection is opened per question.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    path: PathBuf,
+}
+
+/// Sums of the whole database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// Events stored.
+    pub events: u64,
+    /// Ranges of lost events.
+    pub gaps: u64,
+    /// Events in them.
+    pub lost: u64,
+    /// Payloads in quarantine.
+    pub quarantined: u64,
+}
+
+/// A stretch of one reader's day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Coverage {
+    /// The gateway.
+    pub gateway: GatewayId,
+    /// The reader.
+    pub reader: ReaderId,
+    /// What it was doing.
+    pub state: ReaderState,
+    /// Since when.
+    pub from: UnixMillis,
+    /// Until when.
+    pub to: UnixMillis,
+}
+
+/// The last health message of a gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct GatewayHealth {
+    /// The gateway.
+    pub gateway: GatewayId,
+    /// When the message came.
+    pub received: UnixMillis,
+    /// The message.
+    pub status: Status,
+}
+
+/// A range of lost events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gap {
+    /// The gateway.
+    pub gateway: GatewayId,
+    /// Its spool's life.
+    pub epoch: Epoch,
+    /// The numbers.
+    pub range: SeqRange,
+}
+
+/// Everything the page shows of one shop and one stretch of time.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DayRead {
+    /// Events about garments, oldest first, without the retracted ones.
+    pub handled: Vec<Handled>,
+    /// Events about garments that have no time of day, by kind.
+    pub unclocked: BTreeMap<Kind, u64>,
+    /// Events of the stretch whose time of day nobody vouches for.
+    pub unvouched: u64,
+    /// Stretches of the readers' lives that reach into the stretch of time.
+    pub coverage: Vec<Coverage>,
+    /// The gateways' health.
+    pub gateways: Vec<GatewayHealth>,
+    /// Time of day of the shop's last event about a garment, of any day.
+    pub last: Option<UnixMillis>,
+    /// The first lost ranges,
+    pub gaps: Vec<Gap>,
+    /// how many there are, and how many events were in them.
+    pub gap_sum: (u64, u64),
+    /// The newest payloads in quarantine.
+    pub quarantine: Vec<Quarantined>,
+    /// How many there are, with copies.
+    pub quarantine_sum: u64,
+    /// Every shop that ever sent something.
+    pub stores_seen: BTreeSet<String>,
+}
+
+impl Reader {
+    /// Reads from this file.
+    #[must_use]
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Sums of the whole database.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn totals(&self) -> Result<Totals, StoreError> {
+        let db = open_to_read(&self.path)?;
+        let sums = |fate: &str| {
+            db.query_row(
+                "SELECT count(*), coalesce(sum(last - first + 1), 0) FROM settled WHERE fate = ?1",
+                [fate],
+                |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned())),
+            )
+        };
+        let (_, events) = sums("stored")?;
+        let (gaps, lost) = sums("lost")?;
+        let quarantined: i64 = db.query_row("SELECT count(*) FROM quarantine", [], |row| row.get(0))?;
+        Ok(Totals { events, gaps, lost, quarantined: quarantined.cast_unsigned() })
+    }
+
+    /// The newest payloads in quarantine.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn quarantine(&self, limit: u32) -> Result<Vec<Quarantined>, StoreError> {
+        quarantine::list(&open_to_read(&self.path)?, limit)
+    }
+
+    /// One payload in quarantine.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn quarantined(&self, id: i64) -> Result<Option<(Quarantined, Vec<u8>)>, StoreError> {
+        quarantine::show(&open_to_read(&self.path)?, id)
+    }
+
+    /// Everything the page shows of one shop from one moment until before another.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn day(
+        &self,
+        store: StoreId,
+        from: UnixMillis,
+        to: UnixMillis,
+    ) -> Result<DayRead, StoreError> {
+        let mut connection = open_to_read(&self.path)?;
+        // All answers come from one moment of the database.
+        let db = connection.transaction()?;
+        let id = store.as_str();
+        let gap_sum = db.query_row(
+            "SELECT count(*), coalesce(sum(last - first + 1), 0) FROM gap WHERE store = ?1",
+            [id],
+            |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned())),
+        )?;
+        let quarantine_sum: i64 = db.query_row(
+            "SELECT coalesce(sum(times), 0) FROM quarantine WHERE store = ?1 OR store IS NULL",
+            [id],
+            |row| row.get(0),
+        )?;
+        let last = db
+            .query_row(
+                &format!(
+                    "SELECT wall_ms FROM event AS e WHERE store = ?1 AND wall_ms IS NOT NULL AND {HANDLED}
+                     ORDER BY wall_ms DESC LIMIT 1"
+                ),
+                [id],
+                |row| row.get(0).map(UnixMillis),
+            )
+            .optional()?;
+        let unvouched: i64 = db.query_row(
+            &format!(
+                "SELECT count(*) FROM event AS e WHERE store = ?1 AND wall_ms >= ?2 AND wall_ms < ?3
+                 AND clock_error = 4294967295 AND {HANDLED} AND {NOT_RETRACTED}"
+            ),
+            params![id, from.0, to.0],
+            |row| row.get(0),
+        )?;
+        let mut seen = db.prepare("SELECT store FROM epoch UNION SELECT store FROM status")?;
+        let stores_seen = seen.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        Ok(DayRead {
+            handled: handled(&db, id, from, to)?,
+            unclocked: unclocked(&db, id)?,
+            unvouched: unvouched.cast_unsigned(),
+            coverage: coverage(&db, id, from, to)?,
+            gateways: gateways(&db, id)?,
+            last,
+            gaps: gaps(&db, id)?,
+            gap_sum,
+            quarantine: quarantine::of_shop(&db, id, SHOWN)?,
+            quarantine_sum: quarantine_sum.cast_unsigned(),
+            stores_seen,
+        })
+    }
+}
+
+fn handled(db: &Connection, id: &str, from: UnixMillis, to: UnixMillis) -> Result<Vec<Handled>, StoreError> {
+    let mut query = db.prepare(&format!(
+        "SELECT wall_ms, kind, epc, zone, gateway, epoch, visit, dwell FROM event AS e
+         WHERE store = ?1 AND wall_ms >= ?2 AND wall_ms < ?3 AND {HANDLED} AND {NOT_RETRACTED}
+         ORDER BY wall_ms, gateway, epoch, seq"
+    ))?;
+    let mut rows = query.query(params![id, from.0, to.0])?;
+    let mut handled = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+        let (gateway, epoch): (GatewayId, Epoch) =
+            (parse(text(4)?, "a gateway")?, parse(text(5)?, "an epoch")?);
+        let opened_by: Option<i64> = row.get(6)?;
+        let epc = text(2)?;
+        handled.push(Handled {
+            at: UnixMillis(row.get(0)?),
+            kind: kind(text(1)?)?,
+            epc: Epc::from_hex(epc).map_err(|_| content(epc, "an EPC"))?,
+            zone: parse(text(3)?, "a zone")?,
+            visit: opened_by.map(|seq| Visit { gateway, epoch, opened_by: Seq(seq.cast_unsigned()) }),
+            dwell_ds: row.get(7)?,
+        });
+    }
+    Ok(handled)
+}
+
+fn unclocked(db: &Connection, id: &str) -> Result<BTreeMap<Kind, u64>, StoreError> {
+    let mut query = db.prepare(&format!(
+        "SELECT kind, count(*) FROM event AS e
+         WHERE store = ?1 AND wall_ms IS NULL AND {HANDLED} AND {NOT_RETRACTED} GROUP BY kind"
+    ))?;
+    let mut rows = query.query([id])?;
+    let mut counts = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let count: i64 = row.get(1)?;
+        counts.insert(kind(&row.get::<_, String>(0)?)?, count.cast_unsigned());
+    }
+    Ok(counts)
+}
+
+fn coverage(
+    db: &Connection,
+    id: &str,
+    from: UnixMillis,
+    to: UnixMillis,
+) -> Result<Vec<Coverage>, StoreError> {
+    let mut query = db.prepare(&format!(
+        "SELECT gateway, reader, state, wall_ms - (uptime - since), wall_ms FROM event AS e
+         WHERE store = ?1 AND wall_ms > ?2 AND wall_ms < ?3 AND wall_ms - (uptime - since) < ?4
+           AND kind = 'coverage' AND since BETWEEN 0 AND uptime AND {NOT_RETRACTED}
+         ORDER BY gateway, reader, wall_ms"
+    ))?;
+    let mut rows = query.query(params![id, from.0, to.0 + COVERAGE_TAIL_MS, to.0])?;
+    let mut coverage = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+        let name = text(2)?;
+        let state = [ReaderState::Listening, ReaderState::Silent, ReaderState::Absent]
+            .into_iter()
+            .find(|state| state_name(*state) == name)
+            .ok_or_else(|| content(name, "a reader's state"))?;
+        coverage.push(Coverage {
+            gateway: parse(text(0)?, "a gateway")?,
+            reader: parse(text(1)?, "a reader")?,
+            state,
+            from: UnixMillis(row.get::<_, i64>(3)?.max(from.0)),
+            to: UnixMillis(row.get::<_, i64>(4)?.min(to.0)),
+        });
+    }
+    Ok(coverage)
+}
+
+fn gateways(db: &Connection, id: &str) -> Result<Vec<GatewayHealth>, StoreError> {
+    let mut query =
+        db.prepare("SELECT gateway, received, body FROM status WHERE store = ?1 ORDER BY gateway")?;
+    let mut rows = query.query([id])?;
+    let mut gateways = Vec::new();
+    while let Some(row) = rows.next()? {
+        let body: String = row.get(2)?;
+        gateways.push(GatewayHealth {
+            gateway: parse(&row.get::<_, String>(0)?, "a gateway")?,
+            received: UnixMillis(row.get(1)?),
+            status: serde_json::from_str(&body).map_err(|_| content(&body, "a status"))?,
+        });
+    }
+    Ok(gateways)
+}
+
+fn gaps(db: &Connection, id: &str) -> Result<Vec<Gap>, StoreError> {
+    let mut query =
+        db.prepare("SELECT gateway, epoch, first, last FROM gap WHERE store = ?1 ORDER BY 1, 2, 3 LIMIT ?2")?;
+    let mut rows = query.query(params![id, SHOWN])?;
+    let mut gaps = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (first, last): (i64, i64) = (row.get(2)?, row.get(3)?);
+        gaps.push(Gap {
+            gateway: parse(&row.get::<_, String>(0)?, "a gateway")?,
+            epoch: parse(&row.get::<_, String>(1)?, "an epoch")?,
+            range: SeqRange::new(first.cast_unsigned(), last.cast_unsigned()),
+        });
+    }
+    Ok(gaps)
+}
+
+fn kind(name: &str) -> Result<Kind, StoreError> {
+    Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| content(name, "a kind"))
+}
+
+fn parse<T: std::str::FromStr>(text: &str, wanted: &'static str) -> Result<T, StoreError> {
+    text.parse().map_err(|_| content(text, wanted))
+}
+
+fn content(value: &str, wanted: &'static str) -> StoreError {
+    StoreError::Content { table: "event, status or settled", value: value.to_owned(), wanted }
+}

@@ -1,0 +1,298 @@
+//! The database through its public verbs: what goes in as MQTT payloads comes out as rows, once.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use hangtag_protocol::batch::{Batch, CRC, FORMAT, Header};
+use hangtag_protocol::clock::{BootId, ClockAnchor, UNKNOWN_ERROR, UnixMillis, Uptime, time_of_day};
+use hangtag_protocol::epc::Epc;
+use hangtag_protocol::event::{Event, Evidence, Fitting, Handling, What};
+use hangtag_protocol::id::{Epoch, GatewayId, Seq, StoreId, TenantId, ZoneId};
+use hangtag_protocol::range::SeqRange;
+use hangtag_protocol::topic::{Channel, Gateway};
+use proptest::prelude::*;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::{Message, Reader, Store, StoreError};
+
+pub(crate) struct Bench {
+    pub(crate) store: Store,
+    pub(crate) path: PathBuf,
+    _folder: TempDir,
+}
+
+pub(crate) fn tenant() -> TenantId {
+    TenantId::new("demo").unwrap()
+}
+
+pub(crate) fn gateway() -> Gateway {
+    Gateway {
+        tenant: tenant(),
+        store: StoreId::new("paris-1").unwrap(),
+        gateway: GatewayId::new("gw-1").unwrap(),
+    }
+}
+
+pub(crate) fn picked(at: u64, epc: &str) -> Event {
+    let handling = Handling {
+        epc: Epc::from_hex(epc).unwrap(),
+        zone: ZoneId::new("rail-1").unwrap(),
+        evidence: Evidence::default(),
+    };
+    Event { boot: BootId(7), at: Uptime(at), confidence: 90, what: What::PickedUp(handling) }
+}
+
+pub(crate) fn fitting(at: u64, epc: &str, visit: u64, what: fn(Fitting) -> What) -> Event {
+    let fitting = Fitting {
+        epc: Epc::from_hex(epc).unwrap(),
+        zone: ZoneId::new("booth-1").unwrap(),
+        visit: Seq(visit),
+        evidence: Evidence { dwell_ds: 900, ..Evidence::default() },
+    };
+    Event { boot: BootId(7), at: Uptime(at), confidence: 90, what: what(fitting) }
+}
+
+pub(crate) fn retraction(at: u64, seq: u64) -> Event {
+    Event { boot: BootId(7), at: Uptime(at), confidence: 90, what: What::Retracted { seq: Seq(seq) } }
+}
+
+pub(crate) fn anchor(uptime: u64, wall: i64, error_ms: u32) -> ClockAnchor {
+    ClockAnchor { boot: BootId(7), uptime: Uptime(uptime), wall: UnixMillis(wall), error_ms }
+}
+
+pub(crate) fn batch(first: u64, events: Vec<Event>) -> Batch {
+    let header = Header {
+        format: FORMAT,
+        replayed: false,
+        gateway: gateway(),
+        epoch: Epoch(0xabc),
+        first: Seq(first),
+        count: u32::try_from(events.len()).unwrap(),
+    };
+    Batch { header, oldest_held: Seq(1), lost: Vec::new(), anchors: Vec::new(), events }
+}
+
+const TAG: &str = "3074257bf7194e4000001a85";
+
+fn plain(first: u64, count: u64) -> Batch {
+    batch(first, (first..first + count).map(|n| picked(n * 1_000, TAG)).collect())
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("central.db");
+        Self { store: Store::open(&path, tenant()).unwrap(), path, _folder: folder }
+    }
+
+    pub(crate) fn send(&mut self, batch: &Batch) {
+        self.send_bytes(Channel::Events, batch.encode().unwrap());
+    }
+
+    pub(crate) fn send_bytes(&mut self, channel: Channel, payload: Vec<u8>) {
+        let topic = gateway().topic(channel);
+        self.store.append(&[Message { topic, payload, received: UnixMillis(5) }]).unwrap();
+    }
+
+    fn ask<T: rusqlite::types::FromSql>(&self, sql: &str) -> T {
+        Connection::open(&self.path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    fn settled_to(&mut self) -> u64 {
+        self.store.watermark(&gateway()).unwrap().epochs[0].contiguous_to.0
+    }
+}
+
+#[test]
+fn the_same_batch_again_changes_nothing() {
+    let mut bench = Bench::new();
+    let message = plain(1, 10);
+    (0..3).for_each(|_| bench.send(&message));
+    // Half of it known, half of it new; in a database that forgot what it had in memory.
+    bench.store = Store::open(&bench.path, tenant()).unwrap();
+    bench.send(&plain(6, 10));
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event"), 15);
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM settled"), 1);
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM quarantine"), 0);
+    assert_eq!(bench.settled_to(), 15);
+}
+
+#[test]
+fn other_content_under_a_known_id_is_quarantined_whole_and_settled() {
+    let mut bench = Bench::new();
+    bench.send(&plain(1, 3));
+    let mut clone = plain(2, 4);
+    clone.events[1].confidence = 10;
+    bench.send(&clone);
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event"), 3);
+    assert_eq!(bench.ask::<i64>("SELECT min(confidence) FROM event"), 90);
+    let reason: String = bench.ask("SELECT reason FROM quarantine");
+    assert!(reason.starts_with("conflict: same id, other content: event 3"), "{reason}");
+    assert_eq!(bench.settled_to(), 5);
+    bench.send(&plain(4, 2));
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event"), 5, "the real events beat the quarantine");
+}
+
+#[test]
+fn bytes_that_are_no_batch_are_quarantined_and_ingest_goes_on() {
+    let mut bench = Bench::new();
+    for payload in [&b""[..], b"HTAG", &[0xff; 300], &[0; 70_000]] {
+        bench.send_bytes(Channel::Events, payload.into());
+    }
+    bench.send_bytes(Channel::Status, b"{".into());
+    bench.send_bytes(Channel::Events, b"HTAG".into());
+    bench.send(&plain(1, 1));
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM quarantine"), 5);
+    assert_eq!(bench.ask::<i64>("SELECT times FROM quarantine WHERE length(payload) = 4"), 2);
+    assert_eq!(bench.settled_to(), 1);
+    let listed = Reader::new(bench.path.clone()).quarantine(10).unwrap();
+    let (_, payload) = Reader::new(bench.path.clone()).quarantined(listed[2].id).unwrap().unwrap();
+    assert_eq!(payload, [0xff; 300]);
+}
+
+#[test]
+fn a_header_of_another_gateway_settles_nothing() {
+    let mut bench = Bench::new();
+    let mut foreign = plain(1, 2);
+    foreign.header.gateway.gateway = GatewayId::new("gw-2").unwrap();
+    bench.send(&foreign);
+    let reason: String = bench.ask("SELECT reason FROM quarantine");
+    assert!(reason.contains("demo/paris-1/gw-2"), "{reason}");
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM settled"), 0);
+    assert_eq!(bench.store.watermark(&gateway()).unwrap().epochs, []);
+}
+
+#[test]
+fn a_late_event_closes_its_gap() {
+    let mut bench = Bench::new();
+    let mut message = plain(4, 1);
+    message.lost = vec![SeqRange::new(1, 3)];
+    bench.send(&message);
+    assert_eq!(bench.settled_to(), 4);
+    assert_eq!(Reader::new(bench.path.clone()).totals().unwrap().lost, 3);
+    bench.send(&plain(2, 1));
+    let totals = Reader::new(bench.path.clone()).totals().unwrap();
+    assert_eq!((totals.events, totals.gaps, totals.lost, totals.quarantined), (2, 2, 2, 0));
+}
+
+#[test]
+fn a_body_that_cannot_be_read_settles_its_numbers() {
+    let mut bench = Bench::new();
+    bench.send(&plain(1, 2));
+    let mut newer = plain(3, 4).encode().unwrap();
+    let crc_at = 26 + 3 + "demo".len() + "paris-1".len() + "gw-1".len();
+    newer[4] = FORMAT + 1;
+    let mut digest = CRC.digest();
+    digest.update(&newer[..crc_at]);
+    digest.update(&newer[crc_at + 4..]);
+    let crc = digest.finalize();
+    newer[crc_at..crc_at + 4].copy_from_slice(&crc.to_le_bytes());
+    bench.send_bytes(Channel::Events, newer);
+    assert_eq!(bench.settled_to(), 6);
+    let reason: String = bench.ask("SELECT reason FROM quarantine WHERE first = 3 AND last = 6");
+    assert!(reason.contains("body format 2"), "{reason}");
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event"), 2);
+}
+
+#[test]
+fn lost_ranges_that_cannot_be_are_refused() {
+    let mut bench = Bench::new();
+    let mut message = plain(1, 1);
+    message.lost = vec![SeqRange::new(9, 3)];
+    bench.send(&message);
+    let reason: String = bench.ask("SELECT reason FROM quarantine");
+    assert!(reason.contains("lost range 9..=3"), "{reason}");
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM gap"), 0);
+}
+
+#[test]
+fn events_get_their_time_of_day_when_an_anchor_comes_later() {
+    let mut bench = Bench::new();
+    bench.send(&plain(1, 2));
+    assert_eq!(bench.ask::<Option<i64>>("SELECT max(wall_ms) FROM event"), None);
+    let mut message = plain(3, 1);
+    message.anchors = vec![anchor(3_000, 1_800_000_000_000, UNKNOWN_ERROR)];
+    bench.send(&message);
+    assert_eq!(bench.ask::<i64>("SELECT wall_ms FROM event WHERE seq = 1"), 1_799_999_998_000);
+    let mut message = plain(4, 1);
+    message.anchors = vec![anchor(4_000, 1_900_000_000_000, 20), anchor(9, i64::MAX, 0)];
+    bench.send(&message);
+    assert_eq!(bench.ask::<i64>("SELECT wall_ms FROM event WHERE seq = 1"), 1_899_999_997_000);
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event WHERE clock_error = 20"), 4);
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    let bench = Bench::new();
+    Connection::open(&bench.path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let error = Store::open(&bench.path, tenant()).err().unwrap();
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
+    assert!(Reader::new(bench.path.clone()).totals().is_err());
+}
+
+#[test]
+fn the_watermark_tells_of_the_last_four_epochs() {
+    let mut bench = Bench::new();
+    for epoch in 1..=6 {
+        let mut message = plain(1, 1);
+        message.header.epoch = Epoch(epoch);
+        let topic = gateway().topic(Channel::Events);
+        let received = UnixMillis(i64::try_from(epoch).unwrap());
+        bench.store.append(&[Message { topic, payload: message.encode().unwrap(), received }]).unwrap();
+    }
+    let told: Vec<u64> =
+        bench.store.watermark(&gateway()).unwrap().epochs.iter().map(|mark| mark.epoch.0).collect();
+    assert_eq!(told, [6, 5, 4, 3]);
+    assert_eq!(bench.store.gateways().unwrap(), [gateway()].into());
+}
+
+#[test]
+fn a_failed_group_leaves_nothing_behind() {
+    let mut bench = Bench::new();
+    let breaker = Connection::open(&bench.path).unwrap();
+    breaker.execute_batch("ALTER TABLE settled RENAME TO away").unwrap();
+    let topic = gateway().topic(Channel::Events);
+    let payload = plain(1, 2).encode().unwrap();
+    let message = Message { topic, payload, received: UnixMillis(5) };
+    assert!(bench.store.append(std::slice::from_ref(&message)).is_err());
+    breaker.execute_batch("ALTER TABLE away RENAME TO settled").unwrap();
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event"), 0);
+    bench.store.append(&[message]).unwrap();
+    assert_eq!((bench.ask::<i64>("SELECT count(*) FROM event"), bench.settled_to()), (2, 2));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever the order in which batches and anchors come, and however often, the rows are those
+    /// of the plain set of events, with the time of day that all the anchors together give.
+    #[test]
+    fn order_and_copies_do_not_matter(
+        sent in prop::collection::vec((1u64..40, 1u64..10, prop::option::of((0u64..40_000, 0u32..3))), 1..25)
+    ) {
+        let mut bench = Bench::new();
+        let mut anchors = Vec::new();
+        let mut plainly = BTreeMap::new();
+        for (first, count, seen) in sent {
+            let mut message = plain(first, count);
+            if let Some((uptime, error)) = seen {
+                let wall = 1_800_000_000_000 + i64::try_from(uptime % 7 * 1_000_000).unwrap();
+                message.anchors.push(anchor(uptime, wall, error));
+            }
+            anchors.extend(message.anchors.clone());
+            plainly.extend((first..).zip(message.events.clone()));
+            bench.send(&message);
+        }
+        anchors.sort_by_key(|anchor| (anchor.uptime, anchor.wall));
+        let db = Connection::open(&bench.path).unwrap();
+        let mut rows = db.prepare("SELECT seq, wall_ms FROM event ORDER BY seq").unwrap();
+        let rows: Vec<(u64, Option<i64>)> =
+            rows.query_map([], |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?))).unwrap().map(Result::unwrap).collect();
+        let expected: Vec<(u64, Option<i64>)> = plainly
+            .iter()
+            .map(|(seq, event)| (*seq, time_of_day(&anchors, event.boot, event.at).map(|(at, _)| at.0)))
+            .collect();
+        prop_assert_eq!(rows, expected);
+    }
+}

@@ -1,0 +1,198 @@
+//! The page through its router, without a socket.
+
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use hangtag_protocol::clock::UNKNOWN_ERROR;
+use hangtag_protocol::event::What;
+use hangtag_protocol::topic::Channel;
+use tower::ServiceExt;
+
+use super::*;
+use crate::shop;
+use crate::store::tests::{Bench, anchor, batch, fitting, picked, retraction};
+
+const TAG: &str = "3074257bf7194e4000001a85";
+const TWIN: &str = "3074257bf7194e4000001a86";
+const UNKNOWN: &str = "e28068900000500e88c6a4a7";
+/// 2026-10-25 02:30 in Paris, for the first time: the day has 25 hours.
+const NIGHT: i64 = 1_792_888_200_000;
+
+struct Answer {
+    status: StatusCode,
+    headers: axum::http::HeaderMap,
+    text: String,
+}
+
+fn site(bench: &Bench, catalogue: &str) -> (Arc<Site>, watch::Sender<u64>) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("catalogue.csv");
+    std::fs::write(&file, format!("gtin,style,colour,size,name,price\n{catalogue}")).unwrap();
+    let (changed, commits) = watch::channel(0);
+    let (_, stopping) = watch::channel(false);
+    let site = Site {
+        reader: Reader::new(bench.path.clone()),
+        shops: vec![shop::tests::paris()],
+        catalogue: Catalogue::read(&file),
+        commits,
+        stopping,
+        now: || Timestamp::from_millisecond(NIGHT + 7_200_000).expect("a moment of our time"),
+    };
+    (Arc::new(site), changed)
+}
+
+async fn get(site: &Arc<Site>, path: &str) -> Answer {
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    let answer = router(site.clone()).oneshot(request).await.unwrap();
+    let (parts, body) = answer.into_parts();
+    let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
+    Answer { status: parts.status, headers: parts.headers, text }
+}
+
+/// Two try-ons that count, one that is a copy, one retracted; one event before, one without a clock.
+fn a_day() -> Bench {
+    let mut bench = Bench::new();
+    let minute = 60_000;
+    let mut message = batch(
+        1,
+        vec![
+            picked(0, TAG),
+            picked(minute, TWIN),
+            picked(2 * minute, UNKNOWN),
+            fitting(3 * minute, TAG, 4, What::CarriedIn),
+            fitting(4 * minute, TAG, 4, What::TriedOn),
+            fitting(5 * minute, TAG, 4, What::TriedOn),
+            fitting(6 * minute, TWIN, 4, What::TriedOn),
+            retraction(7 * minute, 7),
+            fitting(60 * minute, TAG, 9, What::TriedOn),
+            fitting(61 * minute, TAG, 9, What::CarriedOut),
+        ],
+    );
+    message.anchors = vec![anchor(0, NIGHT, UNKNOWN_ERROR)];
+    bench.send(&message);
+    let mut stray = batch(11, vec![picked(0, TAG)]);
+    stray.events[0].boot.0 = 8;
+    bench.send(&stray);
+    bench
+}
+
+/// Sums of the columns `picked_up` … `tried_on` of a CSV table.
+fn sums(table: &str) -> [u64; 4] {
+    let mut reader = ::csv::Reader::from_reader(table.as_bytes());
+    let first = reader.headers().unwrap().iter().position(|name| name == "picked_up").unwrap();
+    let mut sums = [0; 4];
+    for record in reader.records().map(Result::unwrap) {
+        for (at, sum) in sums.iter_mut().enumerate() {
+            *sum += record[first + at].parse::<u64>().unwrap();
+        }
+    }
+    sums
+}
+
+#[tokio::test]
+async fn page_and_tables_say_the_same_and_retracted_events_do_not_count() {
+    let bench = a_day();
+    let (site, _changed) = site(&bench, "");
+    let page = get(&site, "/?store=paris-1&date=2026-10-25").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains("Tried on</p><p class=\"value\">2</p>"), "{}", page.text);
+    assert!(page.text.contains("in 2 visits to a booth"));
+    assert!(page.text.contains("Picked up</p><p class=\"value\">3</p>"));
+    assert!(page.text.contains("1 of 3 garments"));
+    assert!(page.text.contains("has not seen a clock yet: 1 picked up"));
+    assert!(page.text.contains("Unknown tags (1)"));
+    for table in ["hours", "products", "zones"] {
+        let csv = get(&site, &format!("/{table}.csv?store=paris-1&date=2026-10-25")).await;
+        assert_eq!(sums(&csv.text), [3, 0, 1, 2], "{table}: {}", csv.text);
+        assert!(csv.text.contains("2026-10-25T00:00:00+02:00") && csv.text.contains("\r\n"));
+    }
+    let other = get(&site, "/hours.csv?date=2026-10-24").await;
+    assert_eq!(sums(&other.text), [0; 4]);
+}
+
+#[tokio::test]
+async fn the_hour_that_comes_twice_is_two_hours() {
+    let bench = a_day();
+    let (site, _changed) = site(&bench, "");
+    let csv = get(&site, "/hours.csv?date=2026-10-25").await.text;
+    assert!(csv.contains("2026-10-25T02:00:00+02:00,3,0,1,1\r\n"), "{csv}");
+    assert!(csv.contains("2026-10-25T02:00:00+01:00,0,0,0,1\r\n"), "{csv}");
+    let page = get(&site, "/?date=2026-10-25").await.text;
+    assert!(page.contains("02:00 (+01:00)") && page.contains("02:00 (+02:00)"));
+}
+
+#[tokio::test]
+async fn texts_of_the_catalogue_cannot_become_markup_or_formulas() {
+    let bench = a_day();
+    let row = "80614141123458,=cmd(),+1,-M,\"<script>alert(1)</script>\",1\n";
+    let (site, _changed) = site(&bench, row);
+    let page = get(&site, "/?date=2026-10-25").await.text;
+    assert!(!page.contains("<script>alert") && page.contains("alert(1)"), "{page}");
+    assert!(page.contains("Paris &#60;Rivoli&#62;") || page.contains("Paris &lt;Rivoli&gt;"));
+    let csv = get(&site, "/products.csv?date=2026-10-25").await.text;
+    assert!(csv.contains("'=cmd(),'+1,'-M,<script>"), "{csv}");
+}
+
+#[tokio::test]
+async fn a_wrong_parameter_is_named() {
+    let bench = Bench::new();
+    let (site, _changed) = site(&bench, "");
+    for (path, said) in [
+        ("/?store=nowhere", "parameter store"),
+        ("/?date=yesterday", "parameter date"),
+        ("/?date=2026-02-30", "parameter date"),
+        ("/zones.csv?date=9999-99-99", "parameter date"),
+        ("/?store=a&store=b", "filter"),
+        ("/?store=<b>", "&#60;b&#62;"),
+    ] {
+        let path = path.replace('<', "%3C").replace('>', "%3E");
+        let answer = get(&site, &path).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(answer.text.contains(said), "{path}: {}", answer.text);
+    }
+    assert_eq!(get(&site, "/?store=&date=").await.status, StatusCode::OK, "an empty value is none");
+}
+
+#[tokio::test]
+async fn only_the_pages_own_script_and_style_are_allowed() {
+    let bench = Bench::new();
+    let (site, _changed) = site(&bench, "");
+    let page = get(&site, "/").await;
+    let policy = page.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+    let nonce = policy.split("script-src 'nonce-").nth(1).unwrap().split('\'').next().unwrap();
+    assert!(policy.starts_with("default-src 'none'"));
+    assert_eq!(page.text.matches("<script").count(), 1);
+    assert!(page.text.contains(&format!("<script nonce=\"{nonce}\">")));
+    assert_eq!(page.headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+    let other = get(&site, "/").await;
+    assert_ne!(other.headers[header::CONTENT_SECURITY_POLICY], policy);
+}
+
+#[tokio::test]
+async fn health_counts_events_gaps_and_quarantine() {
+    let mut bench = a_day();
+    bench.send_bytes(Channel::Events, b"junk".into());
+    let (site, _changed) = site(&bench, "");
+    let answer: serde_json::Value = serde_json::from_str(&get(&site, "/health").await.text).unwrap();
+    assert_eq!(
+        answer,
+        serde_json::json!({"status": "ok", "events": 11, "gaps": 0, "lost": 0, "quarantined": 1})
+    );
+    let page = get(&site, "/").await.text;
+    assert!(page.contains("Messages that could not be used: 1") && page.contains("HTAG"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_commits_are_told_as_one_change() {
+    use futures_util::StreamExt;
+    let (changed, commits) = watch::channel(0);
+    let (stop, stopping) = watch::channel(false);
+    let mut stream = std::pin::pin!(changes(commits, stopping));
+    for commit in 1..=50 {
+        changed.send_replace(commit);
+    }
+    assert!(stream.next().await.is_some());
+    let quiet = tokio::time::timeout(Duration::from_secs(60), stream.next()).await;
+    assert!(quiet.is_err(), "nothing was committed since");
+    stop.send_replace(true);
+    assert!(stream.next().await.is_none());
+}
