@@ -1,0 +1,398 @@
+//! A serial port with a module behind it: a pseudo-terminal whose host side has a stable name. Enters:
+//! what the host writes, and moments of the shop. Leaves: what the module answers and reports. A host
+//! that does not read stalls nobody: what does not fit is dropped and counted.
+//!
+//! A host that closes the port is given a fresh pseudo-terminal under the same name, because a killed
+//! one leaves the old one locked (`TIOCEXCL` outlives it).
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::OFlags;
+use rustix::pty::OpenptFlags;
+use rustix::termios::OptionalActions;
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::Module;
+use super::line::Line;
+use crate::shop::Sighting;
+use crate::shop::layout::Protocol;
+
+/// A serial port that can be plugged in and pulled out.
+#[derive(Debug)]
+pub struct Port {
+    link: PathBuf,
+    protocol: Protocol,
+    line: Line,
+    counts: Arc<Counts>,
+    plugged: Option<Plugged>,
+}
+
+/// What a port sent and lost since it was made.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Bytes that the host could read.
+    pub sent: AtomicU64,
+    /// Bytes dropped because the host did not read.
+    pub dropped: AtomicU64,
+    /// Moments dropped because the port's task had no time.
+    pub skipped: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Plugged {
+    moments: mpsc::Sender<Moment>,
+    reading: watch::Receiver<bool>,
+    task: JoinHandle<()>,
+}
+
+/// What the module sees between one moment and the next.
+#[derive(Debug)]
+struct Moment {
+    now_ms: u64,
+    sightings: Vec<Sighting>,
+}
+
+/// About a second of moments: a task that lags more has lost touch with real time.
+const MOMENTS: usize = 64;
+
+impl Port {
+    /// A port that is not plugged in yet. The link's folder must exist.
+    #[must_use]
+    pub fn new(link: &Path, protocol: Protocol, line: Line) -> Self {
+        Self { link: link.to_owned(), protocol, line, counts: Arc::default(), plugged: None }
+    }
+
+    /// The stable name of the host's side.
+    #[must_use]
+    pub fn link(&self) -> &Path {
+        &self.link
+    }
+
+    /// What it sent and lost.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Gives the module power and makes the name appear. Nothing happens when it is plugged in.
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the system gives out no pseudo-terminal, or the link cannot be made.
+    pub fn plug(&mut self) -> io::Result<()> {
+        if self.plugged.is_some() {
+            return Ok(());
+        }
+        let (moments, inbox) = mpsc::channel(MOMENTS);
+        let (tell_reading, reading) = watch::channel(false);
+        let pty = Pty::open(&self.link)?;
+        let behind = Behind {
+            link: self.link.clone(),
+            module: Module::new(self.protocol),
+            line: self.line.clone(),
+            counts: Arc::clone(&self.counts),
+            tell_reading,
+            inbox,
+            now_ms: 0,
+        };
+        self.plugged = Some(Plugged { moments, reading, task: tokio::spawn(behind.run(pty)) });
+        Ok(())
+    }
+
+    /// Takes the power away: the name disappears, and the host's handle is dead when this returns.
+    ///
+    /// # Errors
+    /// When the link cannot be removed.
+    pub async fn unplug(&mut self) -> io::Result<()> {
+        let Some(Plugged { moments, task, .. }) = self.plugged.take() else { return Ok(()) };
+        drop(moments);
+        // A panic of the task has printed its message; the port is dead either way.
+        let _ = task.await;
+        fs::remove_file(&self.link)
+    }
+
+    /// Shows the module what its antennas saw up to `now_ms`. Without power nothing is seen.
+    pub fn feed(&self, now_ms: u64, sightings: Vec<Sighting>) {
+        if let Some(plugged) = &self.plugged
+            && plugged.moments.try_send(Moment { now_ms, sightings }).is_err()
+        {
+            self.counts.skipped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a host has started the module.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        self.plugged.as_ref().is_some_and(|plugged| *plugged.reading.borrow())
+    }
+
+    /// Waits until a host has started the module. Never returns when it is not plugged in.
+    pub async fn started(&self) {
+        match &self.plugged {
+            // The sender lives as long as the task does.
+            Some(plugged) if plugged.reading.clone().wait_for(|reading| *reading).await.is_ok() => {}
+            Some(_) | None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        if let Some(plugged) = &self.plugged {
+            plugged.task.abort();
+            // Nobody can be told, and a stale link harms nobody.
+            let _ = fs::remove_file(&self.link);
+        }
+    }
+}
+
+/// The task behind a port that is plugged in.
+struct Behind {
+    link: PathBuf,
+    module: Module,
+    line: Line,
+    counts: Arc<Counts>,
+    tell_reading: watch::Sender<bool>,
+    inbox: mpsc::Receiver<Moment>,
+    now_ms: u64,
+}
+
+/// One pseudo-terminal.
+struct Pty {
+    /// Tokio's reader for pipes takes every file that can be polled.
+    module_side: pipe::Receiver,
+    /// Held open until the host has written: before that, a read would say that it hung up.
+    host_side: Option<OwnedFd>,
+}
+
+/// What a host did.
+enum Heard {
+    Bytes(usize),
+    HungUp,
+}
+
+impl Behind {
+    async fn run(mut self, mut pty: Pty) {
+        let mut buffer = [0; 1024];
+        loop {
+            tokio::select! {
+                // Both branches are cancel-safe: a channel's `recv`, and readiness without a read.
+                moment = self.inbox.recv() => {
+                    let Some(moment) = moment else { return };
+                    self.pass(&pty, &moment);
+                }
+                heard = pty.hear(&mut buffer) => match heard {
+                    Heard::Bytes(count) => {
+                        let answers = self.module.handle_bytes(&buffer[..count], self.now_ms);
+                        self.tell_reading.send_replace(self.module.is_reading());
+                        self.send(&pty, answers);
+                    }
+                    Heard::HungUp => match Pty::open(&self.link) {
+                        Ok(fresh) => pty = fresh,
+                        Err(why) => {
+                            eprintln!("{}: no new pseudo-terminal: {why}", self.link.display());
+                            return;
+                        }
+                    },
+                },
+            }
+        }
+    }
+
+    fn pass(&mut self, pty: &Pty, moment: &Moment) {
+        for sighting in &moment.sightings {
+            let frame = self.module.handle_sighting(sighting);
+            self.send(pty, frame);
+        }
+        self.now_ms = moment.now_ms;
+        let idle = self.module.handle_timeout(self.now_ms);
+        self.send(pty, idle);
+        let reading = self.module.is_reading();
+        self.tell_reading.send_if_modified(|told| std::mem::replace(told, reading) != reading);
+    }
+
+    fn send(&mut self, pty: &Pty, frame: Vec<u8>) {
+        // Nobody has the port open: the bytes end in the air, as those of a real line do.
+        if frame.is_empty() || pty.host_side.is_some() {
+            return;
+        }
+        let bytes = self.line.carry(frame);
+        let sent = rustix::io::write(&pty.module_side, &bytes).unwrap_or(0);
+        self.counts.sent.fetch_add(sent as u64, Ordering::Relaxed);
+        self.counts.dropped.fetch_add((bytes.len() - sent) as u64, Ordering::Relaxed);
+    }
+}
+
+impl Pty {
+    /// Opens a pseudo-terminal in raw mode and points the link at it.
+    fn open(link: &Path) -> io::Result<Self> {
+        let module_side = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        rustix::pty::grantpt(&module_side)?;
+        rustix::pty::unlockpt(&module_side)?;
+        let name = rustix::pty::ptsname(&module_side, Vec::new())?;
+        let host_side =
+            rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY, rustix::fs::Mode::empty())?;
+        let mut termios = rustix::termios::tcgetattr(&host_side)?;
+        termios.make_raw();
+        rustix::termios::tcsetattr(&host_side, OptionalActions::Now, &termios)?;
+        let flags = rustix::fs::fcntl_getfl(&module_side)?;
+        rustix::fs::fcntl_setfl(&module_side, flags | OFlags::NONBLOCK)?;
+        // Renamed into place, so that the name never vanishes from one terminal to the next.
+        let fresh = link.with_extension("new");
+        let _ = fs::remove_file(&fresh);
+        std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(name.as_bytes()), &fresh)?;
+        fs::rename(&fresh, link)?;
+        let module_side = pipe::Receiver::from_file_unchecked(fs::File::from(module_side))?;
+        Ok(Self { module_side, host_side: Some(host_side) })
+    }
+
+    async fn hear(&mut self, buffer: &mut [u8]) -> Heard {
+        loop {
+            if self.module_side.readable().await.is_err() {
+                return Heard::HungUp;
+            }
+            match self.module_side.try_read(buffer) {
+                Ok(0) => return Heard::HungUp,
+                Ok(count) => {
+                    self.host_side = None;
+                    return Heard::Bytes(count);
+                }
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Heard::HungUp,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emulator::thingmagic::START_UP;
+    use hangtag_protocol::epc::Epc;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::timeout;
+    use tokio_serial::{SerialPortBuilderExt as _, SerialStream};
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn open(link: &Path) -> SerialStream {
+        tokio_serial::new(link.to_str().unwrap(), 115_200).open_native_async().unwrap()
+    }
+
+    async fn start(host: &mut SerialStream, port: &Port) {
+        for command in START_UP {
+            host.write_all(command).await.unwrap();
+        }
+        timeout(PATIENCE, port.started()).await.expect("the module is started");
+    }
+
+    fn tag() -> Sighting {
+        Sighting {
+            at_ms: 5,
+            reader: 0,
+            antenna: 2,
+            epc: Epc::from_hex("30751feb705c5904e3d50d70").unwrap(),
+            rssi_cdbm: -5000,
+            phase_ddeg: Some(900),
+            channel_khz: 865_700,
+        }
+    }
+
+    /// Shows the module a tag again and again until its EPC arrives.
+    async fn hears_a_tag(host: &mut SerialStream, port: &Port) {
+        let mut received = Vec::new();
+        let mut buffer = [0; 256];
+        let heard = async {
+            while !hex::encode(&received).contains("30751feb705c5904e3d50d70") {
+                port.feed(10, vec![tag()]);
+                if let Ok(count) = timeout(Duration::from_millis(20), host.read(&mut buffer)).await {
+                    let count = count.unwrap();
+                    assert_ne!(count, 0, "the line is alive");
+                    received.extend(&buffer[..count]);
+                }
+            }
+        };
+        timeout(PATIENCE, heard).await.expect("the tag is heard");
+    }
+
+    fn port(folder: &Path) -> Port {
+        let mut port = Port::new(&folder.join("booths"), Protocol::ThingMagic, Line::clean());
+        port.plug().unwrap();
+        port
+    }
+
+    #[tokio::test]
+    async fn a_host_that_starts_the_module_gets_tags() {
+        let folder = tempfile::tempdir().unwrap();
+        let port = port(folder.path());
+        let mut host = open(port.link());
+        start(&mut host, &port).await;
+        hears_a_tag(&mut host, &port).await;
+    }
+
+    #[tokio::test]
+    async fn unplugged_it_is_gone_and_plugged_again_it_wants_to_be_set_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut port = port(folder.path());
+        let mut host = open(port.link());
+        start(&mut host, &port).await;
+        port.unplug().await.unwrap();
+        assert!(!port.link().is_symlink());
+        let mut buffer = Vec::new();
+        let end = timeout(PATIENCE, host.read_to_end(&mut buffer)).await.expect("the line ends");
+        assert!(end.is_err() || end.is_ok_and(|count| count < 1000));
+        drop(host);
+        port.plug().unwrap();
+        assert!(!port.is_reading());
+        let mut host = open(port.link());
+        start(&mut host, &port).await;
+        hears_a_tag(&mut host, &port).await;
+    }
+
+    #[tokio::test]
+    async fn a_host_that_comes_back_finds_the_module_reading() {
+        let folder = tempfile::tempdir().unwrap();
+        let port = port(folder.path());
+        let mut host = open(port.link());
+        start(&mut host, &port).await;
+        let first = fs::read_link(port.link()).unwrap();
+        drop(host);
+        timeout(PATIENCE, async {
+            while fs::read_link(port.link()).unwrap() == first {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("a fresh terminal under the old name");
+        assert!(port.is_reading(), "the module kept its power");
+        let mut host = open(port.link());
+        start(&mut host, &port).await;
+        hears_a_tag(&mut host, &port).await;
+    }
+
+    #[tokio::test]
+    async fn a_host_that_does_not_read_costs_bytes_and_no_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let port = port(folder.path());
+        let mut host = open(port.link());
+        start(&mut host, &port).await;
+        timeout(PATIENCE, async {
+            while port.counts().dropped.load(Ordering::Relaxed) == 0 {
+                port.feed(40, vec![tag(); 50]);
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("the terminal's buffer fills up");
+        drop(host);
+    }
+}
