@@ -8,9 +8,11 @@
 //! | [`capture`] | recordings of serial lines as text |
 //! | [`uci`] | recordings of real tags worn by people, played as a reader |
 //! | [`score`] | concluded events against the truth |
+//! | [`harness`] | the real programs, started and judged from outside |
 
 pub mod capture;
 pub mod emulator;
+pub mod harness;
 pub mod score;
 pub mod shop;
 pub mod uci;

@@ -222,11 +222,12 @@ impl Connection<'_> {
                     event = &mut poll => break event,
                     changed = uplink.state.changed() => {
                         changed.map_err(|_| anyhow!("the spool is gone"))?;
-                        let State { oldest_held, next, .. } = *uplink.state.borrow_and_update();
-                        self.core.handle_spool(oldest_held, next, clock::uptime());
+                        self.look_at_spool();
                     }
                     () = uplink.finish.cancelled(), if finish_by.is_none() => {
                         finish_by = Some(Instant::now() + DRAIN);
+                        // The spool's last word came before; the other branch may not have had its turn.
+                        self.look_at_spool();
                     }
                     () = sleep_until(due) => {}
                 }
@@ -239,6 +240,11 @@ impl Connection<'_> {
             };
             self.handle_event(event).await?;
         }
+    }
+
+    fn look_at_spool(&mut self) {
+        let State { oldest_held, next, .. } = *self.uplink.state.borrow_and_update();
+        self.core.handle_spool(oldest_held, next, clock::uptime());
     }
 
     /// When something is due whether or not anything happens.

@@ -28,16 +28,25 @@ const MAX_TRACKS: usize = 4;
 const MARGIN_DB: f32 = 6.0;
 /// A zone in which there was no read for so long takes no part, in milliseconds.
 const RECENT_MS: u64 = TICK_MS * RECENT_TICKS as u64;
-/// How long a tag must be calm to have been put down, in milliseconds.
-const CALM_MS: u64 = 3_000;
+/// How long a tag must look calm to have been put down, in milliseconds. Calm is judged over the last five
+/// seconds, of which the first may be the last of the movement.
+const CALM_MS: u64 = 1_500;
+const CALM_BEFORE_MS: u64 = 4_000;
 /// A tag first seen in a booth so soon after its reader started was there before, in milliseconds.
 const WARM_UP_MS: u64 = 20_000;
 /// A tag unseen in its booth for so long was carried out, in milliseconds.
 const LEFT_MS: u64 = 25_000;
+/// A tag unseen at its rail for so long is not there any more, in milliseconds: while all around is quiet,
+/// and while somebody stands before the rail.
+const GONE_MS: (u64, u64) = (30_000, 60_000);
+/// How long a garment must have rested before a movement means anything, in milliseconds.
+const LEARN_MS: u64 = 2_000;
+/// How long a movement takes to show, in milliseconds.
+const MOVES_AFTER_MS: u64 = 1_500;
 /// The shortest stay in a booth in which a garment can have been tried on, in milliseconds.
 const TRY_ON_MS: u64 = 30_000;
 /// Ticks of the last 64 (32 s) in which a worn garment is restless or silent, at least.
-const WORN_TICKS: u32 = 38;
+const WORN_TICKS: u32 = 36;
 /// Ticks of them in which it was read and restless, at least: silence alone proves nothing.
 const WORN_READ_TICKS: u32 = 10;
 
@@ -135,7 +144,7 @@ impl Tag {
         let State::Rest { antenna, .. } = self.state else { return None };
         let track = self.tracks.iter().find(|track| track.antenna == antenna)?;
         let expected = track.rest_rate() * (now.since(track.last) / TICK_MS) as f32;
-        Some((antenna, track.is_weaker() || track.is_stronger() || expected > 5.0))
+        Some((antenna, track.is_unsteady() || expected > 5.0))
     }
 
     /// When it was last read anywhere.
@@ -188,14 +197,13 @@ impl Tag {
         let unseen_ms = now.since(track.last.max(listening));
         let missed = track.rest_rate() * (unseen_ms / TICK_MS) as f32;
         let commotion = around.commotion[usize::from(antenna)];
-        let learned = now.since(since) > 4_000;
+        let learned = now.since(since) > LEARN_MS;
 
         let elsewhere = best.as_ref().filter(|best| best.zone != zone && unseen_ms >= 1_500);
-        let moves = track.phase_moves() || track.is_stronger() || (track.is_weaker() && !commotion);
-        let moves = moves && learned;
-        let gone = missed > 8.0 && unseen_ms >= if commotion { 8_000 } else { 3_000 };
+        let moves = learned && (track.phase_moves() || track.level_moves(commotion));
+        let gone = missed > 8.0 && unseen_ms >= if commotion { GONE_MS.1 } else { GONE_MS.0 };
         let onset = if moves || missed > 3.0 {
-            Some(disturbed.unwrap_or(if moves { now - TICK_MS } else { track.last }))
+            Some(disturbed.unwrap_or(if moves { now - MOVES_AFTER_MS } else { track.last }))
         } else {
             None
         };
@@ -205,8 +213,8 @@ impl Tag {
             95
         } else if moves && track.phase_moves() {
             90
-        } else if moves && now.since(onset?) >= 1_000 {
-            if track.is_stronger() { 80 } else { 70 }
+        } else if moves {
+            75
         } else if gone {
             65
         } else {
@@ -240,7 +248,7 @@ impl Tag {
         if !floor || calm_ms < CALM_MS {
             return None;
         }
-        let at = around.now - calm_ms;
+        let at = (around.now - calm_ms - CALM_BEFORE_MS).max(since);
         let evidence = self.evidence(&best, 0, at.since(since));
         self.rest(&best, at);
         let confidence = if from == Some(best.zone) { 80 } else { 85 };
@@ -292,8 +300,7 @@ impl Tag {
             return None;
         }
         self.state = State::Booth { zone, visit, since, tried: true };
-        let window_ms = 64 * TICK_MS;
-        let at = (now - window_ms).max(since);
+        let at = (now - put_on_ago(self.restless | self.silent) * TICK_MS).max(since);
         let evidence = Evidence {
             reads: track.reads_recently().try_into().unwrap_or(u16::MAX),
             margin_db: best.as_ref().map_or(0, |best| whole_db(best.margin_db)),
@@ -375,6 +382,13 @@ impl Tag {
     fn listening_since(&self, track: usize, around: &Surroundings<'_>) -> Option<Uptime> {
         around.listening[around.layout.reader_of(self.tracks[track].antenna.into())]
     }
+}
+
+/// How many ticks ago a garment was put on: when at least six of eight ticks began to be restless or
+/// silent. The latest tick is the lowest bit.
+fn put_on_ago(worn: u64) -> u64 {
+    let began = (7..64).rev().find(|ago| (worn >> (ago - 7) & 0xff).count_ones() >= 6);
+    began.unwrap_or(0)
 }
 
 fn whole_db(db: f32) -> u8 {

@@ -1,14 +1,14 @@
 //! How one tag looks to one antenna: level, rate, and whether it moves. Enters: reads. Leaves:
 //! measures that the state machine in [`tag`](super::tag) decides by.
 //!
-//! Three signs of movement, from the surest to the weakest:
+//! Two signs of movement:
 //! - *phase*: the answer's phase turns by 4π per wavelength of way (about 35 cm at 866 MHz), so that
 //!   two reads of the same channel less than 0.6 s apart differ only if the tag moved. Angles are
-//!   doubled before they are compared, because readers may report a half turn more or less.
-//! - *a stronger answer* than at rest: no passer-by makes a tag stronger by much.
-//! - *a weaker answer*, or none: the tag moved, or a body stands before it.
-//!
-//! Deviations are summed (CUSUM, Page 1954), so that one odd read means nothing and a run of them does.
+//!   doubled before they are compared, because readers may report a half turn more or less. The mean of
+//!   the last steps decides, so that one odd read means nothing.
+//! - *changes of the level*: a tag that is carried passes through the ups and downs of the field, read by
+//!   read. The level itself says little: it jumps once when the reader changes its channel, and sinks
+//!   and rises once when somebody walks past.
 
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::read::Read;
@@ -20,38 +20,54 @@ pub(super) const RECENT_TICKS: usize = 10;
 
 /// Reads that the mean level weighs: as in Intel's RSP controller.
 const LEVEL_READS: f32 = 20.0;
-/// Reads of the same channel further apart than this are not compared, in milliseconds.
+/// Reads of the same channel further apart than this are not compared by phase, in milliseconds.
 const PHASE_MS: u64 = 600;
-/// A phase step of a tag at rest, in radians, which is noise.
-const PHASE_NOISE: f32 = 0.3;
-/// Reads after which the level at rest counts as learned.
-const LEARNED_READS: u32 = 8;
-/// The least mean deviation at rest, in dB: readers round to whole dB.
-const LEAST_DEVIATION: f32 = 0.8;
-const CUSUM_LIMIT: f32 = 12.0;
+/// Reads further apart than this are not compared by level, in milliseconds.
+const LEVEL_MS: u64 = 3_000;
+/// Mean phase step, in radians, of the last few reads of a tag that is carried: at rest it is about 0.15,
+/// and 0.79 if every phase is equally likely.
+const CARRIED_RAD: f32 = 0.42;
+/// The same of a tag that lies or hangs, at most.
+const CALM_RAD: f32 = 0.3;
+/// Mean phase step, in radians, of the last sixteen or so reads of a tag that is worn.
+const WORN_RAD: f32 = 0.18;
+/// Mean change of the level from read to read, in hundredths of a dB, of a tag that is carried: while
+/// all around is quiet, and while somebody walks past.
+const CARRIED_CDB: (u32, u32) = (350, 500);
+/// The same of a tag whose surroundings move, and the most of a tag at rest. Readers round to whole dB.
+const UNSTEADY_CDB: u32 = 200;
+const CALM_CDB: u32 = 160;
+/// Ticks over which changes of the level are averaged: four seconds.
+const LEVEL_TICKS: usize = 8;
 
 #[derive(Clone, Debug)]
 pub(super) struct Track {
     pub(super) antenna: u16,
     pub(super) last: Uptime,
-    /// Reads in each of the last ticks; the current one is first.
-    recent: [u8; RECENT_TICKS],
+    last_cdbm: i16,
+    last_khz: Option<u32>,
+    /// Each of the last ticks; the current one is first.
+    recent: [Tick; RECENT_TICKS],
     total: u32,
     /// Mean of the last reads, in milliwatts: what zones are compared by.
     mean_mw: f32,
-    /// Quick mean and mean deviation of the level, in dBm and dB: over about four reads.
-    quick_dbm: f32,
-    quick_deviation: f32,
-    /// What it is like at rest.
-    rest_dbm: f32,
-    rest_deviation: f32,
+    /// How many reads a tick brings while the garment rests.
     rest_rate: f32,
-    rest_reads: u32,
-    up: f32,
-    down: f32,
-    phase: f32,
-    phase_steps: u32,
+    rest_ticks: u32,
+    /// Mean phase step in radians: of the last four reads or so, and of the last sixteen.
+    quick_step: f32,
+    slow_step: f32,
+    steps: u32,
     channels: [Channel; 4],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tick {
+    reads: u8,
+    /// Reads that could be compared with the one before.
+    pairs: u8,
+    /// Sum of the changes of the level between them, in hundredths of a dB.
+    change_cdb: u16,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,48 +82,37 @@ impl Track {
         Self {
             antenna,
             last: now,
-            recent: [0; RECENT_TICKS],
+            last_cdbm: 0,
+            last_khz: None,
+            recent: [Tick::default(); RECENT_TICKS],
             total: 0,
             mean_mw: 0.0,
-            quick_dbm: 0.0,
-            quick_deviation: 0.0,
-            rest_dbm: 0.0,
-            rest_deviation: 2.0,
             rest_rate: 0.0,
-            rest_reads: 0,
-            up: 0.0,
-            down: 0.0,
-            phase: 0.0,
-            phase_steps: 0,
+            rest_ticks: 0,
+            quick_step: 0.0,
+            slow_step: 0.0,
+            steps: 0,
             channels: [Channel::default(); 4],
         }
     }
 
     pub(super) fn handle_read(&mut self, read: &Read) {
-        let dbm = f32::from(read.rssi_cdbm) / 100.0;
-        if read.at.since(self.last) > TICK_MS * RECENT_TICKS as u64 {
+        let pause = read.at.since(self.last);
+        if pause > TICK_MS * RECENT_TICKS as u64 {
             // Long unseen: what it looked like then says nothing of where it is today.
             self.total = 0;
         }
+        let tick = &mut self.recent[0];
+        tick.reads = tick.reads.saturating_add(1);
+        if self.total > 0 && pause < LEVEL_MS && self.last_khz == read.channel_khz {
+            tick.pairs = tick.pairs.saturating_add(1);
+            tick.change_cdb = tick.change_cdb.saturating_add(read.rssi_cdbm.abs_diff(self.last_cdbm));
+        }
         self.last = self.last.max(read.at);
-        self.recent[0] = self.recent[0].saturating_add(1);
+        (self.last_cdbm, self.last_khz) = (read.rssi_cdbm, read.channel_khz);
         self.total = self.total.saturating_add(1);
         let weight = 1.0 / (self.total as f32).min(LEVEL_READS);
-        self.mean_mw += (milliwatts(dbm) - self.mean_mw) * weight;
-        if self.total == 1 {
-            self.quick_dbm = dbm;
-            self.quick_deviation = 3.0;
-        }
-        let off = dbm - self.quick_dbm;
-        self.quick_dbm += off * 0.25;
-        self.quick_deviation += (libm::fabsf(off) - self.quick_deviation) * 0.25;
-
-        let at_rest = dbm - self.rest_dbm;
-        let spread = self.rest_deviation.max(LEAST_DEVIATION);
-        if self.rest_reads >= LEARNED_READS {
-            self.up = cusum(self.up, at_rest / spread - 2.0);
-            self.down = cusum(self.down, -at_rest / spread - 2.0);
-        }
+        self.mean_mw += (milliwatts(f32::from(read.rssi_cdbm) / 100.0) - self.mean_mw) * weight;
         self.compare_phase(read);
     }
 
@@ -126,57 +131,41 @@ impl Track {
         // Doubled, so that 180 degrees and 0 are the same; then the shorter way round, halved again.
         let turn = (u32::from(phase_ddeg) * 2).abs_diff(u32::from(before.phase_ddeg) * 2) % 3_600;
         let step = turn.min(3_600 - turn) as f32 / 20.0 * core::f32::consts::PI / 180.0;
-        self.phase_steps = self.phase_steps.saturating_add(1);
-        self.phase = cusum(self.phase, (step - PHASE_NOISE) / PHASE_NOISE);
+        self.steps = self.steps.saturating_add(1);
+        self.quick_step += (step - self.quick_step) / 4.0;
+        self.slow_step += (step - self.slow_step) / 16.0;
     }
 
-    /// Ends a tick. `at_rest`: the garment rests where this antenna looks, and is learned.
+    /// Ends a tick. `at_rest`: the garment rests where this antenna looks, and its rate is learned.
     pub(super) fn end_tick(&mut self, at_rest: bool) {
-        if at_rest && !self.moves() && self.recent[0] > 0 {
-            let reads = u32::from(self.recent[0]);
-            self.rest_reads = self.rest_reads.saturating_add(reads);
-            let weight = (reads as f32 / (self.rest_reads as f32).min(64.0)).min(1.0);
-            let off = self.quick_dbm - self.rest_dbm;
-            self.rest_dbm += off * weight;
-            self.rest_deviation += (self.quick_deviation - self.rest_deviation) * weight;
-        }
         if at_rest {
-            let rate = f32::from(self.recent[0]);
-            let weight = if self.rest_reads < 40 { 0.1 } else { 0.02 };
-            self.rest_rate += (rate - self.rest_rate) * weight;
+            self.rest_ticks = self.rest_ticks.saturating_add(1);
+            let weight = 1.0 / (self.rest_ticks as f32).min(60.0);
+            self.rest_rate += (f32::from(self.recent[0].reads) - self.rest_rate) * weight;
         }
         self.recent.rotate_right(1);
-        self.recent[0] = 0;
-        // Without reads there is no news of movement.
-        self.phase *= 0.9;
-        self.up *= 0.9;
-        self.down *= 0.9;
+        self.recent[0] = Tick::default();
     }
 
-    /// Forgets what rest was like, and takes the present for it.
+    /// Takes the present for rest.
     pub(super) fn rest_here(&mut self) {
-        self.rest_dbm = self.quick_dbm;
-        self.rest_deviation = self.quick_deviation.max(1.0);
         self.rest_rate = self.reads_recently() as f32 / RECENT_TICKS as f32;
-        self.rest_reads = 0;
-        self.up = 0.0;
-        self.down = 0.0;
-        self.phase = 0.0;
+        self.rest_ticks = 10;
     }
 
     /// Reads in the last five seconds.
     pub(super) fn reads_recently(&self) -> u32 {
-        self.recent.iter().map(|n| u32::from(*n)).sum()
+        self.recent.iter().map(|tick| u32::from(tick.reads)).sum()
     }
 
     /// In how many of the last ticks there was a read.
     pub(super) fn ticks_seen(&self) -> usize {
-        self.recent.iter().filter(|n| **n > 0).count()
+        self.recent.iter().filter(|tick| tick.reads > 0).count()
     }
 
     /// Whether it was read in the tick that just ended.
     pub(super) fn seen_last_tick(&self) -> bool {
-        self.recent[1] > 0
+        self.recent[1].reads > 0
     }
 
     /// The level by which zones are compared, in dBm.
@@ -191,36 +180,47 @@ impl Track {
 
     /// Whether the phase says that it moves.
     pub(super) fn phase_moves(&self) -> bool {
-        self.phase > 3.0
+        self.quick_step > CARRIED_RAD && self.recent[1].reads > 0
     }
 
-    /// Whether it is stronger than at rest.
-    pub(super) fn is_stronger(&self) -> bool {
-        self.up > 5.0
+    /// Whether the level says that it moves; `in_commotion` more is asked for.
+    /// Where the reader tells the phase, the phase decides alone.
+    pub(super) fn level_moves(&self, in_commotion: bool) -> bool {
+        if self.steps > 0 {
+            return false;
+        }
+        let least = if in_commotion { CARRIED_CDB.1 } else { CARRIED_CDB.0 };
+        self.level_change(LEVEL_TICKS).is_some_and(|(pairs, mean)| pairs >= 4 && mean >= least)
     }
 
-    /// Whether it is weaker than at rest.
-    pub(super) fn is_weaker(&self) -> bool {
-        self.down > 5.0
+    /// Whether its level changes more than noise explains.
+    pub(super) fn is_unsteady(&self) -> bool {
+        self.level_change(LEVEL_TICKS).is_some_and(|(_, mean)| mean >= UNSTEADY_CDB)
     }
 
-    pub(super) fn moves(&self) -> bool {
-        self.phase_moves() || self.is_stronger() || self.is_weaker()
-    }
-
-    /// Whether it has been read steadily: enough reads, near one another, the phase calm.
+    /// Whether it has been read steadily: enough reads, the level even, the phase calm.
     pub(super) fn is_calm(&self) -> bool {
-        self.quick_deviation < 1.6 && self.phase < 0.5 && self.ticks_seen() >= 3
+        let recent = self.level_change(RECENT_TICKS);
+        let even = recent.is_some_and(|(pairs, mean)| pairs >= 3 && mean <= CALM_CDB);
+        even && self.quick_step < CALM_RAD
     }
 
     /// Whether what is read of it now is restless.
     pub(super) fn is_restless(&self) -> bool {
-        self.phase > 0.8 || (self.phase_steps < 8 && self.quick_deviation > 2.5)
+        if self.steps > 0 {
+            return self.slow_step > WORN_RAD;
+        }
+        self.is_unsteady()
     }
-}
 
-fn cusum(sum: f32, excess: f32) -> f32 {
-    (sum + excess).clamp(0.0, CUSUM_LIMIT)
+    /// How many reads of the last ticks could be compared with the one before, and by how many
+    /// hundredths of a dB they changed on average.
+    fn level_change(&self, ticks: usize) -> Option<(u32, u32)> {
+        let recent = &self.recent[..ticks];
+        let pairs: u32 = recent.iter().map(|tick| u32::from(tick.pairs)).sum();
+        let change: u32 = recent.iter().map(|tick| u32::from(tick.change_cdb)).sum();
+        Some((pairs, change.checked_div(pairs)?))
+    }
 }
 
 fn milliwatts(dbm: f32) -> f32 {
@@ -244,60 +244,74 @@ mod tests {
     }
 
     /// Ten seconds at rest, four reads a second, a dB up and down.
-    fn rested() -> Track {
+    fn rested(phase: Option<u16>) -> Track {
         let mut track = Track::new(0, Uptime(0));
         for n in 0..40u64 {
-            track.handle_read(&read(n * 250, if n % 3 == 0 { -6_100 } else { -6_000 }, Some(900)));
-            if n == 8 {
-                track.rest_here();
-            }
+            track.handle_read(&read(n * 250, if n % 3 == 0 { -6_100 } else { -6_000 }, phase));
             if n % 2 == 1 {
-                track.end_tick(n > 8);
+                track.end_tick(true);
             }
         }
         track
     }
 
+    fn moves(track: &Track) -> bool {
+        track.phase_moves() || track.level_moves(false)
+    }
+
     #[test]
     fn a_tag_at_rest_does_not_move() {
-        let track = rested();
-        assert!(!track.moves() && track.is_calm() && !track.is_restless());
+        let track = rested(Some(900));
+        assert!(!moves(&track) && track.is_calm() && !track.is_restless());
         assert!((track.level_dbm() + 60.3).abs() < 0.5, "{}", track.level_dbm());
+        assert!((track.rest_rate() - 2.0).abs() < 0.2, "two reads a tick: {}", track.rest_rate());
     }
 
     #[test]
     fn a_turning_phase_is_movement_whatever_the_level() {
-        let mut track = rested();
-        for n in 0..4u16 {
+        let mut track = rested(Some(900));
+        for n in 0..6u16 {
             track.handle_read(&read(10_000 + u64::from(n) * 250, -6_000, Some(900 + n * 400)));
         }
-        assert!(track.phase_moves() && !track.is_stronger() && !track.is_weaker());
+        track.end_tick(false);
+        assert!(track.phase_moves() && !track.level_moves(false));
     }
 
     #[test]
     fn a_half_turn_more_or_less_is_no_movement() {
-        let mut track = rested();
+        let mut track = rested(Some(900));
         for n in 0..8u16 {
             track.handle_read(&read(10_000 + u64::from(n) * 250, -6_000, Some(900 + n % 2 * 1_800)));
         }
-        assert!(!track.phase_moves());
+        assert!(!moves(&track));
     }
 
     #[test]
-    fn a_level_that_leaves_its_rest_is_told_up_from_down() {
-        let (mut up, mut down) = (rested(), rested());
-        for n in 0..5 {
-            up.handle_read(&read(10_000 + n * 250, -5_400, None));
-            down.handle_read(&read(10_000 + n * 250, -6_700, None));
+    fn a_level_that_goes_up_and_down_is_movement() {
+        let mut track = rested(None);
+        for n in 0..10 {
+            track.handle_read(&read(10_000 + n * 500, [-5_400, -6_300, -5_800][n as usize % 3], None));
+            track.end_tick(false);
         }
-        assert!(up.is_stronger() && !up.is_weaker());
-        assert!(down.is_weaker() && !down.is_stronger());
+        assert!(track.level_moves(false), "{:?}", track.level_change(LEVEL_TICKS));
+        assert!(!track.is_calm() && track.is_restless());
     }
 
     #[test]
-    fn one_odd_read_means_nothing() {
-        let mut track = rested();
-        track.handle_read(&read(10_000, -5_500, Some(900)));
-        assert!(!track.moves());
+    fn one_jump_of_the_level_is_another_channel() {
+        let mut track = rested(None);
+        for n in 0..8 {
+            track.handle_read(&read(10_000 + n * 250, -5_300, None));
+        }
+        assert!(!moves(&track));
+    }
+
+    #[test]
+    fn somebody_walking_past_is_no_movement() {
+        let mut track = rested(None);
+        for (n, cdbm) in [-6_200, -6_700, -6_800, -6_700, -6_300, -6_000].into_iter().enumerate() {
+            track.handle_read(&read(10_000 + n as u64 * 300, cdbm, None));
+        }
+        assert!(!moves(&track));
     }
 }

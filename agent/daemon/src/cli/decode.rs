@@ -6,13 +6,14 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use hangtag_protocol::batch::Batch;
+use hangtag_protocol::columns;
 use hangtag_protocol::id::Seq;
 use hangtag_protocol::line::EventLine;
 use serde_json::json;
 
 use super::read_input;
 
-pub(super) fn run(path: &Path) -> anyhow::Result<()> {
+pub(super) fn run(path: &Path, sizes: bool) -> anyhow::Result<()> {
     let bytes = read_input(path)?;
     let payload = from_hex(&bytes).unwrap_or(bytes);
     let (header, body) = Batch::decode_header(&payload)
@@ -34,6 +35,14 @@ pub(super) fn run(path: &Path) -> anyhow::Result<()> {
         .collect();
     let mut out = stdout().lock();
     writeln!(out, "{line}")?;
+    if sizes {
+        let packed = columns::pack(header.first, &batch.events);
+        for (column, bytes) in columns::sizes(&packed)? {
+            writeln!(out, "{bytes:>7} {column}")?;
+        }
+        writeln!(out, "{:>7} header, anchors, lost ranges and lengths", payload.len() - packed.len())?;
+        return Ok(());
+    }
     for (seq, event) in (header.first.0..).zip(&batch.events) {
         writeln!(out, "{}", serde_json::to_string(&EventLine::new(Seq(seq), event))?)?;
     }

@@ -53,6 +53,9 @@ enum Command {
         /// Files that hold one MQTT payload each, as bytes or in hexadecimal; - for standard input.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Print how many bytes each column takes instead of the events.
+        #[arg(long)]
+        sizes: bool,
     },
     /// Conclude events from recorded bytes: the same every time.
     Replay {
@@ -60,6 +63,12 @@ enum Command {
         config: ConfigArgument,
         /// A recording that `run --capture` made; - for standard input.
         capture: PathBuf,
+        /// Also write the events as batches into this folder, as they would be published.
+        #[arg(long, value_name = "FOLDER")]
+        batches: Option<PathBuf>,
+        /// How many events go into a batch.
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=4_096))]
+        batch_events: u16,
     },
     /// Show what waits in the spool.
     Spool {
@@ -99,8 +108,12 @@ impl Arguments {
                 Ok(())
             }
             Command::Watch { config, seconds } => runtime()?.block_on(watch::run(config.load()?, seconds)),
-            Command::Decode { files } => files.iter().try_for_each(|file| decode::run(file)),
-            Command::Replay { config, capture } => replay::run(&config.load()?, &capture),
+            Command::Decode { files, sizes } => files.iter().try_for_each(|file| decode::run(file, sizes)),
+            Command::Replay { config, capture, batches, batch_events } => replay::run(
+                &config.load()?,
+                &capture,
+                batches.as_deref().map(|folder| (folder, batch_events)),
+            ),
             Command::Spool { config, json } => runtime()?.block_on(spool::run(config.load()?, json)),
         }
     }

@@ -1,5 +1,5 @@
 //! `replay`: recorded bytes through the same decoders and the same inference as live ones. Enters: a
-//! recording. Leaves: a line of JSON per event. The boot is 0 and numbers begin at 1, so that the same
+//! recording. Leaves: a line of JSON per event, and batches if they are asked for. The boot is 0 and numbers begin at 1, so that the same
 //! recording and configuration give the same bytes.
 
 use std::io::{Write as _, stdout};
@@ -8,9 +8,10 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use hangtag_agent_core::infer::Inference;
 use hangtag_agent_core::intake::Session;
+use hangtag_protocol::batch::{Batch, FORMAT, Header};
 use hangtag_protocol::clock::{BootId, Uptime};
-use hangtag_protocol::event::ReaderState;
-use hangtag_protocol::id::Seq;
+use hangtag_protocol::event::{Event, ReaderState};
+use hangtag_protocol::id::{Epoch, Seq};
 use hangtag_protocol::line::EventLine;
 
 use super::read_input;
@@ -19,16 +20,13 @@ use crate::config::Config;
 use crate::infer::handle;
 use crate::intake::Seen;
 
-/// How long after the last bytes inference goes on, in milliseconds: long enough to see that what was
-/// carried away stays away.
-const AFTERWARDS_MS: u64 = 40_000;
-
-pub(super) fn run(config: &Config, path: &Path) -> anyhow::Result<()> {
+pub(super) fn run(config: &Config, path: &Path, batches: Option<(&Path, u16)>) -> anyhow::Result<()> {
     let input = read_input(path)?;
     let mut sessions: Option<Vec<Session>> = None;
     let mut inference = Inference::new(config.layout.clone(), BootId(0), Seq::FIRST, Uptime(0));
     let mut last = Uptime(0);
     let mut out = std::io::BufWriter::new(stdout().lock());
+    let mut events = Vec::new();
     for chunk in chunks(input.as_slice()) {
         let (line, chunk) = chunk.with_context(|| path.display().to_string())?;
         let Some(reader) = config.readers.iter().position(|reader| reader.id == chunk.reader) else {
@@ -52,17 +50,46 @@ pub(super) fn run(config: &Config, path: &Path) -> anyhow::Result<()> {
         while let Some(read) = session.poll_read() {
             handle(&mut inference, &Seen::Read { reader, read });
         }
-        print(&mut inference, &mut out)?;
+        print(&mut inference, &mut out, &mut events)?;
     }
-    inference.handle_timeout(last + AFTERWARDS_MS);
-    inference.handle_shutdown(last + AFTERWARDS_MS);
-    print(&mut inference, &mut out)?;
-    Ok(out.flush()?)
+    // Nothing is concluded from the silence after the recording: nobody listened.
+    inference.handle_shutdown(last);
+    print(&mut inference, &mut out, &mut events)?;
+    out.flush()?;
+    match batches {
+        Some((folder, count)) => write_batches(config, folder, &events, count.into()),
+        None => Ok(()),
+    }
 }
 
-fn print(inference: &mut Inference, out: &mut impl std::io::Write) -> anyhow::Result<()> {
+fn print(
+    inference: &mut Inference,
+    out: &mut impl std::io::Write,
+    events: &mut Vec<Event>,
+) -> anyhow::Result<()> {
     while let Some((seq, event)) = inference.poll_event() {
         writeln!(out, "{}", serde_json::to_string(&EventLine::new(seq, &event))?)?;
+        events.push(event);
+    }
+    Ok(())
+}
+
+/// Writes events as the payloads that would be published, named by their first number.
+fn write_batches(config: &Config, folder: &Path, events: &[Event], count: usize) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    for (events, first) in events.chunks(count).zip((1..).step_by(count)) {
+        let header = Header {
+            format: FORMAT,
+            replayed: true,
+            gateway: config.gateway,
+            epoch: Epoch(0),
+            first: Seq(first),
+            count: u32::try_from(events.len()).expect("at most 4,096"),
+        };
+        let (lost, anchors, events) = (Vec::new(), Vec::new(), events.to_vec());
+        let batch = Batch { header, oldest_held: Seq::FIRST, lost, anchors, events };
+        let path = folder.join(format!("{first:08}.batch"));
+        std::fs::write(&path, batch.encode()?).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }

@@ -1,0 +1,115 @@
+//! Brokers. Enters: a port on loopback. Leaves: something that speaks MQTT 5 there.
+//!
+//! rumqttd runs within this process, needs nothing installed, and acknowledges what it may drop: a good
+//! test of the watermark. Mosquitto is what shops run; it keeps its sessions in a file.
+
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::process::{Process, wait_for};
+
+/// Starts rumqttd on a port, for as long as this process lives: it cannot be stopped.
+///
+/// # Errors
+/// When it does not start.
+pub fn embedded(port: u16) -> anyhow::Result<()> {
+    // Ten segments of 1 MB: what a subscriber does not take in time is dropped, acknowledged or not.
+    let config: rumqttd::Config = toml::from_str(&format!(
+        r#"
+        id = 0
+        [router]
+        id = 0
+        max_connections = 1000
+        max_outgoing_packet_count = 200
+        max_segment_size = 1048576
+        max_segment_count = 10
+        [v5.1]
+        name = "v5"
+        listen = "127.0.0.1:{port}"
+        next_connection_delay_ms = 1
+        [v5.1.connections]
+        connection_timeout_ms = 5000
+        max_payload_size = 131072
+        max_inflight_count = 100
+        "#
+    ))?;
+    let mut broker = rumqttd::Broker::new(config);
+    std::thread::Builder::new().name("rumqttd".into()).spawn(move || {
+        if let Err(why) = broker.start() {
+            eprintln!("rumqttd ended: {why:?}");
+        }
+    })?;
+    wait_until_open(port)
+}
+
+fn wait_until_open(port: u16) -> anyhow::Result<()> {
+    wait_for("the broker's port", Duration::from_secs(10), || {
+        Ok(TcpStream::connect(("127.0.0.1", port)).ok().map(drop))
+    })
+}
+
+/// Mosquitto with a data folder of its own.
+#[derive(Debug)]
+pub struct Mosquitto {
+    folder: PathBuf,
+    port: u16,
+    process: Option<Process>,
+}
+
+impl Mosquitto {
+    /// Starts Mosquitto.
+    ///
+    /// # Errors
+    /// When it is not installed, or does not start.
+    pub fn start(folder: &Path, port: u16) -> anyhow::Result<Self> {
+        let mut broker = Self { folder: folder.to_owned(), port, process: None };
+        std::fs::create_dir_all(folder)?;
+        // As root it would become the user `mosquitto`, who may not write here.
+        let user = if rustix::process::getuid().is_root() { "user root\n" } else { "" };
+        std::fs::write(
+            broker.config(),
+            format!(
+                "{user}listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n\
+                 persistence_location {}/\nautosave_interval 1\nmax_queued_messages 10000\n",
+                folder.display()
+            ),
+        )?;
+        broker.restart()?;
+        Ok(broker)
+    }
+
+    /// Kills it with SIGKILL, if it runs, and starts it again: what it had not saved is lost.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.kill()?;
+        // Debian has it in /usr/sbin, which is not on every PATH.
+        let path = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/usr/bin/mosquitto"];
+        let program = path.into_iter().find(|path| Path::new(path).exists());
+        let program = program.context("Mosquitto is not installed: apt-get install mosquitto")?;
+        let mut command = Command::new(program);
+        command.arg("-c").arg(self.config());
+        self.process = Some(Process::start("mosquitto", &mut command, &self.folder.join("mosquitto.log"))?);
+        wait_until_open(self.port)
+    }
+
+    /// Kills it with SIGKILL, if it runs.
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(process) = self.process.take() {
+            process.kill()?;
+        }
+        Ok(())
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.join("mosquitto.conf")
+    }
+}

@@ -1,0 +1,92 @@
+//! A client beside the others on the broker. Enters: a broker's port. Leaves: how many bytes the batches
+//! took; and it publishes what should not be there.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use hangtag_protocol::batch::Batch;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::{AsyncClient, Event, Incoming, MqttOptions};
+use tokio::task::JoinHandle;
+
+use super::site::GATEWAY_TOPIC;
+
+/// What was heard.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    /// Batches.
+    pub batches: u64,
+    /// Payload bytes of all batches, repeats included.
+    pub bytes: u64,
+    /// Distinct events in them.
+    pub events: u64,
+    numbers: BTreeSet<(u64, u64)>,
+}
+
+/// A client that listens to the gateway's batches.
+#[derive(Debug)]
+pub struct Listener {
+    client: AsyncClient,
+    heard: Arc<Mutex<Heard>>,
+    task: JoinHandle<()>,
+}
+
+impl Listener {
+    /// Starts listening; it connects again for as long as it lives. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn start(port: u16) -> Self {
+        let mut options = MqttOptions::new("hangtag-listener", "127.0.0.1", port);
+        options.set_keep_alive(Duration::from_secs(5));
+        options.set_max_packet_size(Some(256 * 1_024));
+        let (client, mut events) = AsyncClient::new(options, 8);
+        let heard = Arc::new(Mutex::new(Heard::default()));
+        let (subscriber, hears) = (client.clone(), Arc::clone(&heard));
+        let task = tokio::spawn(async move {
+            loop {
+                match events.poll().await {
+                    Ok(Event::Incoming(Incoming::ConnAck(_))) => {
+                        // The queue is empty after connecting.
+                        let _ = subscriber.try_subscribe(format!("{GATEWAY_TOPIC}/events"), QoS::AtLeastOnce);
+                    }
+                    Ok(Event::Incoming(Incoming::Publish(publish))) => note(&hears, &publish.payload),
+                    Ok(_) => {}
+                    Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                }
+            }
+        });
+        Self { client, heard, task }
+    }
+
+    /// What was heard so far.
+    #[must_use]
+    pub fn heard(&self) -> Heard {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Publishes bytes on the topic of the gateway's batches.
+    ///
+    /// # Errors
+    /// When the client has ended.
+    pub async fn publish(&self, payload: Vec<u8>) -> anyhow::Result<()> {
+        let topic = format!("{GATEWAY_TOPIC}/events");
+        self.client.publish(topic, QoS::AtLeastOnce, false, payload).await.context("publishing")
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn note(heard: &Mutex<Heard>, payload: &[u8]) {
+    let Ok((header, _)) = Batch::decode_header(payload) else { return };
+    let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+    heard.batches += 1;
+    heard.bytes += payload.len() as u64;
+    let range = header.range();
+    heard.numbers.extend((range.first.0..=range.last.0).map(|seq| (header.epoch.0, seq)));
+    heard.events = heard.numbers.len() as u64;
+}
