@@ -101,33 +101,17 @@ fn the_page_says_what_the_database_has(site: &Site) -> anyhow::Result<()> {
         let sums = ["picked_up", "put_down", "carried_in", "tried_on"].map(sum);
         assert_eq!(sums, expected, "{name}.csv");
     }
-    for (name, number) in ["Picked up", "Put back", "Carried in", "Tried on"].into_iter().zip(expected) {
+    for (name, number) in
+        ["Picked up", "Put back", "Carried into a booth", "Tried on"].into_iter().zip(expected)
+    {
         assert_eq!(tile(&page, name), Some(number), "the page's tile \"{name}\"");
     }
     Ok(())
 }
 
-/// The number on a tile: the first one after its name.
+/// The number on a tile: `<p class="label">NAME</p><p class="value">NUMBER</p>`.
 fn tile(page: &str, name: &str) -> Option<u64> {
-    let after = &page[page.find(&format!(">{name}<"))? + name.len()..];
-    let text: String = after.chars().skip_while(|c| *c != '>').collect();
-    let mut in_tag = false;
-    let plain: String = text
-        .chars()
-        .filter(|c| {
-            match c {
-                '<' => in_tag = true,
-                '>' => {
-                    in_tag = false;
-                    return false;
-                }
-                _ => {}
-            }
-            !in_tag
-        })
-        .take(200)
-        .collect();
-    let digits: String =
-        plain.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-    digits.parse().ok()
+    let after = page.split_once(&format!(">{name}</p>"))?.1;
+    let value = after.split_once("class=\"value\">")?.1;
+    value.split_once('<')?.0.replace(',', "").parse().ok()
 }

@@ -37,10 +37,11 @@ pub(crate) fn wall() -> UnixMillis {
     UnixMillis(now.tv_sec * 1_000 + now.tv_nsec / 1_000_000)
 }
 
-/// What the wall clock shows now, unless it was obviously never set.
-pub(crate) fn anchor(boot: BootId) -> Option<ClockAnchor> {
+/// What the wall clock shows now, unless it was obviously never set. `kept`: the operator vouches for it.
+pub(crate) fn anchor(boot: BootId, kept: bool) -> Option<ClockAnchor> {
     let (uptime, wall) = (uptime(), wall());
-    let error_ms = if Path::new(SYNCHRONISED).exists() { KEPT_ERROR_MS } else { UNKNOWN_ERROR };
+    let kept = kept || Path::new(SYNCHRONISED).exists();
+    let error_ms = if kept { KEPT_ERROR_MS } else { UNKNOWN_ERROR };
     (wall.0 >= PLAUSIBLE_MS).then_some(ClockAnchor { boot, uptime, wall, error_ms })
 }
 

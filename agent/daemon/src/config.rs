@@ -22,6 +22,8 @@ pub(crate) struct Config {
     pub(crate) mqtt: Mqtt,
     /// How events are kept.
     pub(crate) spool: SpoolSettings,
+    /// Whether the operator vouches for the wall clock.
+    pub(crate) clock_kept: bool,
     /// The shop.
     pub(crate) layout: Layout,
     /// The readers, in the order of the layout's.
@@ -63,6 +65,15 @@ pub(crate) struct SpoolSettings {
     pub(crate) commit_ms: u16,
 }
 
+/// What is known of this machine's wall clock.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Clock {
+    /// Something that the agent cannot ask keeps it right: chrony, ntpd, a hypervisor.
+    #[serde(default)]
+    kept: bool,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -73,6 +84,8 @@ struct File {
     mqtt: Mqtt,
     #[serde(default = "default_spool")]
     spool: SpoolSettings,
+    #[serde(default)]
+    clock: Clock,
     #[serde(default)]
     zone: Vec<FileZone>,
     #[serde(default)]
@@ -200,6 +213,7 @@ impl File {
             data: folder.join(self.data),
             mqtt,
             spool: self.spool,
+            clock_kept: self.clock.kept,
             layout,
             readers,
         })

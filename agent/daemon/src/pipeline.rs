@@ -87,7 +87,7 @@ pub(crate) async fn run(config: Config, extras: Extras) -> anyhow::Result<()> {
     let onlooker = Onlooker::bind(&config.socket(), readers, reads.clone(), state.clone())
         .with_context(|| format!("cannot open {}", config.socket().display()))?;
     let onlooker = tokio::spawn(onlooker.run());
-    let clock = tokio::spawn(watch_clock(boot, requests_in.clone()));
+    let clock = tokio::spawn(watch_clock(boot, config.clock_kept, requests_in.clone()));
     let spool =
         spool.start(Handle::current(), accept, requests, finish.clone()).context("cannot start the spool")?;
     let uplink = Uplink {
@@ -137,12 +137,12 @@ pub(crate) async fn run(config: Config, extras: Extras) -> anyhow::Result<()> {
 }
 
 /// Tells the spool what the wall clock shows: at the start, and when it was stepped.
-async fn watch_clock(boot: BootId, requests: mpsc::Sender<Request>) {
+async fn watch_clock(boot: BootId, kept: bool, requests: mpsc::Sender<Request>) {
     let mut told: Option<ClockAnchor> = None;
     let mut look = tokio::time::interval(LOOK_AT_CLOCK);
     loop {
         look.tick().await;
-        let Some(anchor) = clock::anchor(boot) else { continue };
+        let Some(anchor) = clock::anchor(boot, kept) else { continue };
         if told.is_none_or(|told| clock::differs(&anchor, &told)) {
             if told.is_some() {
                 info!(wall = anchor.wall.0, "the wall clock was set");

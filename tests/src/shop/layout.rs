@@ -207,7 +207,7 @@ impl Protocol {
 #[must_use]
 pub fn agent_toml(layout: &Layout, readers_dir: &Path, broker_port: u16, data_dir: &Path) -> String {
     let mut out = format!(
-        "tenant = \"demo\"\nstore = \"demo-shop\"\ngateway = \"gw-1\"\ndata = {}\n\n[mqtt]\nhost = \"127.0.0.1\"\nport = {broker_port}\n",
+        "tenant = \"demo\"\nstore = \"demo-shop\"\ngateway = \"gw-1\"\ndata = {}\n\n[mqtt]\nhost = \"127.0.0.1\"\nport = {broker_port}\n\n[clock]\nkept = true\n",
         quoted(data_dir)
     );
     let watched = |zone| layout.readers.iter().flat_map(|r| &r.antennas).any(|a| a.zone == zone);
