@@ -14,7 +14,7 @@
 //!
 //! Every central of any age reads the header, so that a body it cannot read is still settled. Body
 //! format 1 is a postcard struct: the lowest number still held, the lost ranges, the clock anchors of
-//! the boots in it, and the events as [`columns`](crate::columns) have them.
+//! the boots in it, and the events as [`columns`] have them.
 
 use alloc::vec::Vec;
 

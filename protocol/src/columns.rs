@@ -1,7 +1,7 @@
 //! Events packed small. Enters: consecutive events. Leaves: bytes, and the same events again.
 //!
 //! Rows become columns, and every column is written in the smallest of five ways. The bytes are a
-//! postcard struct ([`Packed`]) whose fields are dictionaries and columns:
+//! postcard struct (`Packed`) whose fields are dictionaries and columns:
 //!
 //! ```text
 //! boots, zones, readers   dictionaries, in the order of first use

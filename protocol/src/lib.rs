@@ -9,7 +9,7 @@
 //! | [`event`] | what the agent concluded |
 //! | [`columns`] | events packed small: the body of a batch and the value of a spool entry |
 //! | [`batch`] | one MQTT payload: the frozen header, then the packed events |
-//! | [`line`] | one event as one line of JSON, for people and scripts |
+//! | [`mod@line`] | one event as one line of JSON, for people and scripts |
 //! | [`range`] | sets of sequence numbers |
 //! | [`watermark`] | what central has settled, which is what the agent may delete |
 //! | [`status`] | what a gateway says of its own health |

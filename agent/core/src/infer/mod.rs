@@ -1,6 +1,6 @@
 //! Reads to events. Enters: reads, which readers listen, and time. Leaves: numbered events.
 //!
-//! Each garment is a state machine ([`tag`]) over how its tag looks to the antennas ([`track`]), looked
+//! Each garment is a state machine (`tag`) over how its tag looks to the antennas (`track`), looked
 //! at every half second. Here the garments meet: a zone in which many change at once has a passer-by,
 //! and the garments in a booth make a visit. Events are numbered here, so that a visit can be named by
 //! the event that opened it.

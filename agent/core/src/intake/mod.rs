@@ -7,8 +7,8 @@
 //!
 //! | module | readers |
 //! |---|---|
-//! | [`r200`] | Magicrf R200, M100, YRM100 |
-//! | [`thingmagic`] | ThingMagic Mercury, Silion |
+//! | `r200` | Magicrf R200, M100, YRM100 |
+//! | `thingmagic` | ThingMagic Mercury, Silion |
 
 pub mod session;
 
