@@ -2,6 +2,7 @@
 //! reader; a port that fails or vanishes is opened again, for as long as it takes.
 
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use hangtag_agent_core::backoff::Backoff;
@@ -56,6 +57,16 @@ enum Lost {
     Closed,
 }
 
+/// What came of handing on.
+enum Passed {
+    /// Everything was taken.
+    On,
+    /// The same, and the reader fell silent.
+    Silent,
+    /// Inference is gone.
+    Nowhere,
+}
+
 impl Intake {
     /// Reads until it is cancelled.
     pub(crate) async fn run(self) {
@@ -102,6 +113,7 @@ impl Intake {
 
     async fn talk(&self, mut port: SerialStream) -> Lost {
         let mut session = Session::new(&self.reader.settings, clock::uptime());
+        let device = self.device();
         let before = self.health.readers().get(self.number).map_or(0, |health| health.garbage);
         let mut buffer = [0; 4_096];
         if !self.tell(ReaderState::Silent).await {
@@ -137,14 +149,29 @@ impl Intake {
                     Err(_) => session.handle_timeout(clock::uptime()),
                 },
             }
-            if !self.pass_on(&mut session, before).await {
-                return Lost::Closed;
+            match self.pass_on(&mut session, before).await {
+                Passed::On => {}
+                // Some adapters vanish without hanging up the line that is open to them.
+                Passed::Silent if self.device() != device => {
+                    return Lost::Failed(io::Error::new(
+                        ErrorKind::NotFound,
+                        "another device is there, or none",
+                    ));
+                }
+                Passed::Silent => {}
+                Passed::Nowhere => return Lost::Closed,
             }
         }
     }
 
-    /// Hands everything on that a session has; `false` when nobody takes it.
-    async fn pass_on(&self, session: &mut Session, garbage_before: u64) -> bool {
+    /// What the port's name leads to at this moment.
+    fn device(&self) -> Option<u64> {
+        std::fs::metadata(&self.reader.port).ok().map(|metadata| metadata.rdev())
+    }
+
+    /// Hands everything on that a session has.
+    async fn pass_on(&self, session: &mut Session, garbage_before: u64) -> Passed {
+        let mut passed = Passed::On;
         while let Some(notice) = session.poll_notice() {
             let id = self.reader.id;
             match notice {
@@ -152,14 +179,15 @@ impl Intake {
                     info!(reader = %id, "the reader listens");
                     self.health.update(self.number, |health| health.fault = None);
                     if !self.tell(ReaderState::Listening).await {
-                        return false;
+                        return Passed::Nowhere;
                     }
                 }
                 Notice::Silent { why } => {
                     warn!(reader = %id, why, "the reader is silent");
                     if !self.tell(ReaderState::Silent).await {
-                        return false;
+                        return Passed::Nowhere;
                     }
+                    passed = Passed::Silent;
                 }
                 Notice::Module(module) => {
                     info!(reader = %id, module, "the reader said what it is");
@@ -175,14 +203,14 @@ impl Intake {
         while let Some(read) = session.poll_read() {
             reads += 1;
             if self.out.send(Seen::Read { reader: self.number, read }).await.is_err() {
-                return false;
+                return Passed::Nowhere;
             }
         }
         self.health.update(self.number, |health| {
             health.reads += reads;
             health.garbage = garbage_before + session.garbage();
         });
-        true
+        passed
     }
 
     async fn tell(&self, state: ReaderState) -> bool {

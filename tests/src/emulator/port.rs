@@ -234,12 +234,17 @@ impl Behind {
 impl Pty {
     /// Opens a pseudo-terminal in raw mode and points the link at it.
     fn open(link: &Path) -> io::Result<Self> {
-        let module_side = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        // A program started later must not inherit the module's side: the line would never hang up.
+        let module_side =
+            rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         rustix::pty::grantpt(&module_side)?;
         rustix::pty::unlockpt(&module_side)?;
         let name = rustix::pty::ptsname(&module_side, Vec::new())?;
-        let host_side =
-            rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY, rustix::fs::Mode::empty())?;
+        let host_side = rustix::fs::open(
+            name.as_c_str(),
+            OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        )?;
         let mut termios = rustix::termios::tcgetattr(&host_side)?;
         termios.make_raw();
         rustix::termios::tcsetattr(&host_side, OptionalActions::Now, &termios)?;
