@@ -49,11 +49,11 @@ pub struct Health {
     pub epoch: Epoch,
     /// The number that the next event will have.
     pub next: Seq,
-    /// Events on the gateway that central has not settled.
+    /// Events that the gateway holds.
     pub waiting: u64,
     /// Age of the oldest of them in milliseconds, 0 when none waits or its age is unknown.
     pub oldest_ms: u64,
-    /// Events lost because the spool was full, since the epoch began.
+    /// Events that were lost on the gateway and that central does not know to be lost yet.
     pub lost: u64,
     /// The readers.
     pub readers: Vec<ReaderHealth>,
@@ -73,6 +73,9 @@ pub struct ReaderHealth {
     pub reads: u64,
     /// Bytes since the agent started that belonged to no good frame.
     pub garbage: u64,
+    /// Tags since the agent started whose data was damaged.
+    #[serde(default)]
+    pub bad_tags: u64,
     /// The last fault it reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,

@@ -136,6 +136,14 @@ impl Index {
         Ok(())
     }
 
+    /// A value turned out to be unreadable: its events are lost. Returns its key, to be removed.
+    pub fn lose_value(&mut self, first: Seq) -> Option<Seq> {
+        let size = *self.values.get(&first)?;
+        self.lost.insert(range_of(first, size));
+        self.remove(first);
+        Some(first)
+    }
+
     /// Takes up a range that is known to be lost.
     pub fn lose(&mut self, range: SeqRange) {
         self.lost.insert(range);
@@ -148,7 +156,7 @@ impl Index {
         let mut rest = events;
         while !rest.is_empty() {
             let (mut first, mut all) = match self.values.last_key_value() {
-                Some((first, size)) if self.has_room(*size) => (*first, self.tail.clone()),
+                Some((first, size)) if self.has_room(*first, *size) => (*first, self.tail.clone()),
                 _ => (self.next, Vec::new()),
             };
             let before = all.len();
@@ -177,8 +185,10 @@ impl Index {
         writes
     }
 
-    fn has_room(&self, size: Size) -> bool {
-        self.tail.len() == size.events as usize
+    /// Whether the last value ends where the next event begins, and is not full.
+    fn has_room(&self, first: Seq, size: Size) -> bool {
+        first.plus(size.events.into()) == self.next
+            && self.tail.len() == size.events as usize
             && size.events < VALUE_EVENTS as u32
             && (size.bytes as usize) < VALUE_BYTES * 9 / 10
     }
@@ -218,6 +228,9 @@ impl Index {
 
     fn remove(&mut self, first: Seq) {
         if let Some(size) = self.values.remove(&first) {
+            if range_of(first, size).last.plus(1) == self.next {
+                self.tail.clear();
+            }
             self.live_bytes -= u64::from(size.bytes);
         }
     }

@@ -91,8 +91,8 @@ impl Uplink {
     /// The connection is up: whatever was sent on another one is sent again, unless it is settled.
     pub fn handle_connected(&mut self, now: Uptime) {
         self.connected = true;
-        self.waiting_since = Some(now - BATCH_AGE_MS);
         self.send_again();
+        self.waiting_since = self.next_unsent().map(|_| now - BATCH_AGE_MS);
         self.patience.reset();
     }
 
@@ -120,11 +120,14 @@ impl Uplink {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Central has settled these, and nothing else, of this epoch. Returns what the spool may delete:
-    /// never more than was accepted.
+    /// Central has settled these, and nothing else, of this epoch. Returns what the spool may delete. A
+    /// watermark of events that were never accepted here tells of another gateway under the same name,
+    /// or of an older copy of this one: nothing is deleted by it.
     pub fn handle_watermark(&mut self, settled: &SeqSet, now: Uptime) -> SeqSet {
-        let mut settled = settled.clone();
-        settled.remove(SeqRange { first: self.next, last: Seq(u64::MAX) });
+        if settled.ranges().last().is_some_and(|range| range.last >= self.next) {
+            return SeqSet::default();
+        }
+        let settled = settled.clone();
         let moved = settled.len() > self.settled.len();
         if settled.len() < self.settled.len() {
             // Central was restored from a backup: what it forgot is sent again.
@@ -137,6 +140,9 @@ impl Uplink {
         if moved {
             self.patience.reset();
             self.give_up_at = None;
+        }
+        if self.next_unsent().is_none() {
+            self.waiting_since = None;
         }
         if !unsettled {
             self.unsettled_bytes = 0;
@@ -158,9 +164,7 @@ impl Uplink {
     /// The next batch to send, if the window has room and enough events wait or have waited enough.
     #[must_use]
     pub fn poll_send(&self, now: Uptime) -> Option<Send> {
-        let full =
-            self.in_flight >= WINDOW || (self.unsettled_bytes >= UNSETTLED_BYTES && !self.sent.is_empty());
-        if !self.connected || full {
+        if !self.connected || self.is_full() {
             return None;
         }
         let range = self.next_unsent()?;
@@ -181,10 +185,14 @@ impl Uplink {
         if !self.connected {
             return None;
         }
-        let age = self.waiting_since.filter(|_| self.in_flight < WINDOW);
+        let age = self.waiting_since.filter(|_| !self.is_full());
         let age = age.map(|since| (since + BATCH_AGE_MS, Reason::Age));
         let patience = self.give_up_at.map(|at| (at, Reason::Patience));
         age.into_iter().chain(patience).min_by_key(|(at, _)| *at)
+    }
+
+    fn is_full(&self) -> bool {
+        self.in_flight >= WINDOW || (self.unsettled_bytes >= UNSETTLED_BYTES && !self.sent.is_empty())
     }
 
     /// The lowest events that are held, not settled and not sent.
@@ -300,7 +308,8 @@ mod tests {
     #[test]
     fn a_watermark_from_the_future_deletes_nothing_of_it() {
         let mut uplink = connected(11);
-        assert_eq!(uplink.handle_watermark(&set(1, 500), Uptime(1)), set(1, 10));
+        assert_eq!(uplink.handle_watermark(&set(1, 500), Uptime(1)), SeqSet::default());
+        assert_eq!(drain(&mut uplink, Uptime(600)), [SeqRange::new(1, 10)], "what is held is still sent");
     }
 
     #[test]

@@ -23,7 +23,10 @@ fn layout() -> Layout {
     let zone = |id| ZoneId::new(id).unwrap();
     layout.add_reader(ReaderId::new("rail").unwrap(), &[(1, zone("rail"))]).unwrap();
     layout
-        .add_reader(ReaderId::new("booths").unwrap(), &[(1, zone("booth-1")), (2, zone("booth-2"))])
+        .add_reader(
+            ReaderId::new("booths").unwrap(),
+            &[(1, zone("booth-1")), (2, zone("booth-2")), (3, zone("booth-1"))],
+        )
         .unwrap();
     layout
 }
@@ -181,6 +184,58 @@ fn a_booth_next_door_hears_but_does_not_win() {
     });
     assert_eq!(bench.kinds(1), [Kind::CarriedIn]);
     assert_eq!(bench.events.iter().filter_map(|(_, e)| e.garment()).next().unwrap().1.as_str(), "booth-1");
+}
+
+#[test]
+fn a_booth_with_two_antennas_is_one_booth() {
+    let mut bench = Bench::new();
+    bench.pass(25_000, |b| b.rests(9));
+    bench.pass(10_000, |b| b.on_hook(1, 1));
+    bench.pass(60_000, |b| b.worn(1, 3));
+    bench.pass(30_000, |_| ());
+    assert_eq!(bench.kinds(1), [Kind::CarriedIn, Kind::TriedOn, Kind::CarriedOut]);
+}
+
+#[test]
+fn a_dead_reader_at_the_rail_hides_no_try_on() {
+    let mut bench = Bench::new();
+    bench.pass(25_000, |b| b.rests(1));
+    bench.inference.handle_reader(RAIL, ReaderState::Absent, Uptime(bench.now));
+    bench.pass(5_000, |_| ());
+    bench.pass(60_000, |b| b.worn(1, 1));
+    assert_eq!(bench.kinds(1), [Kind::PickedUp, Kind::CarriedIn, Kind::TriedOn]);
+}
+
+#[test]
+fn the_end_of_an_old_visit_does_not_end_the_next() {
+    let mut bench = Bench::new();
+    bench.pass(25_000, |b| b.rests(9));
+    bench.pass(10_000, |b| b.on_hook(1, 1));
+    bench.pass(12_000, |_| ());
+    // Garment 1 is concluded out while garment 2 is there.
+    bench.pass(20_000, |b| b.on_hook(2, 1));
+    assert_eq!(bench.kinds(1), [Kind::CarriedIn, Kind::CarriedOut]);
+    bench.pass(8_000, |b| {
+        b.on_hook(2, 1);
+        b.on_hook(3, 1);
+    });
+    assert_eq!(bench.visit(3, Kind::CarriedIn), bench.visit(2, Kind::CarriedIn));
+}
+
+#[test]
+fn a_stall_of_the_gateway_is_no_evidence() {
+    let mut bench = Bench::new();
+    bench.pass(25_000, |b| (1..=3).for_each(|n| b.rests(n)));
+    bench.pass(10_000, |b| b.on_hook(4, 1));
+    let before = Uptime(bench.now);
+    bench.now += 120_000;
+    bench.inference.handle_stall(before, Uptime(bench.now));
+    bench.pass(10_000, |b| {
+        b.on_hook(4, 1);
+        (1..=3).for_each(|n| b.rests(n));
+    });
+    assert!((1..=3).all(|n| bench.kinds(n).is_empty()), "{:?}", bench.events);
+    assert_eq!(bench.kinds(4), [Kind::CarriedIn]);
 }
 
 #[test]

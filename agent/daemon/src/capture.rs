@@ -9,7 +9,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use hangtag_protocol::clock::Uptime;
@@ -19,22 +19,26 @@ use tracing::warn;
 /// A recording that is being made. Cheap to clone; all clones write one file.
 #[derive(Clone)]
 pub(crate) struct Capture {
-    file: Arc<File>,
+    file: Arc<Mutex<(File, Uptime)>>,
     path: Arc<PathBuf>,
 }
 
 impl Capture {
-    /// Begins a recording, or goes on with one.
+    /// Begins a recording, or goes on with one of the same boot.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path);
         let file = file.with_context(|| format!("cannot open the capture file {}", path.display()))?;
-        Ok(Self { file: Arc::new(file), path: Arc::new(path.to_owned()) })
+        Ok(Self { file: Arc::new(Mutex::new((file, Uptime(0)))), path: Arc::new(path.to_owned()) })
     }
 
     /// Records a chunk. Lines are written whole, so that several readers can share the file.
     pub(crate) fn write(&self, at: Uptime, reader: ReaderId, bytes: &[u8]) {
-        let line = format!("{} {reader} {}\n", at.0, hex::encode(bytes));
-        if let Err(why) = (&*self.file).write_all(line.as_bytes()) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let (file, last) = &mut *file;
+        // Two readers' tasks may come here in another order than their bytes did.
+        *last = at.max(*last);
+        let line = format!("{} {reader} {}\n", last.0, hex::encode(bytes));
+        if let Err(why) = file.write_all(line.as_bytes()) {
             warn!(path = %self.path.display(), %why, "cannot write the capture file");
         }
     }

@@ -20,6 +20,7 @@ impl Health {
             module: None,
             reads: 0,
             garbage: 0,
+            bad_tags: 0,
             fault: None,
         };
         Self(Arc::new(Mutex::new(readers.map(unknown).collect())))

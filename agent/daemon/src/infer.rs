@@ -6,11 +6,14 @@ use std::time::Duration;
 use hangtag_agent_core::infer::Inference;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::sleep;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::clock;
 use crate::intake::Seen;
 use crate::spool::Accept;
+
+/// A wait for the spool that is longer than this has lost reads, in milliseconds.
+const STALL_MS: u64 = 5_000;
 
 /// Runs until all readers' tasks have ended; then tells the last coverage and ends.
 pub(crate) async fn run(
@@ -21,8 +24,10 @@ pub(crate) async fn run(
 ) {
     loop {
         let due = inference.poll_timeout().since(clock::uptime());
-        // Both branches are cancel-safe: receiving from a channel, and a timer.
+        // Both branches are cancel-safe: receiving from a channel, and a timer. What came in is taken
+        // before time is said to have passed without it.
         tokio::select! {
+            biased;
             message = seen.recv() => match message {
                 Some(message) => {
                     handle(&mut inference, &message);
@@ -33,8 +38,20 @@ pub(crate) async fn run(
             },
             () = sleep(Duration::from_millis(due)) => inference.handle_timeout(clock::uptime()),
         }
+        let before = clock::uptime();
         if !pass_on(&mut inference, &accept).await {
             return;
+        }
+        let after = clock::uptime();
+        if after.since(before) > STALL_MS {
+            // The disk held everything up; the kernel's buffers are small, and reads are missing.
+            warn!(ms = after.since(before), "events could not be kept for a while: that time is no evidence");
+            inference.handle_stall(before, after);
+            while let Ok(late) = seen.try_recv() {
+                if let Seen::Reader { .. } = late {
+                    handle(&mut inference, &late);
+                }
+            }
         }
     }
     inference.handle_shutdown(clock::uptime());

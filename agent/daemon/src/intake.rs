@@ -12,7 +12,7 @@ use hangtag_protocol::event::ReaderState;
 use hangtag_protocol::read::Read;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_serial::{ClearBuffer, SerialPort as _, SerialPortBuilderExt as _, SerialStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, trace, warn};
@@ -24,6 +24,8 @@ use crate::health::Health;
 
 /// A line that does not take a command within this time is stuck.
 const STUCK: Duration = Duration::from_secs(1);
+/// A port that was open for so long was really there.
+const LIVED: Duration = Duration::from_secs(3);
 /// Pauses before a port is opened again, in milliseconds: first and longest.
 const REOPEN_MS: (u64, u64) = (100, 2_000);
 
@@ -76,10 +78,17 @@ impl Intake {
         loop {
             let why = match self.open() {
                 Ok(port) => {
-                    info!(reader = %id, port = %self.reader.port.display(), "opened the port");
-                    backoff.reset();
-                    told.clear();
-                    match self.talk(port).await {
+                    if told.is_empty() {
+                        info!(reader = %id, port = %self.reader.port.display(), "opened the port");
+                    }
+                    let opened = Instant::now();
+                    let lost = self.talk(port).await;
+                    // A port that opens and fails at once is as good as none.
+                    if opened.elapsed() > LIVED {
+                        backoff.reset();
+                        told.clear();
+                    }
+                    match lost {
                         Lost::Cancelled | Lost::Closed => return,
                         Lost::Failed(why) => why,
                     }
@@ -114,7 +123,7 @@ impl Intake {
     async fn talk(&self, mut port: SerialStream) -> Lost {
         let mut session = Session::new(&self.reader.settings, clock::uptime());
         let device = self.device();
-        let before = self.health.readers().get(self.number).map_or(0, |health| health.garbage);
+        let before = self.health.readers().get(self.number).map_or((0, 0), |h| (h.garbage, h.bad_tags));
         let mut buffer = [0; 4_096];
         if !self.tell(ReaderState::Silent).await {
             return Lost::Closed;
@@ -170,7 +179,8 @@ impl Intake {
     }
 
     /// Hands everything on that a session has.
-    async fn pass_on(&self, session: &mut Session, garbage_before: u64) -> Passed {
+    async fn pass_on(&self, session: &mut Session, before: (u64, u64)) -> Passed {
+        let (garbage_before, bad_tags_before) = before;
         let mut passed = Passed::On;
         while let Some(notice) = session.poll_notice() {
             let id = self.reader.id;
@@ -194,8 +204,13 @@ impl Intake {
                     self.health.update(self.number, |health| health.module = Some(module));
                 }
                 Notice::Fault(fault) => {
-                    warn!(reader = %id, fault, "the reader reports a fault");
-                    self.health.update(self.number, |health| health.fault = Some(fault));
+                    self.health.update(self.number, |health| {
+                        // Some faults come with every cycle.
+                        if health.fault.as_ref() != Some(&fault) {
+                            warn!(reader = %id, fault, "the reader reports a fault");
+                        }
+                        health.fault = Some(fault);
+                    });
                 }
             }
         }
@@ -209,6 +224,7 @@ impl Intake {
         self.health.update(self.number, |health| {
             health.reads += reads;
             health.garbage = garbage_before + session.garbage();
+            health.bad_tags = bad_tags_before + session.bad_tags();
         });
         passed
     }

@@ -15,13 +15,16 @@ use hangtag_agent_core::backoff::Backoff;
 use hangtag_agent_core::uplink::{self, Send};
 use hangtag_protocol::batch::{Batch, FORMAT, Header, MAX_BYTES};
 use hangtag_protocol::clock::BootId;
+use hangtag_protocol::id::Epoch;
 use hangtag_protocol::range::SeqSet;
 use hangtag_protocol::status::{self, Presence, Status};
 use hangtag_protocol::topic::{BATCH_CONTENT_TYPE, Channel, Gateway};
 use hangtag_protocol::watermark::Watermark;
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, LastWill, PubAckReason, PublishProperties};
+use rumqttc::v5::mqttbytes::v5::{
+    ConnectReturnCode, LastWill, PubAckReason, PublishProperties, SubscribeReasonCode,
+};
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, Incoming, MqttOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -141,7 +144,9 @@ impl Uplink {
 
     fn options(&self) -> anyhow::Result<MqttOptions> {
         let Mqtt { host, port, user, password_file, keep_alive_s } = &self.mqtt;
-        let id = format!("hangtag-{}-{}", self.gateway.store, self.gateway.gateway);
+        let Gateway { tenant, store, gateway } = self.gateway;
+        // Names hold no slash: no two gateways have the same client id.
+        let id = format!("hangtag/{tenant}/{store}/{gateway}");
         let mut options = MqttOptions::new(id, host, *port);
         options.set_keep_alive(Duration::from_secs((*keep_alive_s).into()));
         // Nothing of an old session is wanted: what matters is in the spool.
@@ -206,14 +211,15 @@ impl Connection<'_> {
                         status_due = Instant::now() + STATUS_EVERY;
                     }
                     self.send_what_is_due().await?;
-                    if finish_by.is_some_and(|by| self.is_drained() || by <= Instant::now()) {
+                    if finish_by.is_some() && self.is_drained() {
                         // The queue is written out as the poll goes on; the broker then closes.
                         self.publish_status(Presence::Offline);
                         let _ = self.client.try_disconnect();
                         goodbye_by = Some(Instant::now() + GOODBYE);
                     }
                 }
-                if goodbye_by.is_some_and(|by| by <= Instant::now()) {
+                let over = |by: Option<Instant>| by.is_some_and(|by| by <= Instant::now());
+                if over(goodbye_by) || over(finish_by) {
                     return Ok(());
                 }
                 let due = self.due(status_due, goodbye_by.or(finish_by));
@@ -273,12 +279,20 @@ impl Connection<'_> {
                 let topic = self.uplink.gateway.topic(Channel::Ack);
                 self.client.try_subscribe(topic, QoS::AtLeastOnce).context("subscribing")?;
             }
-            Event::Incoming(Incoming::SubAck(_)) => self.ready_at = Some(Instant::now() + FIRST_WATERMARK),
+            Event::Incoming(Incoming::SubAck(ack)) => {
+                let granted = |code: &_| matches!(code, SubscribeReasonCode::Success(_));
+                if let Some(code) = ack.return_codes.iter().find(|code| !granted(code)) {
+                    // Without watermarks nothing would ever be settled.
+                    bail!("the broker refuses the subscription to the watermark: {code:?}");
+                }
+                self.ready_at = Some(Instant::now() + FIRST_WATERMARK);
+            }
             Event::Incoming(Incoming::Publish(publish)) => {
                 let settled = self.settled(&publish.payload);
-                if let Some(settled) = settled {
+                if let Some((epoch, settled)) = settled {
                     let settled = self.core.handle_watermark(&settled, clock::uptime());
-                    self.uplink.spool.send(Request::Settle(settled)).await.context("the spool is gone")?;
+                    let request = Request::Settle { epoch, settled };
+                    self.uplink.spool.send(request).await.context("the spool is gone")?;
                 }
                 // The retained one has come: what it settles need not be sent again.
                 self.ready_at = self.ready_at.map(|_| Instant::now());
@@ -309,7 +323,7 @@ impl Connection<'_> {
     }
 
     /// What a watermark says of our epoch; `None` when it does not decode.
-    fn settled(&self, payload: &[u8]) -> Option<SeqSet> {
+    fn settled(&self, payload: &[u8]) -> Option<(Epoch, SeqSet)> {
         let watermark: Watermark = match serde_json::from_slice(payload) {
             Ok(watermark) => watermark,
             Err(why) => {
@@ -322,10 +336,11 @@ impl Connection<'_> {
         if settled.ranges().last().is_some_and(|range| range.last >= next) {
             warn!(
                 %epoch, next = next.0, ?settled,
-                "central has settled events that this gateway never had: is its disk a copy of another's?"
+                "central has settled events that this gateway never had: is its disk a copy of another's? \
+                 Nothing is deleted"
             );
         }
-        Some(settled)
+        Some((epoch, settled))
     }
 
     async fn send_what_is_due(&mut self) -> anyhow::Result<()> {
@@ -343,7 +358,7 @@ impl Connection<'_> {
                     format: FORMAT,
                     replayed,
                     gateway: self.uplink.gateway,
-                    epoch: self.uplink.state.borrow().epoch,
+                    epoch: held.epoch,
                     first,
                     count: u32::try_from(events.len()).expect("at most one value"),
                 };

@@ -109,6 +109,18 @@ impl Inference {
         }
     }
 
+    /// Nobody looked at what came in between: the process stood still, or the disk did. Reads may be
+    /// missing, so that the time is no evidence.
+    pub fn handle_stall(&mut self, from: Uptime, now: Uptime) {
+        for reader in 0..self.readers.len() {
+            if self.readers[reader].state == ReaderState::Listening {
+                self.handle_reader(reader, ReaderState::Silent, from);
+                self.handle_reader(reader, ReaderState::Listening, now);
+            }
+        }
+        self.tick = self.tick.max(now);
+    }
+
     /// Tells all coverage up to now, as before a shutdown.
     pub fn handle_shutdown(&mut self, now: Uptime) {
         (0..self.readers.len()).for_each(|reader| self.tell_coverage(reader, now));
@@ -188,8 +200,9 @@ impl Inference {
             }
             Conclusion::CarriedOut { at, zone, visit, confidence, evidence } => {
                 let what = What::CarriedOut(Fitting { epc, zone: self.zone(zone), visit, evidence });
-                if !self.tags.values().any(|tag| tag.is_in_visit(zone, visit)) {
-                    self.visits[usize::from(zone)] = None;
+                let open = &mut self.visits[usize::from(zone)];
+                if *open == Some(visit) && !self.tags.values().any(|tag| tag.is_in_visit(zone, visit)) {
+                    *open = None;
                 }
                 (at, confidence, what)
             }

@@ -46,9 +46,9 @@ const MOVES_AFTER_MS: u64 = 1_500;
 /// The shortest stay in a booth in which a garment can have been tried on, in milliseconds.
 const TRY_ON_MS: u64 = 30_000;
 /// Ticks of the last 64 (32 s) in which a worn garment is restless or silent, at least.
-const WORN_TICKS: u32 = 36;
+const WORN_TICKS: u32 = 34;
 /// Ticks of them in which it was read and restless, at least: silence alone proves nothing.
-const WORN_READ_TICKS: u32 = 10;
+const WORN_READ_TICKS: u32 = 6;
 
 /// One garment.
 #[derive(Clone, Debug)]
@@ -95,6 +95,14 @@ pub(super) struct Surroundings<'a> {
     pub(super) now: Uptime,
 }
 
+impl Surroundings<'_> {
+    /// Since when a reader has been listening in a zone, if one is.
+    fn listening_in(&self, zone: usize) -> Option<Uptime> {
+        let antennas = (0..self.layout.antennas()).filter(|a| self.layout.zone_of(*a) == zone);
+        antennas.filter_map(|antenna| self.listening[self.layout.reader_of(antenna)]).min()
+    }
+}
+
 /// Where a tag is read best.
 #[derive(Clone, Copy)]
 struct Best {
@@ -131,8 +139,10 @@ impl Tag {
                 self.tracks.push(track);
                 return self.tracks.len() - 1;
             }
-            let oldest = (0..MAX_TRACKS).min_by_key(|slot| self.tracks[*slot].last);
-            let oldest = oldest.expect("there are four");
+            // The antenna where it rests is still needed when it is heard at many others.
+            let resting_at = self.resting_at();
+            let others = (0..MAX_TRACKS).filter(|slot| Some(self.tracks[*slot].antenna) != resting_at);
+            let oldest = others.min_by_key(|slot| self.tracks[*slot].last).expect("there are three");
             self.tracks[oldest] = track;
             oldest
         });
@@ -147,17 +157,18 @@ impl Tag {
         Some((antenna, track.is_unsteady() || expected > 5.0))
     }
 
-    /// When it was last read anywhere.
+    /// When it was last read anywhere, or, restored and not read since, what it was doing then.
     pub(super) fn last_read(&self) -> Option<Uptime> {
-        self.tracks.iter().map(|track| track.last).max()
+        let since = match self.state {
+            State::New => None,
+            State::Rest { since, .. } | State::Hand { since, .. } | State::Booth { since, .. } => Some(since),
+        };
+        self.tracks.iter().map(|track| track.last).max().or(since)
     }
 
     /// Ends a tick: looks at the tracks, changes the state, concludes.
     pub(super) fn end_tick(&mut self, around: &Surroundings<'_>) -> Option<Conclusion> {
-        let resting_at = match self.state {
-            State::Rest { antenna, .. } => Some(antenna),
-            State::New | State::Hand { .. } | State::Booth { .. } => None,
-        };
+        let resting_at = self.resting_at();
         for track in &mut self.tracks {
             let listening = around.listening[around.layout.reader_of(track.antenna.into())].is_some();
             track.end_tick(listening && resting_at == Some(track.antenna));
@@ -169,6 +180,13 @@ impl Tag {
             State::Rest { .. } => self.end_tick_rest(best, around),
             State::Hand { since, from } => self.end_tick_hand(best, since, from, around),
             State::Booth { .. } => self.end_tick_booth(best, around),
+        }
+    }
+
+    fn resting_at(&self) -> Option<u16> {
+        match self.state {
+            State::Rest { antenna, .. } => Some(antenna),
+            State::New | State::Hand { .. } | State::Booth { .. } => None,
         }
     }
 
@@ -193,13 +211,14 @@ impl Tag {
         let slot = self.tracks.iter().position(|track| track.antenna == antenna)?;
         let track = &self.tracks[slot];
         // Time in which the reader was not listening is no evidence.
-        let listening = self.listening_since(slot, around)?;
-        let unseen_ms = now.since(track.last.max(listening));
+        let listening = self.listening_since(slot, around);
+        let unseen_ms = listening.map_or(0, |since| now.since(track.last.max(since)));
         let missed = track.rest_rate() * (unseen_ms / TICK_MS) as f32;
         let commotion = around.commotion[usize::from(antenna)];
         let learned = now.since(since) > LEARN_MS;
 
-        let elsewhere = best.as_ref().filter(|best| best.zone != zone && unseen_ms >= 1_500);
+        let quiet_here = listening.is_none() || unseen_ms >= 1_500;
+        let elsewhere = best.as_ref().filter(|best| best.zone != zone && quiet_here);
         let moves = learned && (track.phase_moves() || track.level_moves(commotion));
         let gone = missed > 8.0 && unseen_ms >= if commotion { GONE_MS.1 } else { GONE_MS.0 };
         let onset = if moves || missed > 3.0 {
@@ -229,7 +248,8 @@ impl Tag {
         let at = onset.unwrap_or(track.last);
         self.calm_since = None;
         self.state = State::Hand { since: at, from: Some(zone) };
-        Some(Conclusion::PickedUp { at, zone, confidence, evidence })
+        // What staff move in the back room is nobody's interest.
+        self.is_floor(zone, around).then_some(Conclusion::PickedUp { at, zone, confidence, evidence })
     }
 
     fn end_tick_hand(
@@ -243,42 +263,53 @@ impl Tag {
         if self.is_booth(best.zone, around) {
             return self.carried_in(&best, around);
         }
-        let floor = around.layout.zones()[usize::from(best.zone)].kind.is_floor();
         let calm_ms = self.calm_for(around.now);
-        if !floor || calm_ms < CALM_MS {
+        if calm_ms < CALM_MS {
             return None;
         }
         let at = (around.now - calm_ms - CALM_BEFORE_MS).max(since);
         let evidence = self.evidence(&best, 0, at.since(since));
         self.rest(&best, at);
         let confidence = if from == Some(best.zone) { 80 } else { 85 };
-        Some(Conclusion::PutDown { at, zone: best.zone, confidence, evidence })
+        self.is_floor(best.zone, around).then_some(Conclusion::PutDown {
+            at,
+            zone: best.zone,
+            confidence,
+            evidence,
+        })
     }
 
     fn end_tick_booth(&mut self, best: Option<Best>, around: &Surroundings<'_>) -> Option<Conclusion> {
         let State::Booth { zone, visit, since, tried } = self.state else { return None };
         let now = around.now;
-        let here = |track: &&Track| around.layout.zone_of(track.antenna.into()) == usize::from(zone);
-        let slot = self.tracks.iter().position(|track| here(&track))?;
-        let listening = self.listening_since(slot, around)?;
-        let track = &self.tracks[slot];
-        let unseen_ms = now.since(track.last.max(listening));
+        // A booth may have several antennas.
+        let is_here = |track: &Track| around.layout.zone_of(track.antenna.into()) == usize::from(zone);
+        let here = || self.tracks.iter().filter(|track| is_here(track));
+        let latest = here().max_by_key(|track| track.last);
+        let last = latest.map_or(since, |track| track.last);
+        let reads = latest.map_or(0, Track::reads_recently).try_into().unwrap_or(u16::MAX);
+        let listening = around.listening_in(usize::from(zone));
+        let unseen_ms = listening.map_or(0, |listening| now.since(last.max(listening)));
         let stay_ms = now.since(since);
 
-        self.restless = self.restless << 1 | u64::from(track.seen_last_tick() && track.is_restless());
-        self.silent = self.silent << 1 | u64::from(!track.seen_last_tick());
+        let seen = here().any(Track::seen_last_tick);
+        let restless = here().any(|track| track.seen_last_tick() && track.is_restless());
+        if listening.is_some() {
+            self.restless = self.restless << 1 | u64::from(restless);
+            self.silent = self.silent << 1 | u64::from(!seen);
+        }
+        let quiet_here = |ms| listening.is_none() || unseen_ms > ms;
 
         // The booth next door hears a worn garment too: only a floor zone ends a stay at once.
-        let on_floor = best.as_ref().is_some_and(|best| {
-            around.layout.zones()[usize::from(best.zone)].kind.is_floor() && unseen_ms > 2_000
-        });
+        let on_floor =
+            best.as_ref().is_some_and(|best| self.is_floor(best.zone, around) && quiet_here(2_000));
         let next_door = best
             .as_ref()
-            .is_some_and(|best| best.zone != zone && self.is_booth(best.zone, around) && unseen_ms > 10_000);
+            .is_some_and(|best| best.zone != zone && self.is_booth(best.zone, around) && quiet_here(10_000));
         if on_floor || next_door || unseen_ms >= LEFT_MS {
-            let at = track.last.max(since);
+            let at = last.max(since);
             let evidence = Evidence {
-                reads: track.reads_recently().try_into().unwrap_or(u16::MAX),
+                reads,
                 margin_db: best.as_ref().map_or(0, |best| whole_db(best.margin_db)),
                 unrest: 0,
                 dwell_ds: deciseconds(at.since(since)),
@@ -302,7 +333,7 @@ impl Tag {
         self.state = State::Booth { zone, visit, since, tried: true };
         let at = (now - put_on_ago(self.restless | self.silent) * TICK_MS).max(since);
         let evidence = Evidence {
-            reads: track.reads_recently().try_into().unwrap_or(u16::MAX),
+            reads,
             margin_db: best.as_ref().map_or(0, |best| whole_db(best.margin_db)),
             unrest: u8::try_from(worn * 100 / 64).expect("a share of 64 in percent"),
             dwell_ds: deciseconds(stay_ms),
@@ -377,6 +408,10 @@ impl Tag {
 
     fn is_booth(&self, zone: u16, around: &Surroundings<'_>) -> bool {
         around.layout.zones()[usize::from(zone)].kind == super::ZoneKind::Booth
+    }
+
+    fn is_floor(&self, zone: u16, around: &Surroundings<'_>) -> bool {
+        around.layout.zones()[usize::from(zone)].kind.is_floor()
     }
 
     fn listening_since(&self, track: usize, around: &Surroundings<'_>) -> Option<Uptime> {

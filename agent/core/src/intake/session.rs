@@ -66,7 +66,9 @@ pub struct Session {
     steps: Vec<Step>,
     state: State,
     retry: Backoff,
+    /// When the last byte came, and the last good frame: noise is no sign of life.
     heard: Uptime,
+    reported: Uptime,
     bad_tags: u64,
     writes: VecDeque<Vec<u8>>,
     reads: VecDeque<Read>,
@@ -98,6 +100,7 @@ impl Session {
             state: State::Waiting { until: now },
             retry: Backoff::new(1_000, 10_000),
             heard: now,
+            reported: now,
             bad_tags: 0,
             writes: VecDeque::new(),
             reads: VecDeque::new(),
@@ -197,10 +200,11 @@ impl Session {
     }
 
     fn silent_at(&self, nudged: bool) -> Uptime {
-        self.heard + if nudged { 2 * SILENCE_MS } else { SILENCE_MS }
+        self.reported + if nudged { 2 * SILENCE_MS } else { SILENCE_MS }
     }
 
     fn handle_message(&mut self, message: Message, now: Uptime) {
+        self.reported = now;
         if let Message::Answer { module: Some(module), .. } = &message {
             self.notices.push_back(Notice::Module(module.clone()));
         }
@@ -372,6 +376,16 @@ mod tests {
             session.poll_notice(),
             Some(Notice::Fault("\"region\" was refused: the region is not accepted (010b)".into()))
         );
+    }
+
+    #[test]
+    fn noise_is_no_sign_of_life() {
+        let mut session = Session::listening(Protocol::R200, Uptime(0));
+        for now in (0..20_000).step_by(500).map(Uptime) {
+            session.handle_bytes(&[0], now);
+            session.handle_timeout(now);
+        }
+        assert!(matches!(session.poll_notice(), Some(Notice::Silent { .. })));
     }
 
     #[test]

@@ -35,6 +35,10 @@ use store::StoreError;
 const REOPEN: Duration = Duration::from_secs(1);
 /// Anchors kept of one boot; of more, those nearest to each other in time say nothing new.
 const ANCHORS_PER_BOOT: usize = 8;
+/// Boots of which anchors are kept: a page of sled's must stay small, or it is never synced.
+const BOOTS: usize = 16;
+/// Lost ranges that one batch tells of; the next tells of the next ones.
+const LOST_PER_BATCH: usize = 64;
 
 /// Events to accept, with what inference must remember if the process dies now.
 #[derive(Debug)]
@@ -49,15 +53,17 @@ pub(crate) enum Request {
     /// Consecutive events within a range, from its first or the next one that is held; not
     /// necessarily all.
     Read { range: SeqRange, reply: oneshot::Sender<Held> },
-    /// Central has settled these.
-    Settle(SeqSet),
+    /// Central has settled these numbers of an epoch.
+    Settle { epoch: Epoch, settled: SeqSet },
     /// The clock showed this.
     Anchor(ClockAnchor),
 }
 
 /// Events that were read back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Held {
+    pub(crate) epoch: Epoch,
+    /// The number of the first; `None` when none of the range is held.
     pub(crate) first: Option<Seq>,
     pub(crate) events: Vec<Event>,
     pub(crate) anchors: Vec<ClockAnchor>,
@@ -224,9 +230,16 @@ impl Spool {
     /// Opens the store again until it works.
     fn reopen(&mut self) {
         // The old one holds the lock of its folder: it must be gone before.
-        let anchors = self.opened.take().map_or(Vec::new(), |old| old.meta.anchors);
+        let old = self.opened.take().expect("open, except within reopen").meta;
+        let (epoch, anchors) = (old.epoch, old.anchors);
         self.opened = loop {
             match recovery::open(&self.settings.dir, self.settings.cap_bytes) {
+                Ok(opened) if opened.meta.epoch != epoch => {
+                    // Inference and uplink number by the old epoch: only a start from the beginning
+                    // brings everybody together. What waited is concluded again or was never accepted.
+                    error!(old = %epoch, new = %opened.meta.epoch, "a new epoch began: the agent starts over");
+                    std::process::exit(1);
+                }
                 Ok(mut opened) => {
                     opened.meta.anchors = anchors;
                     break Some(opened);
@@ -242,12 +255,14 @@ impl Spool {
             Request::Read { range, reply } => {
                 let held = self.read(range).unwrap_or_else(|why| {
                     error!(%why, "cannot read events back");
-                    Held::default()
+                    self.nothing()
                 });
                 // The uplink may have given up waiting; then nobody needs the answer.
                 let _ = reply.send(held);
             }
-            Request::Settle(settled) => {
+            // A watermark of a spool that was set aside meanwhile.
+            Request::Settle { epoch, .. } if epoch != self.opened().meta.epoch => {}
+            Request::Settle { settled, .. } => {
                 let opened = self.opened_mut();
                 let removed = opened.index.settle(&settled);
                 if let Err(why) = opened.store.remove(&removed) {
@@ -266,36 +281,54 @@ impl Spool {
     fn tell(&mut self) {
         let oldest = self.opened().index.oldest_held();
         if oldest != self.oldest.0 || self.oldest.1.is_none() {
-            let held = self.read(SeqRange { first: oldest, last: oldest }).unwrap_or_default();
-            let here = |event: &&Event| event.boot == self.settings.boot;
-            self.oldest = (oldest, held.events.first().filter(here).map(|event| event.at));
+            let held = self.read(SeqRange { first: oldest, last: oldest });
+            let first = held.ok().and_then(|held| held.events.into_iter().next());
+            let here = |event: &Event| event.boot == self.settings.boot;
+            self.oldest = (oldest, first.filter(here).map(|event| event.at));
         }
         self.state.send_replace(state_of(self.opened(), self.oldest.1));
     }
 
-    fn read(&self, range: SeqRange) -> Result<Held, StoreError> {
-        let Opened { store, index, meta, .. } = self.opened();
+    fn nothing(&self) -> Held {
+        let epoch = self.opened().meta.epoch;
+        Held { epoch, first: None, events: Vec::new(), anchors: Vec::new(), lost: Vec::new() }
+    }
+
+    fn read(&mut self, range: SeqRange) -> Result<Held, StoreError> {
+        let Opened { store, index, .. } = self.opened();
         let Some(key) = index.value_at(range.first).filter(|key| *key <= range.last) else {
-            return Ok(Held::default());
+            return Ok(self.nothing());
         };
-        let Some(value) = store.value(key)? else { return Ok(Held::default()) };
+        let value = store.value(key)?.unwrap_or_default();
         let mut events = match decode_value(key, &value) {
             Ok(events) => events,
             Err(why) => {
-                error!(first = key.0, %why, "a value cannot be read back");
-                return Ok(Held::default());
+                error!(first = key.0, %why, "a value cannot be read back: its events are lost");
+                self.lose(key)?;
+                return Ok(self.nothing());
             }
         };
+        let Opened { index, meta, .. } = self.opened();
         let first = key.max(range.first);
         events.drain(..usize::try_from(first.0 - key.0).unwrap_or(usize::MAX).min(events.len()));
         events.truncate(usize::try_from(range.last.0 - first.0 + 1).unwrap_or(usize::MAX));
         let boots = |anchor: &&ClockAnchor| events.iter().any(|event| event.boot == anchor.boot);
         Ok(Held {
+            epoch: meta.epoch,
             first: Some(first),
             anchors: meta.anchors.iter().filter(boots).copied().collect(),
-            lost: index.lost().ranges().to_vec(),
+            lost: index.lost().ranges().iter().take(LOST_PER_BATCH).copied().collect(),
             events,
         })
+    }
+
+    /// Takes an unreadable value out, after its loss is on record.
+    fn lose(&mut self, key: Seq) -> Result<(), StoreError> {
+        let Opened { store, index, meta, .. } = self.opened_mut();
+        index.lose_value(key);
+        meta.lost = index.lost().clone();
+        store.commit(Vec::new(), meta, None)?;
+        store.remove(&[key])
     }
 }
 
@@ -319,13 +352,20 @@ fn state_of(opened: &Opened, oldest_at: Option<Uptime>) -> State {
     }
 }
 
-/// Keeps the first anchor of a boot, which is nearest to its start, and the latest ones.
+/// Keeps the first anchor of a boot, which is nearest to its start, and the latest ones; and only the
+/// latest boots.
 fn add_anchor(anchors: &mut Vec<ClockAnchor>, anchor: ClockAnchor) {
     let same: Vec<usize> = (0..anchors.len()).filter(|slot| anchors[*slot].boot == anchor.boot).collect();
     if same.len() >= ANCHORS_PER_BOOT {
         anchors.remove(same[1]);
     }
     anchors.push(anchor);
+    let mut boots: Vec<BootId> = anchors.iter().map(|anchor| anchor.boot).collect();
+    boots.dedup();
+    if boots.len() > BOOTS {
+        let oldest = boots[0];
+        anchors.retain(|anchor| anchor.boot != oldest);
+    }
 }
 
 /// A file that gets one line per accepted event, after the barrier: by it a test judges what was
@@ -386,7 +426,7 @@ mod tests {
         spool.accept(&[Accept { events: events(range), snapshot: snapshot.to_vec() }]);
     }
 
-    fn all(spool: &Spool) -> Vec<(Seq, Event)> {
+    fn all(spool: &mut Spool) -> Vec<(Seq, Event)> {
         let mut found = Vec::new();
         let mut from = Seq(1);
         loop {
@@ -406,10 +446,10 @@ mod tests {
         accept(&mut spool, 1..300, &large);
         accept(&mut spool, 300..301, b"small");
         drop(spool);
-        let spool = Spool::open(settings(dir.path())).unwrap();
+        let mut spool = Spool::open(settings(dir.path())).unwrap();
         assert_eq!(spool.opened().meta.epoch, epoch);
         assert_eq!(spool.inference(), (Seq(301), &b"small"[..]));
-        assert_eq!(all(&spool), events(1..301));
+        assert_eq!(all(&mut spool), events(1..301));
     }
 
     #[test]
@@ -417,14 +457,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut spool = Spool::open(settings(dir.path())).unwrap();
         accept(&mut spool, 1..600, b"");
-        spool.handle_request(Request::Settle(SeqSet::from(vec![SeqRange::new(1, 520)])));
-        assert_eq!(all(&spool), events(513..600), "whole values go");
-        spool.handle_request(Request::Settle(SeqSet::from(vec![SeqRange::new(1, 599)])));
-        assert_eq!(all(&spool), []);
+        let old = Request::Settle { epoch: Epoch(0), settled: SeqSet::from(vec![SeqRange::new(1, 599)]) };
+        spool.handle_request(old);
+        assert_eq!(all(&mut spool), events(1..600), "of another epoch");
+        let epoch = spool.opened().meta.epoch;
+        spool.handle_request(Request::Settle { epoch, settled: SeqSet::from(vec![SeqRange::new(1, 520)]) });
+        assert_eq!(all(&mut spool), events(513..600), "whole values go");
+        spool.handle_request(Request::Settle { epoch, settled: SeqSet::from(vec![SeqRange::new(1, 599)]) });
+        assert_eq!(all(&mut spool), []);
         accept(&mut spool, 600..601, b"");
         drop(spool);
-        let spool = Spool::open(settings(dir.path())).unwrap();
-        assert_eq!(all(&spool), events(600..601));
+        let mut spool = Spool::open(settings(dir.path())).unwrap();
+        assert_eq!(all(&mut spool), events(600..601));
     }
 
     #[test]
@@ -439,8 +483,27 @@ mod tests {
         let meta = spool.opened().meta.clone();
         spool.opened_mut().store.commit(vec![damaged], &meta, None).unwrap();
         drop(spool);
+        let mut spool = Spool::open(settings(dir.path())).unwrap();
+        assert_eq!(all(&mut spool), events(257..513));
+        assert_eq!(spool.opened().index.lost().ranges(), [SeqRange::new(1, 256)]);
+        drop(spool);
         let spool = Spool::open(settings(dir.path())).unwrap();
-        assert_eq!(all(&spool), events(257..513));
+        assert_eq!(spool.opened().index.lost().ranges(), [SeqRange::new(1, 256)], "on record");
+    }
+
+    #[test]
+    fn a_value_that_spoils_while_the_agent_runs_holds_nothing_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(settings(dir.path())).unwrap();
+        accept(&mut spool, 1..257, b"");
+        accept(&mut spool, 257..300, b"");
+        let mut value = spool.opened().store.value(Seq(1)).unwrap().unwrap();
+        value[20] ^= 1;
+        let damaged = hangtag_agent_core::spool::Write { first: Seq(1), value };
+        let meta = spool.opened().meta.clone();
+        spool.opened_mut().store.commit(vec![damaged], &meta, None).unwrap();
+        assert_eq!(all(&mut spool), [], "the value is taken out");
+        assert_eq!(all(&mut spool), events(257..300));
         assert_eq!(spool.opened().index.lost().ranges(), [SeqRange::new(1, 256)]);
     }
 
@@ -454,7 +517,7 @@ mod tests {
         std::fs::write(spool_dir.join("snap.0000.generating"), b"half").unwrap();
         let mut spool = Spool::open(settings(dir.path())).unwrap();
         accept(&mut spool, 1..3, b"");
-        assert_eq!(all(&spool), events(1..3));
+        assert_eq!(all(&mut spool), events(1..3));
         let aside = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
         assert!(aside.filter(|name| name.to_string_lossy().starts_with("spool.bad-")).count() == 1);
     }
@@ -466,7 +529,7 @@ mod tests {
         accept(&mut spool, 1..10, b"");
         spool.reopen();
         accept(&mut spool, 5..12, b"");
-        assert_eq!(all(&spool), events(1..12));
+        assert_eq!(all(&mut spool), events(1..12));
     }
 
     #[test]
@@ -480,5 +543,10 @@ mod tests {
         assert_eq!(anchors.len(), 2 * ANCHORS_PER_BOOT);
         assert!(anchors.iter().any(|anchor| anchor.uptime == Uptime(0)));
         assert!(anchors.iter().any(|anchor| anchor.uptime == Uptime(49)));
+        for n in 100..200 {
+            let anchor = ClockAnchor { boot: BootId(n), uptime: Uptime(n), wall: UnixMillis(0), error_ms: 0 };
+            add_anchor(&mut anchors, anchor);
+        }
+        assert!(anchors.len() <= BOOTS * ANCHORS_PER_BOOT, "{}", anchors.len());
     }
 }

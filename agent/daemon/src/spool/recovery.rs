@@ -33,16 +33,14 @@ pub(crate) struct Opened {
 pub(crate) fn open(dir: &Path, cap_bytes: u64) -> Result<Opened, StoreError> {
     remove_snapshots(dir, false)?;
     let why = match try_open(dir, cap_bytes) {
-        Ok(opened) => return Ok(opened),
-        // Another process holds it, or the disk is full or gone: the data is not at fault.
-        Err(why) if is_transient(&why) => return Err(why),
-        Err(why) => why,
+        Err(why) if is_damaged(&why) => why,
+        other => return other,
     };
     warn!(spool = %dir.display(), %why, "the spool does not open; trying without its snapshot files");
     remove_snapshots(dir, true)?;
     let why = match try_open(dir, cap_bytes) {
-        Ok(opened) => return Ok(opened),
-        Err(why) => why,
+        Err(why) if is_damaged(&why) => why,
+        other => return other,
     };
     let aside = dir.with_extension(format!("bad-{}", clock::wall().0));
     error!(
@@ -53,20 +51,17 @@ pub(crate) fn open(dir: &Path, cap_bytes: u64) -> Result<Opened, StoreError> {
     try_open(dir, cap_bytes)
 }
 
-fn is_transient(why: &StoreError) -> bool {
-    let io = |why: &io::Error| {
-        matches!(
-            why.kind(),
-            io::ErrorKind::WouldBlock
-                | io::ErrorKind::StorageFull
-                | io::ErrorKind::PermissionDenied
-                | io::ErrorKind::ReadOnlyFilesystem
-                | io::ErrorKind::Other
-        )
-    };
+/// Whether the data is at fault. Anything else (another process holds it, the disk is full, slow or
+/// gone, no memory, no file handles) may pass, and the data must stay where it is.
+fn is_damaged(why: &StoreError) -> bool {
     match why {
-        StoreError::Sled(sled::Error::Io(why)) | StoreError::Sync(why) => io(why),
-        StoreError::Sled(_) | StoreError::Meta(_) | StoreError::Panic(_) => false,
+        StoreError::Sled(sled::Error::Corruption { .. } | sled::Error::Unsupported(_)) => true,
+        // sled reports a foreign configuration file as an input error of its own making.
+        StoreError::Sled(sled::Error::Io(why)) | StoreError::Sync(why) => {
+            matches!(why.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
+        }
+        StoreError::Sled(_) => false,
+        StoreError::Meta(_) | StoreError::Panic(_) => true,
     }
 }
 
@@ -105,8 +100,13 @@ fn scan(mut store: Store, cap_bytes: u64) -> Result<Opened, StoreError> {
     if let Some(from) = unreadable_from {
         index.lose(SeqRange { first: from, last: Seq(meta.next.0 - 1) });
     }
-    store.remove(&damaged)?;
     meta.next = index.next();
+    if !damaged.is_empty() {
+        // Their loss is on record before they go.
+        meta.lost = index.lost().clone();
+        store.commit(Vec::new(), &meta, None)?;
+        store.remove(&damaged)?;
+    }
     let snapshot = store.snapshot()?;
     info!(epoch = %meta.epoch, next = meta.next.0, held = index.held(), "opened the spool");
     Ok(Opened { store, index, meta, snapshot })
