@@ -1,5 +1,7 @@
 //! Bad input through every door: it is named, and nothing else is lost.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::Output;
 use std::time::Duration;
 
@@ -59,6 +61,29 @@ fn broken_rows_of_a_catalogue_are_named_by_their_lines() -> anyhow::Result<()> {
         assert!(text.contains(&format!("line {line}")), "line {line} is named: {text}");
     }
     Ok(())
+}
+
+#[test]
+fn a_broker_that_hangs_up_at_once_is_tried_again() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let broker = TcpListener::bind(("127.0.0.1", 0))?;
+    let site = Site::for_test(folder.path(), broker.local_addr()?.port())?;
+    // Its page needs no broker.
+    let mut central = site.start_central()?;
+    let mut agent = site.start_agent()?;
+    for connection in 0..6 {
+        let (mut stream, _) = broker.accept()?;
+        let mut connect = [0; 512];
+        let _ = stream.read(&mut connect)?;
+        // CONNACK of MQTT 5: no session, success, no properties.
+        stream.write_all(&[0x20, 3, 0, 0, 0])?;
+        drop(stream);
+        central.check()?;
+        agent.check()?;
+        println!("connection {connection}");
+    }
+    agent.stop(Duration::from_secs(15))?;
+    central.stop(Duration::from_secs(15))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

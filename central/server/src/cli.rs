@@ -116,13 +116,22 @@ fn check(file: &File) -> ExitCode {
     }
 }
 
+/// Strangers choose topics and parts of reasons: their control characters must not reach a terminal.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
 fn list(reader: &Reader) -> anyhow::Result<()> {
     println!("{:>6}  {:20}  {:>5}  {:>6}  TOPIC: REASON", "ID", "RECEIVED", "TIMES", "BYTES");
     for row in reader.quarantine(LISTED)? {
         let received = utc(row.received);
         println!(
             "{:>6}  {received:20}  {:>5}  {:>6}  {}: {}",
-            row.id, row.times, row.size, row.topic, row.reason
+            row.id,
+            row.times,
+            row.size,
+            printable(&row.topic),
+            printable(&row.reason)
         );
     }
     Ok(())
@@ -130,8 +139,8 @@ fn list(reader: &Reader) -> anyhow::Result<()> {
 
 fn show(reader: &Reader, id: i64) -> anyhow::Result<()> {
     let Some((row, payload)) = reader.quarantined(id)? else { bail!("there is no {id} in quarantine") };
-    println!("topic     {}\nreceived  {}, {} times", row.topic, utc(row.received), row.times);
-    println!("reason    {}\nbytes     {}\n", row.reason, row.size);
+    println!("topic     {}\nreceived  {}, {} times", printable(&row.topic), utc(row.received), row.times);
+    println!("reason    {}\nbytes     {}\n", printable(&row.reason), row.size);
     for (line, bytes) in payload.chunks(16).enumerate() {
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let printable = |byte: &u8| if (0x20..0x7f).contains(byte) { char::from(*byte) } else { '.' };

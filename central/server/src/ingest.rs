@@ -16,7 +16,7 @@ use hangtag_protocol::topic::{self, Channel, Gateway};
 use jiff::Timestamp;
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish};
+use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -176,7 +176,10 @@ impl Ingest {
                 link.connected = Some(Instant::now());
                 let filter = |path: &String| Filter::new(path.clone(), QoS::AtLeastOnce);
                 let filters: Vec<Filter> = self.filters.iter().map(filter).collect();
-                link.client.try_subscribe_many(filters).expect("a new connection has room for a request");
+                if link.client.try_subscribe_many(filters).is_err() {
+                    // The connection was lost again already; its error comes next.
+                    return None;
+                }
                 Some(Input::TellAll)
             }
             Event::Incoming(Packet::Publish(publish)) => {
@@ -191,7 +194,12 @@ impl Ingest {
                 Some(Input::Store(delivery, message))
             }
             Event::Incoming(Packet::SubAck(ack)) => {
-                tracing::debug!(codes = ?ack.return_codes, "subscribed");
+                let granted = |code: &_| matches!(code, SubscribeReasonCode::Success(_));
+                if ack.return_codes.iter().all(granted) {
+                    tracing::debug!("subscribed");
+                } else {
+                    tracing::error!(codes = ?ack.return_codes, "the broker refuses a subscription: events do not come");
+                }
                 None
             }
             Event::Incoming(Packet::Disconnect(packet)) => {

@@ -16,6 +16,7 @@ use hangtag_tests::harness::site::Site;
 use hangtag_tests::harness::{broker, free_port};
 use hangtag_tests::shop::{Difficulty, Pace, Settings, Shop};
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// Where the page is when nothing else is there already.
@@ -112,12 +113,14 @@ impl Demo {
         let started = Instant::now();
         let end = started + time.unwrap_or(Duration::from_secs(365 * 86_400));
         let mut tell = started + Duration::from_secs(10);
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        // Made once: a signal that comes while nobody waits is kept.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
         loop {
             tokio::select! {
                 () = self.shop.tick() => {}
                 () = sleep_until(end) => break,
-                _ = tokio::signal::ctrl_c() => break,
+                _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
             }
             if Instant::now() >= tell {

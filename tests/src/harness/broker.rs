@@ -33,7 +33,7 @@ pub fn embedded(port: u16) -> anyhow::Result<()> {
         next_connection_delay_ms = 1
         [v5.1.connections]
         connection_timeout_ms = 5000
-        max_payload_size = 131072
+        max_payload_size = 69632
         max_inflight_count = 100
         "#
     ))?;

@@ -59,6 +59,7 @@ CREATE TABLE event (
 ) WITHOUT ROWID;
 CREATE INDEX event_by_time ON event (store, wall_ms);
 CREATE INDEX event_by_boot ON event (store, gateway, boot, uptime);
+CREATE INDEX event_by_reader ON event (store, gateway, reader, wall_ms) WHERE kind = 'coverage';
 CREATE INDEX event_by_retraction ON event (store, gateway, epoch, retracts) WHERE kind = 'retracted';
 
 CREATE TABLE epoch (
@@ -93,6 +94,7 @@ CREATE TABLE quarantine (
     reason TEXT NOT NULL, digest INTEGER NOT NULL, payload BLOB NOT NULL,
     UNIQUE (topic, digest, payload)
 );
+CREATE INDEX quarantine_by_store ON quarantine (store);
 ";
 
 /// Why the database did not do what it should.

@@ -18,6 +18,8 @@ use super::{Quarantined, StoreError, open_to_read, quarantine};
 
 /// The most rows of gaps and of quarantine that the page shows.
 const SHOWN: u32 = 50;
+/// How long a reader that says nothing is still shown, in milliseconds: 30 days.
+const REMEMBERED_MS: i64 = 30 * 86_400_000;
 /// How long after a day's end the coverage events of the day may end, in milliseconds: 1 day.
 const COVERAGE_TAIL_MS: i64 = 86_400_000;
 /// Events of a kind that retracted nothing and was not retracted.
@@ -92,6 +94,8 @@ pub(crate) struct DayRead {
     pub unvouched: u64,
     /// Stretches of the readers' lives that reach into the stretch of time.
     pub coverage: Vec<Coverage>,
+    /// The readers that told of themselves in the month before, heard of or not in the stretch.
+    pub readers: Vec<(GatewayId, ReaderId)>,
     /// The gateways' health.
     pub gateways: Vec<GatewayHealth>,
     /// Time of day of the shop's last event about a garment, of any day.
@@ -199,6 +203,7 @@ impl Reader {
             unclocked: unclocked(&db, id)?,
             unvouched: unvouched.cast_unsigned(),
             coverage: coverage(&db, id, from, to)?,
+            readers: readers(&db, id, from, to)?,
             gateways: gateways(&db, id)?,
             last,
             gaps: gaps(&db, id)?,
@@ -248,6 +253,27 @@ fn unclocked(db: &Connection, id: &str) -> Result<BTreeMap<Kind, u64>, StoreErro
         counts.insert(kind(&row.get::<_, String>(0)?)?, count.cast_unsigned());
     }
     Ok(counts)
+}
+
+/// The readers that said anything from a month before until the end of a stretch: one that is dead today
+/// must not vanish.
+fn readers(
+    db: &Connection,
+    id: &str,
+    from: UnixMillis,
+    to: UnixMillis,
+) -> Result<Vec<(GatewayId, ReaderId)>, StoreError> {
+    let mut query = db.prepare(
+        "SELECT DISTINCT gateway, reader FROM event
+         WHERE store = ?1 AND kind = 'coverage' AND wall_ms >= ?2 AND wall_ms < ?3",
+    )?;
+    let mut rows = query.query(params![id, from.0 - REMEMBERED_MS, to.0])?;
+    let mut readers = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+        readers.push((parse(text(0)?, "a gateway")?, parse(text(1)?, "a reader")?));
+    }
+    Ok(readers)
 }
 
 fn coverage(

@@ -196,6 +196,19 @@ fn a_body_that_cannot_be_read_settles_its_numbers() {
 }
 
 #[test]
+fn the_largest_losses_can_be_added_up() {
+    let mut bench = Bench::new();
+    for epoch in 1..=50 {
+        let mut batch = plain(1, 0);
+        batch.header.epoch = Epoch(epoch);
+        batch.lost = vec![SeqRange { first: Seq(1), last: hangtag_central_core::admit::MAX_SEQ }];
+        bench.send(&batch);
+    }
+    let totals = Reader::new(bench.path.clone()).totals().unwrap();
+    assert_eq!((totals.gaps, totals.lost), (50, 50 << 40));
+}
+
+#[test]
 fn lost_ranges_that_cannot_be_are_refused() {
     let mut bench = Bench::new();
     let mut message = plain(1, 1);

@@ -44,10 +44,17 @@ pub(crate) struct Piece {
     pub class: &'static str,
 }
 
-/// The strips of a day of which `from` to `to` has passed and which ends at `end`.
+/// The strips of a day of which `from` to `to` has passed and which ends at `end`. Every known reader has
+/// one, also when nothing is known of its day.
 #[must_use]
-pub(crate) fn strips(coverage: &[Coverage], from: UnixMillis, to: UnixMillis, end: UnixMillis) -> Vec<Strip> {
-    let mut readers = BTreeMap::<_, Vec<&Coverage>>::new();
+pub(crate) fn strips(
+    coverage: &[Coverage],
+    known: &[(GatewayId, ReaderId)],
+    from: UnixMillis,
+    to: UnixMillis,
+    end: UnixMillis,
+) -> Vec<Strip> {
+    let mut readers: BTreeMap<_, Vec<&Coverage>> = known.iter().map(|reader| (*reader, Vec::new())).collect();
     for stretch in coverage.iter().filter(|c| c.from < c.to) {
         readers.entry((stretch.gateway, stretch.reader)).or_default().push(stretch);
     }
@@ -97,8 +104,14 @@ mod tests {
         };
         let coverage = [stretch(ReaderState::Listening, 0, 60), stretch(ReaderState::Absent, 60, 70)];
         let at = |minute: i64| UnixMillis(minute * 60_000);
-        let strips = strips(&coverage, at(0), at(120), at(240));
-        assert_eq!(strips.len(), 1);
+        let dead = (GatewayId::new("h").unwrap(), ReaderId::new("r").unwrap());
+        let strips = strips(&coverage, &[dead], at(0), at(120), at(240));
+        assert_eq!(strips.len(), 2);
+        assert_eq!(
+            (strips[1].gateway, strips[1].unknown.as_str()),
+            (dead.0, "2 h 00 min"),
+            "it does not vanish"
+        );
         assert_eq!(
             [&strips[0].listening, &strips[0].silent, &strips[0].absent, &strips[0].unknown],
             ["1 h 00 min", "0 min", "10 min", "50 min"]

@@ -156,10 +156,10 @@ async fn hours(State(site): State<Arc<Site>>, filter: Filtered) -> Result<Respon
 
 /// Says `changed` after commits, coalesced.
 async fn live(State(site): State<Arc<Site>>) -> impl IntoResponse {
-    (
-        [NO_STORE],
-        Sse::new(changes(site.commits.clone(), site.stopping.clone())).keep_alive(KeepAlive::default()),
-    )
+    let mut commits = site.commits.clone();
+    // The page that asks was made just before.
+    commits.mark_unchanged();
+    ([NO_STORE], Sse::new(changes(commits, site.stopping.clone())).keep_alive(KeepAlive::default()))
 }
 
 fn changes(

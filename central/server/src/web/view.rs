@@ -148,7 +148,7 @@ impl View {
         let strips = bounds.map(|(from, to)| {
             let at = |at: &jiff::Zoned| UnixMillis(at.timestamp().as_millisecond());
             let past = UnixMillis(now.as_millisecond()).clamp(at(&from), at(&to));
-            coverage::strips(&read.coverage, at(&from), past, at(&to))
+            coverage::strips(&read.coverage, &read.readers, at(&from), past, at(&to))
         });
         let known = |id: &&String| !site.shops.iter().any(|shop| shop.id.as_str() == id.as_str());
         Self {
