@@ -145,8 +145,8 @@ impl Uplink {
     fn options(&self) -> anyhow::Result<MqttOptions> {
         let Mqtt { host, port, user, password_file, keep_alive_s } = &self.mqtt;
         let Gateway { tenant, store, gateway } = self.gateway;
-        // Names hold no slash: no two gateways have the same client id.
-        let id = format!("hangtag/{tenant}/{store}/{gateway}");
+        // Names hold no dot: no two gateways have the same client id.
+        let id = format!("hangtag.{tenant}.{store}.{gateway}");
         let mut options = MqttOptions::new(id, host, *port);
         options.set_keep_alive(Duration::from_secs((*keep_alive_s).into()));
         // Nothing of an old session is wanted: what matters is in the spool.
