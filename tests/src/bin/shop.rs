@@ -165,6 +165,9 @@ fn write_capture(settings: Settings, minutes: u64, out: &Path) -> anyhow::Result
     Ok(())
 }
 
+/// How often the module is told of the time while no tag is in sight.
+const IDLE: Duration = Duration::from_millis(250);
+
 async fn play(trial: &Trial, link: &Path, speed: f64, protocol: Protocol) -> anyhow::Result<()> {
     ensure!(speed > 0.0 && speed.is_finite(), "--speed {speed}: must be above 0");
     let mut port = Port::new(link, protocol, Line::clean());
@@ -173,8 +176,14 @@ async fn play(trial: &Trial, link: &Path, speed: f64, protocol: Protocol) -> any
     port.started().await;
     let begin = tokio::time::Instant::now();
     for sighting in trial.sightings() {
-        let after = Duration::from_millis(sighting.at_ms).div_f64(speed);
-        tokio::time::sleep_until(begin + after).await;
+        let due = begin + Duration::from_millis(sighting.at_ms).div_f64(speed);
+        // Between two reads the module goes on saying that it sees no tag.
+        while tokio::time::Instant::now() + IDLE < due {
+            tokio::time::sleep(IDLE).await;
+            let now_ms = begin.elapsed().mul_f64(speed).as_millis();
+            port.feed(u64::try_from(now_ms)?.min(sighting.at_ms), Vec::new());
+        }
+        tokio::time::sleep_until(due).await;
         port.feed(sighting.at_ms, vec![sighting]);
     }
     // What the host has not read when the line goes dead is lost.

@@ -25,9 +25,14 @@ const ANSWER_MS: u64 = 500;
 const TRIES: u8 = 3;
 /// A frame whose rest does not come for so many milliseconds was none.
 const REST_OF_FRAME_MS: u64 = 100;
-/// A reading module reports at least once a second, be it that it sees no tag. This many milliseconds
-/// without a report mean that its rounds have run out or that it is gone.
-const SILENCE_MS: u64 = 2_000;
+/// A reading module reports about once a second, be it that it sees no tag. This many milliseconds without
+/// a report mean that an R200's rounds have run out, or that a ThingMagic module is gone.
+fn silence_ms(protocol: Protocol) -> u64 {
+    match protocol {
+        Protocol::R200 => 2_000,
+        Protocol::ThingMagic => 3_000,
+    }
+}
 
 /// What a reader is doing, told as it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,7 +205,8 @@ impl Session {
     }
 
     fn silent_at(&self, nudged: bool) -> Uptime {
-        self.reported + if nudged { 2 * SILENCE_MS } else { SILENCE_MS }
+        let silence_ms = silence_ms(self.protocol);
+        self.reported + if nudged { 2 * silence_ms } else { silence_ms }
     }
 
     fn handle_message(&mut self, message: Message, now: Uptime) {
