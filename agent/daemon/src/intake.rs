@@ -101,7 +101,7 @@ impl Intake {
             // The same reason again says nothing new.
             let text = why.to_string();
             if text != told {
-                warn!(reader = %id, port = %self.reader.port.display(), why = %text, "the port is not there");
+                warn!(reader = %id, port = %self.reader.port.display(), why = %text, "the port cannot be used");
                 told = text;
             }
             let pause = Duration::from_millis(backoff.next_full_ms());

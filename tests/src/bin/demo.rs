@@ -91,11 +91,15 @@ async fn main() -> anyhow::Result<()> {
 
     let mut demo = Demo { site, shop, listener, agent, central };
     demo.run(arguments.time).await?;
-    let report = tokio::task::block_in_place(|| demo.end())?;
+    let (exact, report) = tokio::task::block_in_place(|| demo.end())?;
     if let Some(path) = &arguments.report {
         write(path, &report)?;
         println!("report      {}", path.display());
     }
+    anyhow::ensure!(
+        exact,
+        "central does not have exactly what the agent accepted; --keep FOLDER keeps the logs"
+    );
     Ok(())
 }
 
@@ -120,8 +124,14 @@ impl Demo {
             tokio::select! {
                 () = self.shop.tick() => {}
                 () = sleep_until(end) => break,
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => break,
+                _ = interrupt.recv() => {
+                    println!("\nended by Ctrl-C");
+                    break;
+                }
+                _ = terminate.recv() => {
+                    println!("\nended by SIGTERM");
+                    break;
+                }
             }
             if Instant::now() >= tell {
                 tell += Duration::from_secs(10);
@@ -150,7 +160,7 @@ impl Demo {
     }
 
     /// Stops everything in the order of the data's way, and reports.
-    fn end(self) -> anyhow::Result<Value> {
+    fn end(self) -> anyhow::Result<(bool, Value)> {
         let Self { site, shop, listener, agent, central } = self;
         let memory = json!({
             "hangtag-agent": memory(agent.id())?,
@@ -164,7 +174,7 @@ impl Demo {
         central.stop(END)?;
         let heard = listener.heard();
         println!("{}", summary(&verdict, &heard));
-        Ok(report(&verdict, &heard, &memory))
+        Ok((verdict.is_exact(), report(&verdict, &heard, &memory)))
     }
 }
 

@@ -250,6 +250,10 @@ impl Pty {
         rustix::termios::tcsetattr(&host_side, OptionalActions::Now, &termios)?;
         let flags = rustix::fs::fcntl_getfl(&module_side)?;
         rustix::fs::fcntl_setfl(&module_side, flags | OFlags::NONBLOCK)?;
+        if link.symlink_metadata().is_ok_and(|found| !found.is_symlink()) {
+            // A file of somebody's, or a real port.
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "is there and is no symbolic link"));
+        }
         // Renamed into place, so that the name never vanishes from one terminal to the next.
         let fresh = link.with_extension("new");
         let _ = fs::remove_file(&fresh);
@@ -361,6 +365,16 @@ mod tests {
         let mut host = open(port.link());
         start(&mut host, &port).await;
         hears_a_tag(&mut host, &port).await;
+    }
+
+    #[tokio::test]
+    async fn somebody_elses_file_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("mine");
+        fs::write(&link, "mine").unwrap();
+        let mut port = Port::new(&link, Protocol::R200, Line::clean());
+        assert_eq!(port.plug().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&link).unwrap(), "mine");
     }
 
     #[tokio::test]

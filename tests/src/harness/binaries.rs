@@ -23,7 +23,7 @@ impl Binaries {
     pub fn build() -> anyhow::Result<Self> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(&cargo);
-        command.args(["build", "--quiet", "--locked", "-p", "hangtag-agent", "-p", "hangtag-central"]);
+        command.args(["build", "--locked", "-p", "hangtag-agent", "-p", "hangtag-central"]);
         let own = std::env::current_exe().context("cannot find the path of this program")?;
         // target/PROFILE/program, or target/PROFILE/deps/test.
         let folder = own.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));

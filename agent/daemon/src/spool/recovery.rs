@@ -60,7 +60,7 @@ fn is_damaged(why: &StoreError) -> bool {
         StoreError::Sled(sled::Error::Io(why)) | StoreError::Sync(why) => {
             matches!(why.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
         }
-        StoreError::Sled(_) => false,
+        StoreError::Sled(_) | StoreError::InUse => false,
         StoreError::Meta(_) | StoreError::Panic(_) => true,
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Meta {
 pub(crate) enum StoreError {
     #[error("sled: {0}")]
     Sled(#[from] sled::Error),
+    #[error("another agent, or a command of one, uses this folder")]
+    InUse,
     #[error("syncing: {0}")]
     Sync(#[from] io::Error),
     #[error("the spool's own record does not decode: {0}")]
@@ -65,7 +67,11 @@ impl Store {
             .path(dir)
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(Some(COLLECT_MS))
-            .open()?;
+            .open()
+            .map_err(|why| match why {
+                sled::Error::Io(why) if why.kind() == io::ErrorKind::WouldBlock => StoreError::InUse,
+                why => StoreError::Sled(why),
+            })?;
         // The fixes of sled's own opening were never released for 0.34.
         File::open(dir.join("conf"))?.sync_all()?;
         File::open(dir)?.sync_all()?;

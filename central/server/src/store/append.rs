@@ -203,7 +203,11 @@ impl Group<'_> {
             (Err(why), _) => return self.refuse(message, Some(gateway), &format!("status: {why}")),
             (_, Err(why)) => return self.refuse(message, Some(gateway), &format!("status: {why}")),
         };
-        self.db.prepare_cached("INSERT OR REPLACE INTO status VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+        // A broker hands a retained message out again at every connection: it is as old as when it first came.
+        let upsert = "INSERT INTO status VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
+            received = CASE WHEN body = excluded.body THEN received ELSE excluded.received END,
+            body = excluded.body";
+        self.db.prepare_cached(upsert)?.execute(params![
             gateway.store.as_str(),
             gateway.gateway.as_str(),
             message.received.0,

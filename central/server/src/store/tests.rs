@@ -196,6 +196,19 @@ fn a_body_that_cannot_be_read_settles_its_numbers() {
 }
 
 #[test]
+fn a_status_that_is_handed_out_again_is_as_old_as_it_was() {
+    let mut bench = Bench::new();
+    let topic = gateway().topic(Channel::Status);
+    let payload = |state: &str| format!("{{\"v\":1,\"state\":\"{state}\",\"agent\":\"0.1.0\"}}").into_bytes();
+    for (state, received) in [("online", 10), ("offline", 20), ("offline", 500)] {
+        let message =
+            Message { topic: topic.clone(), payload: payload(state), received: UnixMillis(received) };
+        bench.store.append(&[message]).unwrap();
+    }
+    assert_eq!(bench.ask::<i64>("SELECT received FROM status"), 20);
+}
+
+#[test]
 fn the_largest_losses_can_be_added_up() {
     let mut bench = Bench::new();
     for epoch in 1..=50 {
