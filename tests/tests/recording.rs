@@ -84,6 +84,40 @@ fn a_recording_of_worn_tags_goes_the_whole_way() -> anyhow::Result<()> {
     central.stop(Duration::from_secs(10))
 }
 
+#[test]
+fn broker_and_agent_may_die_during_a_recording() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let broker_port = free_port()?;
+    let mut broker = Mosquitto::start(&folder.path().join("mosquitto"), broker_port)?;
+    let site = Site::for_test(folder.path(), broker_port)?;
+    site.write("agent.toml", &agent_toml(&site, broker_port))?;
+    let central = site.start_central()?;
+    let mut player = Command::new(env!("CARGO_BIN_EXE_hangtag-shop"));
+    player.arg("play").arg(trial()).arg("--link").arg(site.readers().join("uci")).args(["--speed", "8"]);
+    let mut player = Process::start("hangtag-shop", &mut player, &folder.path().join("play.log"))?;
+    let mut agent = site.start_agent()?;
+    let accepted = |least: usize| {
+        let text = std::fs::read_to_string(site.accepted_log()).unwrap_or_default();
+        Ok((text.lines().count() >= least).then_some(()))
+    };
+    wait_for("the first event", LONGEST, || accepted(1))?;
+    agent.kill()?;
+    broker.restart()?;
+    agent = site.start_agent()?;
+    wait_for("the end of the recording", LONGEST, || {
+        agent.check()?;
+        Ok(player.check().is_err().then_some(()))
+    })?;
+    agent.stop(Duration::from_secs(10))?;
+    let verdict = wait_for("central to have everything", Duration::from_secs(30), || {
+        let verdict = judge(&site.accepted_log(), &site.database())?;
+        Ok((verdict.missing == 0).then_some(verdict))
+    })?;
+    println!("{verdict:?}");
+    assert!(verdict.is_exact() && verdict.accepted > 1, "{verdict:?}");
+    central.stop(Duration::from_secs(10))
+}
+
 /// How many reads the agent has told central of in its status.
 fn reads_of(site: &Site) -> anyhow::Result<u64> {
     let database = rusqlite::Connection::open(site.database())?;
