@@ -453,6 +453,15 @@ mod tests {
     }
 
     #[test]
+    fn a_second_agent_is_told_that_the_folder_is_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = Spool::open(settings(dir.path())).unwrap();
+        let why = Spool::open(settings(dir.path())).err().map(|why| format!("{why:#}")).unwrap_or_default();
+        assert!(why.contains("another agent"), "{why}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is set aside");
+    }
+
+    #[test]
     fn settled_events_are_removed_for_good() {
         let dir = tempfile::tempdir().unwrap();
         let mut spool = Spool::open(settings(dir.path())).unwrap();

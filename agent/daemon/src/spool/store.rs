@@ -69,7 +69,10 @@ impl Store {
             .flush_every_ms(Some(COLLECT_MS))
             .open()
             .map_err(|why| match why {
-                sled::Error::Io(why) if why.kind() == io::ErrorKind::WouldBlock => StoreError::InUse,
+                // sled keeps the kind of this error in its text only.
+                sled::Error::Io(why) if why.to_string().contains("could not acquire lock") => {
+                    StoreError::InUse
+                }
                 why => StoreError::Sled(why),
             })?;
         // The fixes of sled's own opening were never released for 0.34.
