@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0   4  magic "HTAG"
-//!  4   1  format of the body (1)
+//!  4   1  format of the body (1 or 2)
 //!  5   1  flags: bit 0 = replayed (sent again after an outage); others are zero and ignored
 //!  6   8  epoch, little-endian
 //! 14   8  number of the first event, little-endian, at least 1
@@ -14,7 +14,8 @@
 //!
 //! Every central of any age reads the header, so that a body it cannot read is still settled. Body
 //! format 1 is a postcard struct: the lowest number still held, the lost ranges, the clock anchors of
-//! the boots in it, and the events as [`columns`] have them.
+//! the boots in it, and the events as [`columns`] have them. Format 2 has the [`lineage`](crate::lineage)
+//! before the events.
 
 use alloc::vec::Vec;
 
@@ -25,11 +26,12 @@ use crate::clock::ClockAnchor;
 use crate::columns::{self, UnpackError};
 use crate::event::Event;
 use crate::id::{Epoch, GatewayId, NameError, Seq, StoreId, TenantId};
+use crate::lineage::Lineage;
 use crate::range::SeqRange;
 use crate::topic::Gateway;
 
 /// The format that is written. All formats from [`MIN_FORMAT`] to here are read.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 /// The oldest format that is read. It rises only when no gateway can still hold it.
 pub const MIN_FORMAT: u8 = 1;
 /// The largest payload, in bytes.
@@ -79,6 +81,9 @@ pub struct Batch {
     pub lost: Vec<SeqRange>,
     /// The clock anchors of the boots in which the events happened, as far as known.
     pub anchors: Vec<ClockAnchor>,
+    /// The runs that wrote the epoch, from the last one on that central is known to have recorded; empty
+    /// in format 1.
+    pub lineage: Lineage,
     /// The events.
     pub events: Vec<Event>,
 }
@@ -148,6 +153,15 @@ struct BodyV1<'a> {
     events: &'a [u8],
 }
 
+#[derive(Serialize, Deserialize)]
+struct BodyV2<'a> {
+    oldest_held: u64,
+    lost: Vec<(u64, u64)>,
+    anchors: Vec<ClockAnchor>,
+    lineage: Lineage,
+    events: &'a [u8],
+}
+
 impl Batch {
     /// Writes the payload.
     ///
@@ -174,10 +188,11 @@ impl Batch {
             out.extend(name.bytes());
         }
         let crc_at = out.len();
-        let body = BodyV1 {
+        let body = BodyV2 {
             oldest_held: self.oldest_held.0,
             lost: self.lost.iter().map(|range| (range.first.0, range.last.0)).collect(),
             anchors: self.anchors.clone(),
+            lineage: self.lineage.clone(),
             events: &columns::pack(header.first, &self.events),
         };
         let body = postcard::to_allocvec(&body).expect("numbers and slices always encode");
@@ -230,22 +245,30 @@ impl Batch {
     /// # Errors
     /// When the format is not known, or the bytes are not that format.
     pub fn decode_body(header: Header, body: &[u8]) -> Result<Self, BodyError> {
-        if !(MIN_FORMAT..=FORMAT).contains(&header.format) {
-            return Err(BodyError::Format(header.format));
-        }
-        let (body, rest): (BodyV1<'_>, _) = postcard::take_from_bytes(body).map_err(BodyError::Structure)?;
-        if !rest.is_empty() {
-            return Err(UnpackError::Rest(rest.len()).into());
-        }
+        let body = match header.format {
+            1 => {
+                let BodyV1 { oldest_held, lost, anchors, events } = whole(body)?;
+                BodyV2 { oldest_held, lost, anchors, lineage: Lineage::default(), events }
+            }
+            2 => whole(body)?,
+            format => return Err(BodyError::Format(format)),
+        };
         let count = usize::try_from(header.count).expect("at most 65,536");
         Ok(Self {
             header,
             oldest_held: Seq(body.oldest_held),
             lost: body.lost.into_iter().map(|(first, last)| SeqRange::new(first, last)).collect(),
             anchors: body.anchors,
+            lineage: body.lineage,
             events: columns::unpack(header.first, count, body.events)?,
         })
     }
+}
+
+/// Decodes all of the bytes.
+fn whole<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BodyError> {
+    let (body, rest) = postcard::take_from_bytes(body).map_err(BodyError::Structure)?;
+    if rest.is_empty() { Ok(body) } else { Err(UnpackError::Rest(rest.len()).into()) }
 }
 
 fn checksum(before: &[u8], after: &[u8]) -> u32 {

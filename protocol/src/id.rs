@@ -186,8 +186,9 @@ impl<'de> Deserialize<'de> for Epoch {
     }
 }
 
-/// The place of an event in its epoch. The first event has number 1 and there are no gaps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// The place of an event in its epoch. The first event has number 1 and there are no gaps; the default,
+/// 0, is no event's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 

@@ -10,6 +10,7 @@
 //! | [`columns`] | events packed small: the body of a batch and the value of a spool entry |
 //! | [`batch`] | one MQTT payload: the frozen header, then the packed events |
 //! | [`mod@line`] | one event as one line of JSON, for people and scripts |
+//! | [`lineage`] | which agent processes wrote an epoch, so that a copied spool is noticed |
 //! | [`range`] | sets of sequence numbers |
 //! | [`watermark`] | what central has settled, which is what the agent may delete |
 //! | [`status`] | what a gateway says of its own health |
@@ -28,6 +29,7 @@ pub mod epc;
 pub mod event;
 pub mod id;
 pub mod line;
+pub mod lineage;
 pub mod range;
 pub mod read;
 pub mod status;

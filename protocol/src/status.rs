@@ -49,12 +49,18 @@ pub struct Health {
     pub epoch: Epoch,
     /// The number that the next event will have.
     pub next: Seq,
-    /// Events that the gateway holds.
+    /// Events that the gateway holds and central has not settled.
     pub waiting: u64,
     /// Age of the oldest of them in milliseconds, 0 when none waits or its age is unknown.
     pub oldest_ms: u64,
     /// Events that were lost on the gateway and that central does not know to be lost yet.
     pub lost: u64,
+    /// How much of what the spool may take is taken, in percent, 0 to 100.
+    #[serde(default)]
+    pub spool_percent: u8,
+    /// Why the spool accepts nothing at the moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool_fault: Option<String>,
     /// The readers.
     pub readers: Vec<ReaderHealth>,
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use hangtag_protocol::clock::{BootId, ClockAnchor, UNKNOWN_ERROR, UnixMillis, Uptime};
@@ -33,8 +34,9 @@ pub(crate) fn boot_id() -> anyhow::Result<BootId> {
 
 /// What the wall clock shows, however wrong.
 pub(crate) fn wall() -> UnixMillis {
-    let now = clock_gettime(ClockId::Realtime);
-    UnixMillis(now.tv_sec * 1_000 + now.tv_nsec / 1_000_000)
+    // A clock before 1970 shows 1970: neither is believed.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// What the wall clock shows now, unless it was obviously never set. `kept`: the operator vouches for it.

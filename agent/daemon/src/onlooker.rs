@@ -60,10 +60,10 @@ impl SpoolLine {
     /// What a spool's state says to people.
     pub(crate) fn new(state: &State) -> Self {
         Self {
-            epoch: state.epoch,
-            next: state.next.0,
+            epoch: state.current().epoch,
+            next: state.current().next.0,
             held: state.held,
-            oldest: state.oldest_held.0,
+            oldest: state.current().oldest_held.0,
             oldest_s: state.oldest_at.map(|at| clock::uptime().since(at) / 1_000),
             live_bytes: state.live_bytes,
             disk_bytes: state.disk_bytes,

@@ -91,8 +91,10 @@ enum Sent {
 impl Uplink {
     /// Connects and sends until everything is sent after `finish`.
     pub(crate) async fn run(mut self) {
-        let state = *self.state.borrow();
-        let mut core = uplink::Uplink::new(state.oldest_held, state.next);
+        let mut core = {
+            let state = self.state.borrow();
+            uplink::Uplink::new(state.current().oldest_held, state.current().next)
+        };
         let mut backoff = Backoff::new(RECONNECT_MS.0, RECONNECT_MS.1);
         let mut told = String::new();
         loop {
@@ -175,15 +177,17 @@ impl Uplink {
     }
 
     fn health(&self) -> status::Health {
-        let state = *self.state.borrow();
+        let state = self.state.borrow();
         status::Health {
             boot: self.boot,
             uptime_ms: clock::uptime().0,
-            epoch: state.epoch,
-            next: state.next,
-            waiting: state.held,
+            epoch: state.current().epoch,
+            next: state.current().next,
+            waiting: state.waiting,
             oldest_ms: state.oldest_at.map_or(0, |at| clock::uptime().since(at)),
             lost: state.lost,
+            spool_percent: state.percent,
+            spool_fault: state.fault.clone(),
             readers: self.health.readers(),
         }
     }
@@ -249,7 +253,10 @@ impl Connection<'_> {
     }
 
     fn look_at_spool(&mut self) {
-        let State { oldest_held, next, .. } = *self.uplink.state.borrow_and_update();
+        let (oldest_held, next) = {
+            let state = self.uplink.state.borrow_and_update();
+            (state.current().oldest_held, state.current().next)
+        };
         self.core.handle_spool(oldest_held, next, clock::uptime());
     }
 
@@ -331,7 +338,10 @@ impl Connection<'_> {
                 return None;
             }
         };
-        let State { epoch, next, .. } = *self.uplink.state.borrow();
+        let (epoch, next) = {
+            let state = self.uplink.state.borrow();
+            (state.current().epoch, state.current().next)
+        };
         let settled = watermark.epochs.iter().find(|mark| mark.epoch == epoch)?.settled();
         if settled.ranges().last().is_some_and(|range| range.last >= next) {
             warn!(
@@ -364,9 +374,10 @@ impl Connection<'_> {
                 };
                 let batch = Batch {
                     header,
-                    oldest_held: self.uplink.state.borrow().oldest_held,
+                    oldest_held: held.oldest_held,
                     lost: held.lost.clone(),
                     anchors: held.anchors.clone(),
+                    lineage: held.lineage.clone(),
                     events,
                 };
                 match batch.encode() {
@@ -400,7 +411,8 @@ impl Connection<'_> {
 
     async fn read(&self, send: Send) -> anyhow::Result<Held> {
         let (reply, held) = oneshot::channel();
-        let request = Request::Read { range: send.range, reply };
+        let epoch = self.uplink.state.borrow().current().epoch;
+        let request = Request::Read { epoch, range: send.range, reply };
         self.uplink.spool.send(request).await.context("the spool is gone")?;
         timeout(READ_BACK, held).await.context("the spool does not answer")?.context("the spool is gone")
     }

@@ -105,6 +105,7 @@ mod tests {
     use hangtag_protocol::clock::{BootId, UnixMillis};
     use hangtag_protocol::event::{Event, What};
     use hangtag_protocol::id::{Epoch, GatewayId, StoreId, TenantId};
+    use hangtag_protocol::lineage::Lineage;
     use hangtag_protocol::topic::Gateway;
 
     fn batch() -> Batch {
@@ -125,6 +126,7 @@ mod tests {
             oldest_held: Seq(5),
             lost: vec![SeqRange::new(1, 4)],
             anchors: Vec::new(),
+            lineage: Lineage::default(),
             events: vec![Event {
                 boot: BootId(1),
                 at: Uptime(1),

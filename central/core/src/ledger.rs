@@ -12,6 +12,7 @@
 use alloc::vec::Vec;
 
 use hangtag_protocol::id::{Epoch, Seq};
+use hangtag_protocol::lineage::Lineage;
 use hangtag_protocol::range::{SeqRange, SeqSet};
 use hangtag_protocol::watermark::EpochMark;
 
@@ -133,10 +134,16 @@ impl Ledger {
         SeqSet::from(all.copied().collect::<Vec<_>>())
     }
 
+    /// The highest number that is stored; 0 when none is.
+    #[must_use]
+    pub fn highest(&self) -> Seq {
+        self.stored.ranges().last().map_or(Seq(0), |range| range.last)
+    }
+
     /// What the agent may delete.
     #[must_use]
-    pub fn mark(&self, epoch: Epoch) -> EpochMark {
-        EpochMark::of(epoch, &self.settled())
+    pub fn mark(&self, epoch: Epoch, lineage: Lineage) -> EpochMark {
+        EpochMark::of(epoch, &self.settled(), self.highest(), lineage)
     }
 
     fn set_mut(&mut self, fate: Fate) -> &mut SeqSet {
@@ -191,7 +198,7 @@ mod tests {
         assert_eq!(late.opened, []);
         ledger.settle(&late);
         assert_eq!(ledger.set(Fate::Lost).ranges(), [SeqRange::new(1, 2), SeqRange::new(5, 5)]);
-        assert_eq!(ledger.mark(Epoch(1)).contiguous_to, Seq(6));
+        assert_eq!(ledger.mark(Epoch(1), Lineage::default()).contiguous_to, Seq(6));
     }
 
     #[test]
@@ -257,7 +264,7 @@ mod tests {
                         plain.iter().filter(|(_, f)| **f == fate).map(|(n, _)| *n).collect();
                     prop_assert_eq!(numbers(ledger.set(fate).ranges()), wanted);
                 }
-                let mark = ledger.mark(Epoch(1));
+                let mark = ledger.mark(Epoch(1), Lineage::default());
                 let contiguous = (1..).take_while(|n| plain.contains_key(n)).last().unwrap_or(0);
                 prop_assert_eq!(mark.contiguous_to, Seq(contiguous));
                 prop_assert!(mark.settled().ranges().iter().flat_map(|r| r.first.0..=r.last.0).all(|n| plain.contains_key(&n)));

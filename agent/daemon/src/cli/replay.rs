@@ -13,6 +13,7 @@ use hangtag_protocol::clock::{BootId, Uptime};
 use hangtag_protocol::event::{Event, ReaderState};
 use hangtag_protocol::id::{Epoch, Seq};
 use hangtag_protocol::line::EventLine;
+use hangtag_protocol::lineage::Lineage;
 
 use super::read_input;
 use crate::capture::chunks;
@@ -87,7 +88,8 @@ fn write_batches(config: &Config, folder: &Path, events: &[Event], count: usize)
             count: u32::try_from(events.len()).expect("at most 4,096"),
         };
         let (lost, anchors, events) = (Vec::new(), Vec::new(), events.to_vec());
-        let batch = Batch { header, oldest_held: Seq::FIRST, lost, anchors, events };
+        let batch =
+            Batch { header, oldest_held: Seq::FIRST, lost, anchors, lineage: Lineage::default(), events };
         let path = folder.join(format!("{first:08}.batch"));
         std::fs::write(&path, batch.encode()?).with_context(|| format!("cannot write {}", path.display()))?;
     }

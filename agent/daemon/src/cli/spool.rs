@@ -54,6 +54,7 @@ fn look(config: &Config) -> anyhow::Result<SpoolLine> {
         boot: clock::boot_id()?,
         accepted_log: None,
     })?;
-    let state = *spool.watch().borrow();
-    Ok(SpoolLine::new(&state))
+    let state = spool.watch();
+    let line = SpoolLine::new(&state.borrow());
+    Ok(line)
 }

@@ -21,6 +21,7 @@ use hangtag_protocol::clock::{BootId, ClockAnchor, Uptime};
 use hangtag_protocol::event::Event;
 use hangtag_protocol::id::{Epoch, Seq};
 use hangtag_protocol::line::EventLine;
+use hangtag_protocol::lineage::Lineage;
 use hangtag_protocol::range::{SeqRange, SeqSet};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -50,11 +51,16 @@ pub(crate) struct Accept {
 /// What the uplink and the clock ask of the spool.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// Consecutive events within a range, from its first or the next one that is held; not
+    /// Consecutive events of an epoch within a range, from its first or the next one that is held; not
     /// necessarily all.
-    Read { range: SeqRange, reply: oneshot::Sender<Held> },
-    /// Central has settled these numbers of an epoch.
+    Read { epoch: Epoch, range: SeqRange, reply: oneshot::Sender<Held> },
+    /// These numbers of an epoch are settled, and no others: it replaces what was said before.
     Settle { epoch: Epoch, settled: SeqSet },
+    /// Central has other events from this number of an epoch on (see `hangtag_protocol::lineage`): what is
+    /// held from there on gets new numbers in a new epoch.
+    Fork { epoch: Epoch, from: Seq },
+    /// These events cannot be sent by any means: they are set aside for people, and are lost.
+    SetAside { epoch: Epoch, range: SeqRange, why: String },
     /// The clock showed this.
     Anchor(ClockAnchor),
 }
@@ -67,21 +73,53 @@ pub(crate) struct Held {
     pub(crate) first: Option<Seq>,
     pub(crate) events: Vec<Event>,
     pub(crate) anchors: Vec<ClockAnchor>,
+    /// Lost ranges of the epoch that central may not know of, the lowest ones.
     pub(crate) lost: Vec<SeqRange>,
+    pub(crate) lineage: Lineage,
+    pub(crate) oldest_held: Seq,
 }
 
 /// What the spool holds, told as it changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct State {
-    pub(crate) epoch: Epoch,
-    pub(crate) next: Seq,
-    pub(crate) oldest_held: Seq,
+    /// The epochs that are held, oldest first. The last one takes new events, the others only drain.
+    pub(crate) epochs: Vec<EpochState>,
+    /// Events that are held and not settled.
+    pub(crate) waiting: u64,
+    /// Events that are held.
     pub(crate) held: u64,
     pub(crate) live_bytes: u64,
     pub(crate) disk_bytes: u64,
+    /// How much of what the spool may take is taken.
+    pub(crate) percent: u8,
+    /// Lost events that central may not know of.
     pub(crate) lost: u64,
-    /// When the oldest event that is held happened, if it was in this boot.
+    /// When the oldest event that waits happened, if it was in this boot.
     pub(crate) oldest_at: Option<Uptime>,
+    /// Why nothing is accepted at the moment.
+    pub(crate) fault: Option<String>,
+}
+
+/// What the spool holds of one epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EpochState {
+    pub(crate) epoch: Epoch,
+    /// The lowest number that is held; `next` when none is.
+    pub(crate) oldest_held: Seq,
+    /// The number after the last accepted event.
+    pub(crate) next: Seq,
+    /// What is settled, as far as the spool was told.
+    pub(crate) settled: SeqSet,
+    /// Lost events that central may not know of.
+    pub(crate) lost: u64,
+    pub(crate) lineage: Lineage,
+}
+
+impl State {
+    /// The epoch that takes new events.
+    pub(crate) fn current(&self) -> &EpochState {
+        self.epochs.last().expect("a spool always has an epoch that takes events")
+    }
 }
 
 /// How the spool is set up.
@@ -252,7 +290,7 @@ impl Spool {
 
     fn handle_request(&mut self, request: Request) {
         match request {
-            Request::Read { range, reply } => {
+            Request::Read { range, reply, .. } => {
                 let held = self.read(range).unwrap_or_else(|why| {
                     error!(%why, "cannot read events back");
                     self.nothing()
@@ -273,6 +311,7 @@ impl Spool {
                 }
                 self.tell();
             }
+            Request::Fork { .. } | Request::SetAside { .. } => {}
             Request::Anchor(anchor) => add_anchor(&mut self.opened_mut().meta.anchors, anchor),
         }
     }
@@ -291,7 +330,15 @@ impl Spool {
 
     fn nothing(&self) -> Held {
         let epoch = self.opened().meta.epoch;
-        Held { epoch, first: None, events: Vec::new(), anchors: Vec::new(), lost: Vec::new() }
+        Held {
+            epoch,
+            first: None,
+            events: Vec::new(),
+            anchors: Vec::new(),
+            lost: Vec::new(),
+            lineage: Lineage::default(),
+            oldest_held: Seq(0),
+        }
     }
 
     fn read(&mut self, range: SeqRange) -> Result<Held, StoreError> {
@@ -318,6 +365,8 @@ impl Spool {
             first: Some(first),
             anchors: meta.anchors.iter().filter(boots).copied().collect(),
             lost: index.lost().ranges().iter().take(LOST_PER_BATCH).copied().collect(),
+            lineage: Lineage::default(),
+            oldest_held: index.oldest_held(),
             events,
         })
     }
@@ -341,14 +390,22 @@ enum Next {
 fn state_of(opened: &Opened, oldest_at: Option<Uptime>) -> State {
     let Opened { store, index, meta, .. } = opened;
     State {
-        epoch: meta.epoch,
-        next: index.next(),
-        oldest_held: index.oldest_held(),
+        epochs: vec![EpochState {
+            epoch: meta.epoch,
+            oldest_held: index.oldest_held(),
+            next: index.next(),
+            settled: SeqSet::default(),
+            lost: index.lost().len(),
+            lineage: Lineage::default(),
+        }],
+        waiting: index.held(),
         held: index.held(),
         live_bytes: index.live_bytes(),
         disk_bytes: store.disk_bytes().unwrap_or(0),
+        percent: 0,
         lost: index.lost().len(),
         oldest_at,
+        fault: None,
     }
 }
 

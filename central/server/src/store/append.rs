@@ -11,6 +11,7 @@ use hangtag_protocol::batch::{Batch, Header};
 use hangtag_protocol::clock::{BootId, ClockAnchor, UnixMillis, Uptime, time_of_day};
 use hangtag_protocol::event::{Event, ReaderState, What};
 use hangtag_protocol::id::{Epoch, GatewayId, Seq, StoreId, TenantId};
+use hangtag_protocol::lineage::Lineage;
 use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::status::Status;
 use hangtag_protocol::topic::{Channel, Gateway};
@@ -116,12 +117,12 @@ impl Store {
                 wanted: "an epoch",
             })?;
             let mark = match self.ledgers.get(&(*gateway, epoch)) {
-                Some(ledger) => ledger.mark(epoch),
-                None => load(&self.db, gateway, epoch)?.mark(epoch),
+                Some(ledger) => ledger.mark(epoch, Lineage::default()),
+                None => load(&self.db, gateway, epoch)?.mark(epoch, Lineage::default()),
             };
             epochs.push(mark);
         }
-        Ok(Watermark { v: watermark::VERSION, epochs })
+        Ok(Watermark { v: watermark::VERSION, epochs, unreadable: Vec::new() })
     }
 }
 

@@ -8,6 +8,7 @@ use hangtag_protocol::clock::{BootId, ClockAnchor, UNKNOWN_ERROR, UnixMillis, Up
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::event::{Event, Evidence, Fitting, Handling, What};
 use hangtag_protocol::id::{Epoch, GatewayId, Seq, StoreId, TenantId, ZoneId};
+use hangtag_protocol::lineage::Lineage;
 use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::topic::{Channel, Gateway};
 use proptest::prelude::*;
@@ -70,7 +71,14 @@ pub(crate) fn batch(first: u64, events: Vec<Event>) -> Batch {
         first: Seq(first),
         count: u32::try_from(events.len()).unwrap(),
     };
-    Batch { header, oldest_held: Seq(1), lost: Vec::new(), anchors: Vec::new(), events }
+    Batch {
+        header,
+        oldest_held: Seq(1),
+        lost: Vec::new(),
+        anchors: Vec::new(),
+        lineage: Lineage::default(),
+        events,
+    }
 }
 
 const TAG: &str = "3074257bf7194e4000001a85";
