@@ -4,15 +4,19 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hangtag_agent_core::infer::{Layout, Zone, ZoneKind};
 use hangtag_agent_core::intake::{Protocol, Region, Settings, SettingsError};
+use hangtag_protocol::clock::BootId;
 use hangtag_protocol::id::{GatewayId, ReaderId, StoreId, TenantId, ZoneId};
 use hangtag_protocol::topic::Gateway;
 use serde::Deserialize;
 
+use crate::spool;
+
 /// What the agent is told.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// Who it is, in topics and event ids.
     pub(crate) gateway: Gateway,
@@ -63,6 +67,24 @@ pub(crate) struct SpoolSettings {
     /// Events are made durable together, at most so many milliseconds after the first of them.
     #[serde(default = "default_commit")]
     pub(crate) commit_ms: u16,
+    /// What happens when the spool is full of events that central has not settled.
+    #[serde(default)]
+    pub(crate) when_full: WhenFull,
+    /// How long settled events are kept, in hours of running time, 0 to 240: a central that was restored
+    /// from a backup is refilled with them.
+    #[serde(default = "default_retention")]
+    pub(crate) retention_h: u16,
+}
+
+/// What happens when the spool is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum WhenFull {
+    /// The oldest events go, and central is told which.
+    #[default]
+    DropOldest,
+    /// Nothing is accepted until central has settled something: the readers are held back.
+    Refuse,
 }
 
 /// What is known of this machine's wall clock.
@@ -131,11 +153,19 @@ fn default_cap() -> u32 {
 fn default_commit() -> u16 {
     250
 }
+fn default_retention() -> u16 {
+    48
+}
 fn default_baud() -> u32 {
     115_200
 }
 fn default_spool() -> SpoolSettings {
-    SpoolSettings { cap_mib: default_cap(), commit_ms: default_commit() }
+    SpoolSettings {
+        cap_mib: default_cap(),
+        commit_ms: default_commit(),
+        when_full: WhenFull::default(),
+        retention_h: default_retention(),
+    }
 }
 
 /// Why a configuration is refused.
@@ -160,9 +190,17 @@ impl Config {
         file.check(folder).map_err(|(key, why)| ConfigError::Value { path: path.to_owned(), key, why })
     }
 
-    /// The folder of the spool.
-    pub(crate) fn spool_dir(&self) -> PathBuf {
-        self.data.join("spool")
+    /// How the spool is set up, in the data folder.
+    pub(crate) fn spool_settings(&self, boot: BootId, accepted_log: Option<PathBuf>) -> spool::Settings {
+        spool::Settings {
+            data: self.data.clone(),
+            cap_bytes: u64::from(self.spool.cap_mib) << 20,
+            commit: Duration::from_millis(self.spool.commit_ms.into()),
+            when_full: self.spool.when_full,
+            retention: u32::from(self.spool.retention_h) * 60,
+            boot,
+            accepted_log,
+        }
     }
 
     /// The socket over which a running agent answers `watch` and `spool`.
@@ -185,6 +223,9 @@ impl File {
         }
         if !(10..=10_000).contains(&self.spool.commit_ms) {
             return wrong("spool.commit_ms", format!("{} is not 10 to 10000", self.spool.commit_ms));
+        }
+        if self.spool.retention_h > 240 {
+            return wrong("spool.retention_h", format!("{} is not 0 to 240", self.spool.retention_h));
         }
         if self.reader.is_empty() {
             return wrong("reader", "there is none; add a [[reader]]".into());

@@ -42,32 +42,44 @@ pub(crate) struct SpoolLine {
     pub(crate) epoch: Epoch,
     /// The number that the next event gets.
     pub(crate) next: u64,
-    /// Events that are held.
-    pub(crate) held: u64,
-    /// The number of the oldest of them.
-    pub(crate) oldest: u64,
-    /// Its age in seconds, if it is of this boot.
+    /// Events that are held and that central has not settled.
+    pub(crate) waiting: u64,
+    /// Age of the oldest of them in seconds, if it is of this boot.
     pub(crate) oldest_s: Option<u64>,
+    /// Events that are held, settled or not.
+    pub(crate) held: u64,
     /// Bytes of the held events, packed.
     pub(crate) live_bytes: u64,
     /// Bytes that the spool takes on disk.
     pub(crate) disk_bytes: u64,
-    /// Events that were lost because the spool was full or damaged, and that central does not know of.
+    /// How much of what it may take is taken, in percent; unknown of an agent that does not run.
+    pub(crate) percent: Option<u8>,
+    /// Events that were lost because the spool was full or damaged, or that could not be sent, and that
+    /// central does not know to be lost.
     pub(crate) lost: u64,
+    /// Why nothing is accepted at the moment.
+    pub(crate) fault: Option<String>,
+    /// Earlier epochs that are not sent whole yet.
+    pub(crate) earlier: Vec<Epoch>,
 }
 
 impl SpoolLine {
     /// What a spool's state says to people.
     pub(crate) fn new(state: &State) -> Self {
+        let current = state.current();
+        let earlier = state.epochs.iter().map(|held| held.epoch).filter(|epoch| *epoch != current.epoch);
         Self {
-            epoch: state.current().epoch,
-            next: state.current().next.0,
-            held: state.held,
-            oldest: state.current().oldest_held.0,
+            epoch: current.epoch,
+            next: current.next.0,
+            waiting: state.waiting,
             oldest_s: state.oldest_at.map(|at| clock::uptime().since(at) / 1_000),
+            held: state.held,
             live_bytes: state.live_bytes,
             disk_bytes: state.disk_bytes,
+            percent: Some(state.percent),
             lost: state.lost,
+            fault: state.fault.clone(),
+            earlier: earlier.collect(),
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::config::Config;
 use crate::health::Health;
 use crate::intake::Intake;
 use crate::onlooker::Onlooker;
-use crate::spool::{Request, Settings, Spool};
+use crate::spool::{Request, Spool};
 use crate::uplink::Uplink;
 use crate::{clock, infer};
 
@@ -53,19 +53,34 @@ pub(crate) struct Extras {
     pub(crate) capture: Option<PathBuf>,
 }
 
+/// How a run of the agent ends.
+enum Ended {
+    /// A signal asked for it.
+    Stopped,
+    /// The spool began a new epoch: everything that numbers events begins again.
+    StartOver,
+}
+
 /// Runs the agent until a signal ends it.
 pub(crate) async fn run(config: Config, extras: Extras) -> anyhow::Result<()> {
     std::fs::create_dir_all(&config.data)
         .with_context(|| format!("cannot create data folder {}", config.data.display()))?;
-    let boot = clock::boot_id()?;
-    let spool = Spool::open(Settings {
-        dir: config.spool_dir(),
-        cap_bytes: u64::from(config.spool.cap_mib) << 20,
-        commit: Duration::from_millis(config.spool.commit_ms.into()),
-        boot,
-        accepted_log: extras.accepted_log,
-    })?;
     let capture = extras.capture.as_deref().map(Capture::open).transpose()?;
+    loop {
+        match run_once(config.clone(), extras.accepted_log.clone(), capture.clone()).await? {
+            Ended::Stopped => return Ok(()),
+            Ended::StartOver => info!("starting over with a new epoch"),
+        }
+    }
+}
+
+async fn run_once(
+    config: Config,
+    accepted_log: Option<PathBuf>,
+    capture: Option<Capture>,
+) -> anyhow::Result<Ended> {
+    let boot = clock::boot_id()?;
+    let spool = Spool::open(config.spool_settings(boot, accepted_log))?;
     let health = Health::new(config.readers.iter().map(|reader| reader.id));
     let readers: Vec<_> = config.readers.iter().map(|reader| reader.id).collect();
 
@@ -82,14 +97,16 @@ pub(crate) async fn run(config: Config, extras: Extras) -> anyhow::Result<()> {
     let (requests_in, requests) = mpsc::channel(REQUESTS);
     let (reads, _) = broadcast::channel(READS);
     let (cancel, finish) = (CancellationToken::new(), CancellationToken::new());
+    let start_over = CancellationToken::new();
 
     let state = spool.watch();
     let onlooker = Onlooker::bind(&config.socket(), readers, reads.clone(), state.clone())
         .with_context(|| format!("cannot open {}", config.socket().display()))?;
     let onlooker = tokio::spawn(onlooker.run());
     let clock = tokio::spawn(watch_clock(boot, config.clock_kept, requests_in.clone()));
-    let spool =
-        spool.start(Handle::current(), accept, requests, finish.clone()).context("cannot start the spool")?;
+    let spool = spool
+        .start(Handle::current(), accept, requests, finish.clone(), start_over.clone())
+        .context("cannot start the spool")?;
     let uplink = Uplink {
         gateway: config.gateway,
         boot,
@@ -111,13 +128,14 @@ pub(crate) async fn run(config: Config, extras: Extras) -> anyhow::Result<()> {
     info!(gateway = %config.gateway.gateway, store = %config.gateway.store, %boot, "the agent runs");
 
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+    let ended = tokio::select! {
+        _ = tokio::signal::ctrl_c() => Ended::Stopped,
+        _ = terminate.recv() => Ended::Stopped,
+        () = start_over.cancelled() => Ended::StartOver,
         ended = &mut infer => bail!("inference ended early: {ended:?}"),
         ended = &mut uplink => bail!("the uplink ended early: {ended:?}"),
         Some(ended) = intakes.join_next() => bail!("a reader's task ended early: {ended:?}"),
-    }
+    };
     info!("shutting down");
     cancel.cancel();
     intakes.join_all().await;
@@ -133,7 +151,7 @@ pub(crate) async fn run(config: Config, extras: Extras) -> anyhow::Result<()> {
         .map_err(|_| anyhow::anyhow!("the spool failed"))?;
     // A socket file without an agent behind it only puzzles people; if it stays, the next start takes it.
     let _ = std::fs::remove_file(config.data.join("agent.sock"));
-    Ok(())
+    Ok(ended)
 }
 
 /// Tells the spool what the wall clock shows: at the start, and when it was stepped.

@@ -25,7 +25,7 @@ use indexmap::IndexMap;
 use rustc_hash::FxHasher;
 
 pub use layout::{Layout, Zone, ZoneKind};
-pub use snapshot::RestoreError;
+pub use snapshot::{RestoreError, renumber};
 use tag::{Conclusion, State, Surroundings, Tag};
 use track::TICK_MS;
 

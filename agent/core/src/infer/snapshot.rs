@@ -67,9 +67,7 @@ impl Inference {
                 })
                 .collect(),
         };
-        let mut bytes = alloc::vec![VERSION];
-        bytes.extend(postcard::to_allocvec(&snapshot).expect("numbers and names always encode"));
-        bytes
+        encode(&snapshot)
     }
 
     /// Takes up what a snapshot tells of. After a reboot nothing is taken up: nobody knows how long
@@ -78,11 +76,7 @@ impl Inference {
     /// # Errors
     /// When the bytes are no snapshot; the state is then unchanged.
     pub fn restore(&mut self, bytes: &[u8], now: Uptime) -> Result<(), RestoreError> {
-        let (version, rest) = bytes.split_first().ok_or(RestoreError::Version(None))?;
-        if *version != VERSION {
-            return Err(RestoreError::Version(Some(*version)));
-        }
-        let snapshot: Snapshot = postcard::from_bytes(rest).map_err(RestoreError::Structure)?;
+        let snapshot = decode(bytes)?;
         if snapshot.boot != self.boot {
             return Ok(());
         }
@@ -107,7 +101,70 @@ impl Inference {
     }
 }
 
+/// Gives the visits in a snapshot the numbers that their events have in a new epoch; visits that have none
+/// there are forgotten, with the garments in them.
+///
+/// # Errors
+/// When the bytes are no snapshot.
+pub fn renumber(bytes: &[u8], number: impl Fn(Seq) -> Option<Seq>) -> Result<Vec<u8>, RestoreError> {
+    let mut snapshot = decode(bytes)?;
+    let visits = snapshot.visits.into_iter();
+    snapshot.visits = visits.filter_map(|(zone, visit)| Some((zone, number(visit)?))).collect();
+    let garments = snapshot.garments.into_iter().filter_map(|garment| match garment {
+        Garment::Booth { epc, zone, visit, since, tried } => {
+            Some(Garment::Booth { epc, zone, visit: number(visit)?, since, tried })
+        }
+        hand @ Garment::Hand { .. } => Some(hand),
+    });
+    snapshot.garments = garments.collect();
+    Ok(encode(&snapshot))
+}
+
+fn decode(bytes: &[u8]) -> Result<Snapshot, RestoreError> {
+    let (version, rest) = bytes.split_first().ok_or(RestoreError::Version(None))?;
+    if *version != VERSION {
+        return Err(RestoreError::Version(Some(*version)));
+    }
+    postcard::from_bytes(rest).map_err(RestoreError::Structure)
+}
+
+fn encode(snapshot: &Snapshot) -> Vec<u8> {
+    let mut bytes = alloc::vec![VERSION];
+    bytes.extend(postcard::to_allocvec(snapshot).expect("numbers and names always encode"));
+    bytes
+}
+
 fn index(layout: &Layout, zone: ZoneId) -> Option<u16> {
     let found = layout.zones().iter().position(|z| z.id == zone)?;
     u16::try_from(found).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn visits_get_the_numbers_of_a_new_epoch_or_are_forgotten() {
+        let zone = |name| ZoneId::new(name).unwrap();
+        let booth = |byte, name, visit| Garment::Booth {
+            epc: Epc::new(&[byte]).unwrap(),
+            zone: zone(name),
+            visit: Seq(visit),
+            since: Uptime(5),
+            tried: true,
+        };
+        let hand = Garment::Hand { epc: Epc::new(&[9]).unwrap(), since: Uptime(7), from: None };
+        let before = Snapshot {
+            boot: BootId(3),
+            visits: vec![(zone("booth-1"), Seq(90)), (zone("booth-2"), Seq(110))],
+            garments: vec![booth(1, "booth-1", 90), booth(2, "booth-2", 110), hand],
+        };
+        let moved = |seq: Seq| seq.0.checked_sub(100).map(Seq);
+        let after = decode(&renumber(&encode(&before), moved).unwrap()).unwrap();
+        assert_eq!(after.visits, [(zone("booth-2"), Seq(10))]);
+        assert_eq!(after.garments.len(), 2);
+        assert!(matches!(after.garments[0], Garment::Booth { visit: Seq(10), .. }));
+        assert_eq!(renumber(b"", Some), Err(RestoreError::Version(None)));
+    }
 }

@@ -77,6 +77,20 @@ enum Command {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        #[command(subcommand)]
+        what: Option<SpoolCommand>,
+    },
+}
+
+#[derive(Subcommand)]
+enum SpoolCommand {
+    /// Write what waits to a file that `hangtag-central import` takes. The agent must not run.
+    Export {
+        /// The file; it must not exist.
+        file: PathBuf,
+        /// Also what central has settled.
+        #[arg(long)]
+        all: bool,
     },
 }
 
@@ -114,7 +128,12 @@ impl Arguments {
                 &capture,
                 batches.as_deref().map(|folder| (folder, batch_events)),
             ),
-            Command::Spool { config, json } => runtime()?.block_on(spool::run(config.load()?, json)),
+            Command::Spool { config, json, what: None } => {
+                runtime()?.block_on(spool::show(config.load()?, json))
+            }
+            Command::Spool { config, what: Some(SpoolCommand::Export { file, all }), .. } => {
+                spool::export(&config.load()?, all, &file)
+            }
         }
     }
 }

@@ -1,16 +1,18 @@
-//! `spool`: what waits on this gateway. Enters: a running agent's answer, or else the spool on disk.
-//! Leaves: a few lines for people, or JSON.
+//! `spool`: what waits on this gateway, and the same as a file for central. Enters: a running agent's
+//! answer, or else the files of its spool, which are only read. Leaves: a few lines for people, or JSON; or
+//! an export.
+
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use crate::clock;
 use crate::config::Config;
 use crate::onlooker::SpoolLine;
-use crate::spool::{Settings, Spool};
+use crate::spool::export;
 
-pub(super) async fn run(config: Config, json: bool) -> anyhow::Result<()> {
+pub(super) async fn show(config: Config, json: bool) -> anyhow::Result<()> {
     let (line, running) = match UnixStream::connect(config.socket()).await {
         Ok(stream) => (ask(stream).await?, true),
         Err(_) => (look(&config)?, false),
@@ -19,17 +21,28 @@ pub(super) async fn run(config: Config, json: bool) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string(&line)?);
         return Ok(());
     }
-    let SpoolLine { epoch, next, held, oldest, oldest_s, live_bytes, disk_bytes, lost } = line;
     println!("agent      {}", if running { "running" } else { "not running" });
-    println!("epoch      {epoch}, next event {next}");
-    match (held, oldest_s) {
-        (0, _) => println!("waiting    nothing"),
-        (_, Some(age)) => println!("waiting    {held} events, the oldest is {oldest}, {age} s old"),
-        (_, None) => println!("waiting    {held} events, the oldest is {oldest}, from before this boot"),
+    println!("epoch      {}, next event {}", line.epoch, line.next);
+    for epoch in &line.earlier {
+        println!("           {epoch} from before is not sent whole yet");
     }
-    println!("size       {live_bytes} bytes packed, {disk_bytes} on disk, cap {} MiB", config.spool.cap_mib);
-    if lost > 0 {
-        println!("lost       {lost} events that central does not know to be lost yet");
+    match (line.waiting, line.oldest_s) {
+        (0, _) => println!("waiting    nothing"),
+        (waiting, Some(age)) => println!("waiting    {waiting} events, the oldest is {age} s old"),
+        (waiting, None) => println!("waiting    {waiting} events"),
+    }
+    let settled = line.held.saturating_sub(line.waiting);
+    println!("held       {} events, {settled} of them settled by central", line.held);
+    let percent = line.percent.map(|percent| format!(", {percent} % full")).unwrap_or_default();
+    println!(
+        "size       {} bytes packed, {} on disk, cap {} MiB{percent}",
+        line.live_bytes, line.disk_bytes, config.spool.cap_mib
+    );
+    if line.lost > 0 {
+        println!("lost       {} events that central does not know to be lost yet", line.lost);
+    }
+    if let Some(fault) = &line.fault {
+        println!("fault      {fault}");
     }
     Ok(())
 }
@@ -41,20 +54,49 @@ async fn ask(mut stream: UnixStream) -> anyhow::Result<SpoolLine> {
     serde_json::from_str(&answer).with_context(|| format!("the agent answers {answer:?}"))
 }
 
-/// Opens the spool of an agent that does not run.
+/// What the files of an agent that does not run say.
 fn look(config: &Config) -> anyhow::Result<SpoolLine> {
-    let dir = config.spool_dir();
-    if !dir.join("db").exists() {
-        bail!("there is no spool in {}: the agent has not run here", dir.display());
+    let (carved, epochs) = export::look(&config.data, true)?;
+    let Some(current) = epochs.last().map(|epoch| &epoch.record) else {
+        bail!("the spool in {} holds nothing that can be read", config.data.display());
+    };
+    let mut line = SpoolLine {
+        epoch: current.epoch,
+        next: current.next.0,
+        waiting: 0,
+        oldest_s: None,
+        held: 0,
+        live_bytes: 0,
+        disk_bytes: carved.disk_bytes(),
+        percent: None,
+        lost: 0,
+        fault: None,
+        earlier: epochs
+            .iter()
+            .map(|epoch| epoch.record.epoch)
+            .filter(|epoch| *epoch != current.epoch)
+            .collect(),
+    };
+    for epoch in &epochs {
+        line.lost += epoch.record.lost.len();
+        for (range, bytes) in carved.values(epoch) {
+            line.held += range.len();
+            line.live_bytes += bytes;
+            let open = epoch.record.settled.missing_in(range);
+            line.waiting += open.iter().map(|range| range.len()).sum::<u64>();
+        }
     }
-    let spool = Spool::open(Settings {
-        dir,
-        cap_bytes: u64::from(config.spool.cap_mib) << 20,
-        commit: std::time::Duration::from_millis(config.spool.commit_ms.into()),
-        boot: clock::boot_id()?,
-        accepted_log: None,
-    })?;
-    let state = spool.watch();
-    let line = SpoolLine::new(&state.borrow());
     Ok(line)
+}
+
+pub(super) fn export(config: &Config, all: bool, to: &Path) -> anyhow::Result<()> {
+    let exported = export::export(&config.data, config.gateway, all, to)?;
+    println!(
+        "{}: {} events in {} batches, {} declared lost",
+        to.display(),
+        exported.events,
+        exported.batches,
+        exported.lost
+    );
+    Ok(())
 }

@@ -1,22 +1,34 @@
 //! Keeps events. Enters: events from inference, requests from the uplink. Leaves: accepted events, and
 //! word of what is held. It owns a thread of its own, because every call of sled blocks.
 //!
-//! Events are *accepted* when they are behind the barrier of [`store`]. They are made durable together:
-//! when 256 wait, or the first has waited for the commit interval. A failed write stops acceptance,
-//! never the process: the store is opened again until it works, and the events wait, which slows
-//! the readers.
+//! | module | does |
+//! |---|---|
+//! | [`store`] | speaks to sled; has the barrier behind which an event is *accepted* |
+//! | [`recovery`] | opens the spool, however it is found |
+//! | [`rebuild`] | builds it anew: smaller, or with a new epoch |
+//! | [`carve`] | reads the files of a damaged or stopped spool, and never writes |
+//! | [`disk`] | the folder, its lock, free space, the ballast, the witness |
+//! | [`export`] | what waits, as a file for central |
+//!
+//! Events are made durable together: when 256 wait, or the first has waited for the commit interval. What
+//! cannot be written is not accepted: it waits, which slows the readers, while requests are answered as far
+//! as possible, until there is room or the store opens again.
 
+pub(crate) mod accepted_log;
+pub(crate) mod carve;
+pub(crate) mod disk;
+pub(crate) mod export;
+mod rebuild;
 pub(crate) mod recovery;
 pub(crate) mod store;
 
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use hangtag_agent_core::spool::{VALUE_EVENTS, decode_value};
+use hangtag_agent_core::spool::value::{VALUE_EVENTS, Value, ValueError};
 use hangtag_protocol::clock::{BootId, ClockAnchor, Uptime};
 use hangtag_protocol::event::Event;
 use hangtag_protocol::id::{Epoch, Seq};
@@ -29,17 +41,30 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use recovery::Opened;
+use accepted_log::AcceptedLog;
+use disk::{Folder, RESERVE, Testimony, Witness};
+use rebuild::Fork;
+use recovery::{Opened, guarded, random};
 use store::StoreError;
 
-/// How long to wait before a failed store is opened again.
-const REOPEN: Duration = Duration::from_secs(1);
+use crate::config::WhenFull;
+
+/// How long to wait before what failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long the last events may take on shutdown while the disk fails.
+const GIVE_UP: Duration = Duration::from_secs(3);
 /// Anchors kept of one boot; of more, those nearest to each other in time say nothing new.
 const ANCHORS_PER_BOOT: usize = 8;
 /// Boots of which anchors are kept: a page of sled's must stay small, or it is never synced.
 const BOOTS: usize = 16;
 /// Lost ranges that one batch tells of; the next tells of the next ones.
 const LOST_PER_BATCH: usize = 64;
+/// Above this size on disk, in bytes, a spool that holds little is built anew.
+const LARGE: u64 = 32 << 20;
+/// What it may hold then, in bytes: building it holds everything up for a moment.
+const LITTLE: u64 = 4 << 20;
+/// Fill levels, in percent, that are worth a word.
+const LEVELS: [u8; 3] = [70, 90, 99];
 
 /// Events to accept, with what inference must remember if the process dies now.
 #[derive(Debug)]
@@ -124,47 +149,88 @@ impl State {
 
 /// How the spool is set up.
 pub(crate) struct Settings {
-    pub(crate) dir: PathBuf,
+    /// The data folder.
+    pub(crate) data: PathBuf,
     pub(crate) cap_bytes: u64,
     pub(crate) commit: Duration,
+    pub(crate) when_full: WhenFull,
+    /// How long settled events are kept, in minutes of running time.
+    pub(crate) retention: u32,
     pub(crate) boot: BootId,
     pub(crate) accepted_log: Option<PathBuf>,
+}
+
+/// Why nothing is accepted at the moment.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("the disk is full: {} KiB are free, the spool leaves {} KiB", .free / 1_024, RESERVE / 1_024)]
+    DiskFull { free: u64 },
+    #[error("the spool is full: {taken} of {cap} bytes wait, and when_full = \"refuse\"")]
+    Full { taken: u64, cap: u64 },
+    #[error("{0}")]
+    Store(#[from] StoreError),
 }
 
 /// The spool, opened and not yet started.
 pub(crate) struct Spool {
     settings: Settings,
-    /// Only while it is opened again after a failure there is none.
+    folder: Folder,
+    _lock: File,
+    witness: Witness,
+    /// While the store is broken there is none.
     opened: Option<Opened>,
+    /// This process, in the lineage.
+    run: u32,
+    since: Instant,
+    minutes_before: u32,
     log: Option<AcceptedLog>,
     state: watch::Sender<State>,
-    /// The oldest event that is held, and when it happened, if it was in this boot.
-    oldest: (Seq, Option<Uptime>),
+    fault: Option<String>,
+    level: u8,
+    /// A new epoch began: what inference numbers is of the old one.
+    over: bool,
+    /// The oldest event that waits, and when it happened, if it was in this boot.
+    oldest: (Option<(Epoch, Seq)>, Option<Uptime>),
 }
 
 impl Spool {
     /// Opens the spool.
     pub(crate) fn open(settings: Settings) -> anyhow::Result<Self> {
-        let opened = recovery::open(&settings.dir, settings.cap_bytes)
-            .with_context(|| format!("cannot open the spool in {}", settings.dir.display()))?;
+        let folder = Folder::new(&settings.data);
+        let opening = || format!("cannot open the spool in {}", folder.spool().display());
+        let lock = folder.lock().with_context(opening)?;
+        let witness = folder.witness().map_err(StoreError::Io).with_context(opening)?;
+        let opened = open_or_make_room(&folder, &witness).with_context(opening)?;
+        folder.load_ballast();
         let log = settings.accepted_log.as_deref().map(AcceptedLog::open).transpose()?;
-        let state = watch::Sender::new(state_of(&opened, None));
-        let mut spool = Self { settings, opened: Some(opened), log, state, oldest: (Seq(0), None) };
+        let run = u32::try_from(random().context("no random numbers")? >> 32).expect("32 bits are left");
+        let minutes_before = opened.meta.minutes;
+        let state = watch::Sender::new(state_of(&opened));
+        let mut spool = Self {
+            settings,
+            folder,
+            _lock: lock,
+            witness,
+            opened: Some(opened),
+            run,
+            since: Instant::now(),
+            minutes_before,
+            log,
+            state,
+            fault: None,
+            level: 0,
+            over: false,
+            oldest: (None, None),
+        };
+        spool.testify();
         spool.tell();
         Ok(spool)
     }
 
     /// What inference must take up, and the number that its next event gets.
     pub(crate) fn inference(&self) -> (Seq, &[u8]) {
-        (self.opened().meta.next, &self.opened().snapshot)
-    }
-
-    fn opened(&self) -> &Opened {
-        self.opened.as_ref().expect("open, except within reopen")
-    }
-
-    fn opened_mut(&mut self) -> &mut Opened {
-        self.opened.as_mut().expect("open, except within reopen")
+        let opened = self.opened.as_ref().expect("open until it is started");
+        (opened.index.current().record().next, &opened.snapshot)
     }
 
     /// What the spool holds, from now on.
@@ -173,211 +239,445 @@ impl Spool {
     }
 
     /// Starts the thread. When `accept` closes it makes the last events durable and cancels `finished`;
-    /// it ends when `requests` has closed too.
+    /// it ends when `requests` has closed too. It cancels `start_over` when a new epoch began: then
+    /// everything that numbers events must begin again with what the spool holds.
     pub(crate) fn start(
         mut self,
         runtime: Handle,
         mut accept: mpsc::Receiver<Accept>,
         mut requests: mpsc::Receiver<Request>,
         finished: CancellationToken,
+        start_over: CancellationToken,
     ) -> std::io::Result<thread::JoinHandle<()>> {
         thread::Builder::new().name("spool".into()).spawn(move || {
             let mut waiting: Vec<Accept> = Vec::new();
             let mut due: Option<Instant> = None;
+            let mut give_up: Option<Instant> = None;
             let (mut accepting, mut asked) = (true, true);
             while accepting || asked {
                 let count: usize = waiting.iter().map(|accept| accept.events.len()).sum();
                 // Every branch is cancel-safe: receiving from a channel, and a timer.
                 let next = runtime.block_on(async {
                     tokio::select! {
-                        accepted = accept.recv(), if accepting && count < VALUE_EVENTS => Next::Accept(accepted),
+                        accepted = accept.recv(), if accepting && give_up.is_none() && count < VALUE_EVENTS => Next::Accept(accepted),
                         request = requests.recv(), if asked => Next::Request(request),
                         () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Next::Commit,
                     }
                 });
                 match next {
+                    Next::Accept(Some(_)) if self.over => continue,
                     Next::Accept(Some(accepted)) => {
                         let full = count + accepted.events.len() >= VALUE_EVENTS;
                         waiting.push(accepted);
                         let soon = Instant::now() + self.settings.commit;
-                        due = Some(if full { Instant::now() } else { due.unwrap_or(soon) });
+                        let soon = if full && self.fault.is_none() { Instant::now() } else { soon };
+                        due = Some(due.map_or(soon, |due| due.min(soon)));
                         continue;
                     }
-                    Next::Request(Some(request)) => {
-                        self.handle_request(request);
-                        continue;
+                    Next::Request(Some(Request::Fork { epoch, from })) => {
+                        // What waits belongs to the old numbers, and moves with them.
+                        self.accept(&mut waiting);
+                        self.fork(epoch, from);
                     }
-                    Next::Request(None) => {
-                        asked = false;
-                        continue;
+                    Next::Request(Some(request)) => self.handle_request(request),
+                    Next::Request(None) => asked = false,
+                    Next::Accept(None) => give_up = Some(Instant::now() + GIVE_UP),
+                    Next::Commit => {
+                        self.accept(&mut waiting);
+                        due = (!waiting.is_empty()).then(|| Instant::now() + RETRY);
                     }
-                    Next::Accept(None) => accepting = false,
-                    Next::Commit => {}
                 }
-                if !waiting.is_empty() {
-                    self.accept(&waiting);
-                    waiting.clear();
+                if self.over {
+                    start_over.cancel();
+                    (waiting, due) = (Vec::new(), None);
                 }
-                due = None;
-                if !accepting {
-                    finished.cancel();
+                if let Some(end) = give_up.filter(|_| accepting) {
+                    self.accept(&mut waiting);
+                    if waiting.is_empty() || Instant::now() >= end {
+                        if !waiting.is_empty() {
+                            error!(events = count, "the last events could not be kept: they were never accepted");
+                        }
+                        accepting = false;
+                        due = None;
+                        finished.cancel();
+                    } else {
+                        due = Some(Instant::now() + RETRY);
+                    }
                 }
             }
+            self.close();
             info!("the spool is closed");
         })
     }
 
-    /// Makes events durable, for as long as it takes.
-    fn accept(&mut self, waiting: &[Accept]) {
+    /// Makes events durable and takes them from what waits; what cannot be kept stays there.
+    fn accept(&mut self, waiting: &mut Vec<Accept>) {
+        if self.over || waiting.is_empty() {
+            return;
+        }
         let events: Vec<(Seq, Event)> = waiting.iter().flat_map(|accept| accept.events.clone()).collect();
         let snapshot = waiting.last().map(|accept| accept.snapshot.as_slice());
-        while let Err(why) = self.try_accept(&events, snapshot) {
-            error!(%why, events = events.len(), "cannot keep events: acceptance stops until the spool opens again");
-            thread::sleep(REOPEN);
-            self.reopen();
-        }
-    }
-
-    fn try_accept(&mut self, events: &[(Seq, Event)], snapshot: Option<&[u8]>) -> Result<(), StoreError> {
-        let Opened { store, index, meta, .. } = self.opened_mut();
-        // After a reopening, some may turn out to have been kept.
-        let new: Vec<Event> =
-            events.iter().filter(|(seq, _)| *seq >= index.next()).map(|(_, event)| event.clone()).collect();
-        let first = index.next();
-        let writes = index.append(&new);
-        let evicted = index.evict();
-        meta.next = index.next();
-        meta.lost = index.lost().clone();
-        store.commit(writes, meta, snapshot)?;
-        store.remove(&evicted)?;
-        if !evicted.is_empty() {
-            warn!(
-                values = evicted.len(),
-                lost = meta.lost.len(),
-                "the spool is full: the oldest events are lost"
-            );
-        }
-        debug!(first = first.0, events = new.len(), "accepted");
-        if let Some(log) = &mut self.log {
-            log.write(events);
+        match self.try_accept(&events, snapshot) {
+            // They are numbered by the old epoch, and were never accepted.
+            Ok(()) if self.over => waiting.clear(),
+            Ok(()) => {
+                if self.fault.take().is_some() {
+                    info!("events are accepted again");
+                }
+                waiting.clear();
+            }
+            Err(fault) => {
+                let text = fault.to_string();
+                if self.fault.is_none() {
+                    error!(
+                        why = text,
+                        events = events.len(),
+                        "cannot keep events: nothing is accepted until that changes"
+                    );
+                }
+                self.fault = Some(text);
+                if let Fault::Store(why) = fault {
+                    self.broken(&why);
+                }
+            }
         }
         self.tell();
+    }
+
+    fn try_accept(&mut self, events: &[(Seq, Event)], snapshot: Option<&[u8]>) -> Result<(), Fault> {
+        self.reopen()?;
+        if self.over {
+            return Ok(());
+        }
+        let free = self.folder.free().map_err(StoreError::Io)?;
+        if free < RESERVE {
+            return Err(Fault::DiskFull { free });
+        }
+        let minutes = self.minutes();
+        let opened = self.opened.as_mut().expect("reopened");
+        let cap = self.folder.quota(self.settings.cap_bytes, opened.store.disk_bytes());
+        let Opened { store, index, meta, .. } = opened;
+        index.trim(minutes, self.settings.retention);
+        meta.minutes = minutes;
+        if self.settings.when_full == WhenFull::Refuse && index.is_full(cap) {
+            let removed = index.take_removed();
+            if !removed.is_empty() {
+                guarded(|| commit(store, index, meta, Vec::new(), None))?;
+                guarded(|| store.remove(&removed))?;
+            }
+            return Err(Fault::Full { taken: index.disk_bytes(), cap });
+        }
+        // After a reopening, some may turn out to have been kept.
+        let first = index.current().record().next;
+        let new: Vec<Event> =
+            events.iter().filter(|(seq, _)| *seq >= first).map(|(_, event)| event.clone()).collect();
+        let puts = index.append(self.run, &new);
+        let drops = self.settings.when_full == WhenFull::DropOldest;
+        let lost = if drops { index.evict(cap) } else { 0 };
+        guarded(|| commit(store, index, meta, puts, snapshot))?;
+        if lost > 0 {
+            warn!(lost, "the spool is full: the oldest events are lost");
+        }
+        debug!(first = first.0, events = new.len(), "accepted");
+        self.testify();
+        if let Some(log) = &mut self.log {
+            let epoch = self.opened.as_ref().expect("reopened").index.current().record().epoch;
+            log.write(epoch, events);
+        }
+        let Opened { store, index, .. } = self.opened.as_mut().expect("reopened");
+        let removed = index.take_removed();
+        if let Err(why) = guarded(|| store.remove(&removed)) {
+            // They come back, and are below what is held: the next opening removes them.
+            warn!(%why, "cannot remove what is not held any more");
+        }
+        self.compact();
         Ok(())
     }
 
-    /// Opens the store again until it works.
-    fn reopen(&mut self) {
-        // The old one holds the lock of its folder: it must be gone before.
-        let old = self.opened.take().expect("open, except within reopen").meta;
-        let (epoch, anchors) = (old.epoch, old.anchors);
-        self.opened = loop {
-            match recovery::open(&self.settings.dir, self.settings.cap_bytes) {
-                Ok(opened) if opened.meta.epoch != epoch => {
-                    // Inference and uplink number by the old epoch: only a start from the beginning
-                    // brings everybody together. What waited is concluded again or was never accepted.
-                    error!(old = %epoch, new = %opened.meta.epoch, "a new epoch began: the agent starts over");
-                    std::process::exit(1);
-                }
-                Ok(mut opened) => {
-                    opened.meta.anchors = anchors;
-                    break Some(opened);
-                }
-                Err(why) => error!(%why, "the spool cannot be opened"),
+    /// Opens the store if it is not open.
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        if self.opened.is_none() {
+            let opened = open_or_make_room(&self.folder, &self.witness)?;
+            self.opened = Some(opened);
+            self.check_epoch();
+        }
+        Ok(())
+    }
+
+    /// After an opening: inference and uplink may number by an epoch that was closed.
+    fn check_epoch(&mut self) {
+        let before = self.state.borrow().current().epoch;
+        let now = self.opened.as_ref().map(|opened| opened.index.current().record().epoch);
+        if now.is_some_and(|now| now != before) {
+            error!(old = %before, "a new epoch began: the agent starts over");
+            self.over = true;
+        }
+    }
+
+    /// The store failed: it is dropped, to be opened again; if its data is damaged, that is mended.
+    fn broken(&mut self, why: &StoreError) {
+        // What was appended to the index and not written must be forgotten with it.
+        self.opened = None;
+        if why.is_damage() {
+            let told = self.witness.read();
+            if let Err(why) = guarded(|| recovery::rescue(&self.folder, told, why)) {
+                error!(%why, "the damaged spool cannot be rescued at the moment");
             }
-            thread::sleep(REOPEN);
-        };
+        }
+        if let Err(why) = self.reopen() {
+            error!(%why, "the spool cannot be opened at the moment");
+        }
     }
 
     fn handle_request(&mut self, request: Request) {
         match request {
-            Request::Read { range, reply, .. } => {
-                let held = self.read(range).unwrap_or_else(|why| {
+            Request::Read { epoch, range, reply } => {
+                let held = self.read(epoch, range).unwrap_or_else(|why| {
                     error!(%why, "cannot read events back");
-                    self.nothing()
+                    self.broken(&why);
+                    nothing(epoch)
                 });
                 // The uplink may have given up waiting; then nobody needs the answer.
                 let _ = reply.send(held);
             }
-            // A watermark of a spool that was set aside meanwhile.
-            Request::Settle { epoch, .. } if epoch != self.opened().meta.epoch => {}
-            Request::Settle { settled, .. } => {
-                let opened = self.opened_mut();
-                let removed = opened.index.settle(&settled);
-                if let Err(why) = opened.store.remove(&removed) {
-                    error!(%why, "cannot remove settled events; they stay until the next start");
+            Request::Settle { epoch, settled } => {
+                if let Some(opened) = &mut self.opened {
+                    opened.index.settle(epoch, settled);
+                    self.tell();
                 }
-                if !removed.is_empty() {
-                    debug!(values = removed.len(), "removed settled events");
-                }
-                self.tell();
             }
-            Request::Fork { .. } | Request::SetAside { .. } => {}
-            Request::Anchor(anchor) => add_anchor(&mut self.opened_mut().meta.anchors, anchor),
+            Request::Fork { epoch, from } => self.fork(epoch, from),
+            Request::SetAside { epoch, range, why } => self.set_aside(epoch, range, &why),
+            Request::Anchor(anchor) => {
+                if let Some(opened) = &mut self.opened {
+                    add_anchor(&mut opened.meta.anchors, anchor);
+                }
+            }
         }
+    }
+
+    /// Central has other events under these numbers: a new epoch begins.
+    fn fork(&mut self, epoch: Epoch, from: Seq) {
+        let Some(opened) = &self.opened else { return };
+        let current = opened.index.current().record();
+        let Some(held) = opened.index.epoch(epoch).map(|held| held.record()) else { return };
+        if epoch != current.epoch && from >= held.next {
+            return;
+        }
+        error!(
+            %epoch, from = from.0, next = held.next.0,
+            "central has other events under these numbers: this gateway's disk is a copy of another's, or was \
+             restored from an old image. What is held from there on gets new numbers in a new epoch"
+        );
+        // The witness must not miss what moves.
+        self.witness.write(Testimony { epoch, next: held.next, oldest: held.next });
+        let fork = Fork { epoch, from, run: self.run };
+        let mut opened = self.opened.take().expect("it was there");
+        let (epochs, marks) = opened.index.records();
+        (opened.meta.epochs, opened.meta.marks) = (epochs, marks.to_vec());
+        let done = guarded(|| rebuild::rebuild(&self.folder, &opened, Some(fork)));
+        drop(opened);
+        if let Err(why) = done {
+            error!(%why, "the new epoch cannot be begun at the moment");
+        }
+        if let Err(why) = self.reopen() {
+            error!(%why, "the spool cannot be opened at the moment");
+        }
+        self.testify();
+        self.tell();
+    }
+
+    /// Writes events that cannot be sent down for people, and declares them lost.
+    fn set_aside(&mut self, epoch: Epoch, range: SeqRange, why: &str) {
+        let held = self.read(epoch, range).unwrap_or_else(|_| nothing(epoch));
+        error!(%epoch, ?range, why, file = %self.folder.set_aside().display(), "events cannot be sent: they are set aside and lost");
+        let mut text = String::new();
+        for (seq, event) in held.first.into_iter().flat_map(|first| first.0..).map(Seq).zip(&held.events) {
+            let line = EventLine::new(seq, event);
+            text += &serde_json::json!({ "epoch": epoch.to_string(), "why": why, "event": line }).to_string();
+            text.push('\n');
+        }
+        if let Err(why) = disk::append_bounded(&self.folder.set_aside(), &text) {
+            warn!(%why, "cannot write down what is set aside");
+        }
+        if let Some(opened) = &mut self.opened {
+            opened.index.lose(epoch, range);
+            self.tell();
+        }
+    }
+
+    fn read(&mut self, epoch: Epoch, range: SeqRange) -> Result<Held, StoreError> {
+        let Some(Opened { store, index, meta, .. }) = &mut self.opened else { return Ok(nothing(epoch)) };
+        let Some(held) = index.epoch(epoch) else { return Ok(nothing(epoch)) };
+        let told = |first, events: Vec<Event>, index: &hangtag_agent_core::spool::epoch::EpochIndex| Held {
+            epoch,
+            first,
+            anchors: {
+                let boots =
+                    |anchor: &&ClockAnchor| events.iter().any(|event: &Event| event.boot == anchor.boot);
+                meta.anchors.iter().filter(boots).copied().collect()
+            },
+            lost: index.record().lost.ranges().iter().take(LOST_PER_BATCH).copied().collect(),
+            lineage: index.record().lineage.clone(),
+            oldest_held: index.oldest_held(),
+            events,
+        };
+        let Some((key, first)) = held.value_at(range.first).filter(|(_, first)| *first <= range.last) else {
+            return Ok(told(None, Vec::new(), held));
+        };
+        let bytes = guarded(|| store.record(key))?.unwrap_or_default();
+        let events = Value::read_as(&bytes, epoch, first).and_then(|value| value.events());
+        let mut events = match events {
+            Ok(events) => events,
+            Err(why) => {
+                self.lose(epoch, first, &why)?;
+                return Ok(nothing(epoch));
+            }
+        };
+        let from = first.max(range.first);
+        events.drain(..usize::try_from(from.0 - first.0).unwrap_or(usize::MAX).min(events.len()));
+        events.truncate(usize::try_from(range.last.0 - from.0 + 1).unwrap_or(usize::MAX));
+        // Events that were set aside are held, and are not to be sent.
+        if let Some(lost) = held.record().lost.ranges().iter().find(|lost| lost.last >= from) {
+            let keep = lost.first.0.saturating_sub(from.0);
+            events.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+        }
+        let first = (!events.is_empty()).then_some(from);
+        Ok(told(first, events, held))
+    }
+
+    /// Takes an unreadable value out, after its loss is on record.
+    fn lose(&mut self, epoch: Epoch, first: Seq, why: &ValueError) -> Result<(), StoreError> {
+        error!(%epoch, first = first.0, %why, "a value cannot be read back: its events are lost");
+        let Some(Opened { store, index, meta, .. }) = &mut self.opened else { return Ok(()) };
+        let puts = index.lose_value(epoch, first).into_iter().collect();
+        guarded(|| commit(store, index, meta, puts, None))?;
+        let removed = index.take_removed();
+        guarded(|| store.remove(&removed))?;
+        self.tell();
+        Ok(())
+    }
+
+    /// sled's file never shrinks: a spool that was large and holds little is built anew.
+    fn compact(&mut self) {
+        let Some(opened) = &mut self.opened else { return };
+        let (disk, live) = (opened.store.disk_bytes(), opened.index.live_bytes());
+        if disk < LARGE || live > LITTLE || disk < live * 8 {
+            return;
+        }
+        let mut opened = self.opened.take().expect("it was there");
+        let (epochs, marks) = opened.index.records();
+        (opened.meta.epochs, opened.meta.marks) = (epochs, marks.to_vec());
+        let done = guarded(|| rebuild::rebuild(&self.folder, &opened, None));
+        drop(opened);
+        match done {
+            Ok(()) => info!(bytes = disk, "the spool was large and held little: it was built anew"),
+            Err(why) => error!(%why, "the spool cannot be built anew"),
+        }
+        if let Err(why) = self.reopen() {
+            error!(%why, "the spool cannot be opened at the moment");
+        }
+    }
+
+    /// Keeps what central settled lately, so that the next start need not ask.
+    fn close(&mut self) {
+        let minutes = self.minutes();
+        let Some(Opened { store, index, meta, .. }) = &mut self.opened else { return };
+        meta.minutes = minutes;
+        if index.records().0 != meta.epochs && self.folder.free().is_ok_and(|free| free >= RESERVE) {
+            index.trim(minutes, self.settings.retention);
+            let done = guarded(|| commit(store, index, meta, Vec::new(), None));
+            let removed = index.take_removed();
+            if let Err(why) = done.and_then(|()| guarded(|| store.remove(&removed))) {
+                warn!(%why, "cannot write down what is settled");
+            }
+        }
+    }
+
+    fn minutes(&self) -> u32 {
+        let minutes = u32::try_from(self.since.elapsed().as_secs() / 60).unwrap_or(u32::MAX);
+        self.minutes_before.saturating_add(minutes)
+    }
+
+    fn testify(&self) {
+        let Some(opened) = &self.opened else { return };
+        let current = opened.index.current();
+        let record = current.record();
+        let oldest = current.oldest_waiting().unwrap_or(record.next);
+        self.witness.write(Testimony { epoch: record.epoch, next: record.next, oldest });
     }
 
     /// Tells what the spool holds.
     fn tell(&mut self) {
-        let oldest = self.opened().index.oldest_held();
-        if oldest != self.oldest.0 || self.oldest.1.is_none() {
-            let held = self.read(SeqRange { first: oldest, last: oldest });
-            let first = held.ok().and_then(|held| held.events.into_iter().next());
-            let here = |event: &Event| event.boot == self.settings.boot;
-            self.oldest = (oldest, first.filter(here).map(|event| event.at));
-        }
-        self.state.send_replace(state_of(self.opened(), self.oldest.1));
-    }
-
-    fn nothing(&self) -> Held {
-        let epoch = self.opened().meta.epoch;
-        Held {
-            epoch,
-            first: None,
-            events: Vec::new(),
-            anchors: Vec::new(),
-            lost: Vec::new(),
-            lineage: Lineage::default(),
-            oldest_held: Seq(0),
-        }
-    }
-
-    fn read(&mut self, range: SeqRange) -> Result<Held, StoreError> {
-        let Opened { store, index, .. } = self.opened();
-        let Some(key) = index.value_at(range.first).filter(|key| *key <= range.last) else {
-            return Ok(self.nothing());
+        let mut state = match &self.opened {
+            Some(opened) if !self.over => state_of(opened),
+            Some(_) | None => self.state.borrow().clone(),
         };
-        let value = store.value(key)?.unwrap_or_default();
-        let mut events = match decode_value(key, &value) {
-            Ok(events) => events,
-            Err(why) => {
-                error!(first = key.0, %why, "a value cannot be read back: its events are lost");
-                self.lose(key)?;
-                return Ok(self.nothing());
+        if let Some(opened) = &self.opened {
+            let waits = |epoch: &hangtag_agent_core::spool::epoch::EpochIndex| {
+                Some((epoch.record().epoch, epoch.oldest_waiting()?))
+            };
+            let oldest = opened.index.epochs().iter().find_map(waits);
+            if oldest != self.oldest.0 {
+                let first = oldest.and_then(|(epoch, seq)| {
+                    let held = self.read(epoch, SeqRange { first: seq, last: seq }).ok()?;
+                    held.events.into_iter().next()
+                });
+                let here = |event: &Event| event.boot == self.settings.boot;
+                self.oldest = (oldest, first.filter(here).map(|event| event.at));
             }
-        };
-        let Opened { index, meta, .. } = self.opened();
-        let first = key.max(range.first);
-        events.drain(..usize::try_from(first.0 - key.0).unwrap_or(usize::MAX).min(events.len()));
-        events.truncate(usize::try_from(range.last.0 - first.0 + 1).unwrap_or(usize::MAX));
-        let boots = |anchor: &&ClockAnchor| events.iter().any(|event| event.boot == anchor.boot);
-        Ok(Held {
-            epoch: meta.epoch,
-            first: Some(first),
-            anchors: meta.anchors.iter().filter(boots).copied().collect(),
-            lost: index.lost().ranges().iter().take(LOST_PER_BATCH).copied().collect(),
-            lineage: Lineage::default(),
-            oldest_held: index.oldest_held(),
-            events,
-        })
+        }
+        if let Some(opened) = &self.opened {
+            let taken = opened.index.disk_bytes();
+            let cap = self.folder.quota(self.settings.cap_bytes, opened.store.disk_bytes()).max(1);
+            state.percent = u8::try_from((taken.saturating_mul(100) / cap).min(100)).unwrap_or(100);
+        }
+        let level = LEVELS.into_iter().rfind(|level| *level <= state.percent).unwrap_or(0);
+        if level > self.level {
+            warn!(percent = state.percent, waiting = state.waiting, "the spool fills up");
+        }
+        self.level = level;
+        state.oldest_at = self.oldest.1;
+        state.fault = self.fault.clone();
+        self.state.send_replace(state);
     }
+}
 
-    /// Takes an unreadable value out, after its loss is on record.
-    fn lose(&mut self, key: Seq) -> Result<(), StoreError> {
-        let Opened { store, index, meta, .. } = self.opened_mut();
-        index.lose_value(key);
-        meta.lost = index.lost().clone();
-        store.commit(Vec::new(), meta, None)?;
-        store.remove(&[key])
+/// Opens the spool; if the disk is full, the ballast goes first.
+fn open_or_make_room(folder: &Folder, witness: &Witness) -> Result<Opened, StoreError> {
+    let told = witness.read();
+    match recovery::open(folder, told) {
+        Err(why) if !why.is_damage() && folder.drop_ballast() => {
+            warn!(%why, "the spool does not open: giving up the ballast");
+            recovery::open(folder, told)
+        }
+        other => other,
+    }
+}
+
+/// Writes what the index says.
+fn commit(
+    store: &mut store::Store,
+    index: &hangtag_agent_core::spool::Index,
+    meta: &mut store::Meta,
+    puts: Vec<hangtag_agent_core::spool::Put>,
+    snapshot: Option<&[u8]>,
+) -> Result<(), StoreError> {
+    let (epochs, marks) = index.records();
+    (meta.epochs, meta.marks) = (epochs, marks.to_vec());
+    meta.commits += 1;
+    store.commit(puts, meta, snapshot)
+}
+
+fn nothing(epoch: Epoch) -> Held {
+    Held {
+        epoch,
+        first: None,
+        events: Vec::new(),
+        anchors: Vec::new(),
+        lost: Vec::new(),
+        lineage: Lineage::default(),
+        oldest_held: Seq(0),
     }
 }
 
@@ -387,24 +687,25 @@ enum Next {
     Commit,
 }
 
-fn state_of(opened: &Opened, oldest_at: Option<Uptime>) -> State {
-    let Opened { store, index, meta, .. } = opened;
+fn state_of(opened: &Opened) -> State {
+    let Opened { store, index, .. } = opened;
+    let epochs = index.epochs().iter().map(|epoch| EpochState {
+        epoch: epoch.record().epoch,
+        oldest_held: epoch.oldest_held(),
+        next: epoch.record().next,
+        settled: epoch.record().settled.clone(),
+        lost: epoch.record().lost.len(),
+        lineage: epoch.record().lineage.clone(),
+    });
     State {
-        epochs: vec![EpochState {
-            epoch: meta.epoch,
-            oldest_held: index.oldest_held(),
-            next: index.next(),
-            settled: SeqSet::default(),
-            lost: index.lost().len(),
-            lineage: Lineage::default(),
-        }],
-        waiting: index.held(),
+        epochs: epochs.collect(),
+        waiting: index.waiting(),
         held: index.held(),
         live_bytes: index.live_bytes(),
-        disk_bytes: store.disk_bytes().unwrap_or(0),
+        disk_bytes: store.disk_bytes(),
         percent: 0,
-        lost: index.lost().len(),
-        oldest_at,
+        lost: index.lost(),
+        oldest_at: None,
         fault: None,
     }
 }
@@ -425,194 +726,5 @@ fn add_anchor(anchors: &mut Vec<ClockAnchor>, anchor: ClockAnchor) {
     }
 }
 
-/// A file that gets one line per accepted event, after the barrier: by it a test judges what was
-/// accepted without asking the spool.
-struct AcceptedLog {
-    file: File,
-    path: PathBuf,
-    next: Seq,
-}
-
-impl AcceptedLog {
-    fn open(path: &Path) -> anyhow::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        let file = file.with_context(|| format!("cannot open the accepted log {}", path.display()))?;
-        Ok(Self { file, path: path.to_owned(), next: Seq::FIRST })
-    }
-
-    fn write(&mut self, events: &[(Seq, Event)]) {
-        let mut lines = Vec::new();
-        let next = self.next;
-        for (seq, event) in events.iter().filter(|(seq, _)| *seq >= next) {
-            serde_json::to_writer(&mut lines, &EventLine::new(*seq, event)).expect("a line always encodes");
-            lines.push(b'\n');
-            self.next = seq.plus(1);
-        }
-        if let Err(why) = self.file.write_all(&lines) {
-            warn!(path = %self.path.display(), %why, "cannot write the accepted log");
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use hangtag_protocol::clock::UnixMillis;
-    use hangtag_protocol::event::What;
-
-    fn settings(dir: &Path) -> Settings {
-        Settings {
-            dir: dir.join("spool"),
-            cap_bytes: 64 << 20,
-            commit: Duration::from_millis(20),
-            boot: BootId(1),
-            accepted_log: None,
-        }
-    }
-
-    fn events(range: std::ops::Range<u64>) -> Vec<(Seq, Event)> {
-        range
-            .map(|n| {
-                let what = What::Retracted { seq: Seq(n) };
-                (Seq(n), Event { boot: BootId(1), at: Uptime(n), confidence: 1, what })
-            })
-            .collect()
-    }
-
-    fn accept(spool: &mut Spool, range: std::ops::Range<u64>, snapshot: &[u8]) {
-        spool.accept(&[Accept { events: events(range), snapshot: snapshot.to_vec() }]);
-    }
-
-    fn all(spool: &mut Spool) -> Vec<(Seq, Event)> {
-        let mut found = Vec::new();
-        let mut from = Seq(1);
-        loop {
-            let held = spool.read(SeqRange { first: from, last: Seq(1_000_000) }).unwrap();
-            let Some(first) = held.first else { return found };
-            from = first.plus(held.events.len() as u64);
-            found.extend((first.0..).map(Seq).zip(held.events));
-        }
-    }
-
-    #[test]
-    fn what_was_accepted_is_there_after_a_restart() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(settings(dir.path())).unwrap();
-        let epoch = spool.opened().meta.epoch;
-        let large = vec![7; 20_000];
-        accept(&mut spool, 1..300, &large);
-        accept(&mut spool, 300..301, b"small");
-        drop(spool);
-        let mut spool = Spool::open(settings(dir.path())).unwrap();
-        assert_eq!(spool.opened().meta.epoch, epoch);
-        assert_eq!(spool.inference(), (Seq(301), &b"small"[..]));
-        assert_eq!(all(&mut spool), events(1..301));
-    }
-
-    #[test]
-    fn a_second_agent_is_told_that_the_folder_is_in_use() {
-        let dir = tempfile::tempdir().unwrap();
-        let _first = Spool::open(settings(dir.path())).unwrap();
-        let why = Spool::open(settings(dir.path())).err().map(|why| format!("{why:#}")).unwrap_or_default();
-        assert!(why.contains("another agent"), "{why}");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is set aside");
-    }
-
-    #[test]
-    fn settled_events_are_removed_for_good() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(settings(dir.path())).unwrap();
-        accept(&mut spool, 1..600, b"");
-        let old = Request::Settle { epoch: Epoch(0), settled: SeqSet::from(vec![SeqRange::new(1, 599)]) };
-        spool.handle_request(old);
-        assert_eq!(all(&mut spool), events(1..600), "of another epoch");
-        let epoch = spool.opened().meta.epoch;
-        spool.handle_request(Request::Settle { epoch, settled: SeqSet::from(vec![SeqRange::new(1, 520)]) });
-        assert_eq!(all(&mut spool), events(513..600), "whole values go");
-        spool.handle_request(Request::Settle { epoch, settled: SeqSet::from(vec![SeqRange::new(1, 599)]) });
-        assert_eq!(all(&mut spool), []);
-        accept(&mut spool, 600..601, b"");
-        drop(spool);
-        let mut spool = Spool::open(settings(dir.path())).unwrap();
-        assert_eq!(all(&mut spool), events(600..601));
-    }
-
-    #[test]
-    fn a_damaged_value_is_lost_and_said_to_be() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(settings(dir.path())).unwrap();
-        accept(&mut spool, 1..257, b"");
-        accept(&mut spool, 257..513, b"");
-        let mut value = spool.opened().store.value(Seq(1)).unwrap().unwrap();
-        value[20] ^= 1;
-        let damaged = hangtag_agent_core::spool::Write { first: Seq(1), value };
-        let meta = spool.opened().meta.clone();
-        spool.opened_mut().store.commit(vec![damaged], &meta, None).unwrap();
-        drop(spool);
-        let mut spool = Spool::open(settings(dir.path())).unwrap();
-        assert_eq!(all(&mut spool), events(257..513));
-        assert_eq!(spool.opened().index.lost().ranges(), [SeqRange::new(1, 256)]);
-        drop(spool);
-        let spool = Spool::open(settings(dir.path())).unwrap();
-        assert_eq!(spool.opened().index.lost().ranges(), [SeqRange::new(1, 256)], "on record");
-    }
-
-    #[test]
-    fn a_value_that_spoils_while_the_agent_runs_holds_nothing_up() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(settings(dir.path())).unwrap();
-        accept(&mut spool, 1..257, b"");
-        accept(&mut spool, 257..300, b"");
-        let mut value = spool.opened().store.value(Seq(1)).unwrap().unwrap();
-        value[20] ^= 1;
-        let damaged = hangtag_agent_core::spool::Write { first: Seq(1), value };
-        let meta = spool.opened().meta.clone();
-        spool.opened_mut().store.commit(vec![damaged], &meta, None).unwrap();
-        assert_eq!(all(&mut spool), [], "the value is taken out");
-        assert_eq!(all(&mut spool), events(257..300));
-        assert_eq!(spool.opened().index.lost().ranges(), [SeqRange::new(1, 256)]);
-    }
-
-    #[test]
-    fn a_foreign_or_broken_folder_is_set_aside() {
-        let dir = tempfile::tempdir().unwrap();
-        let spool_dir = dir.path().join("spool");
-        std::fs::create_dir(&spool_dir).unwrap();
-        std::fs::write(spool_dir.join("conf"), b"not a sled configuration").unwrap();
-        std::fs::write(spool_dir.join("db"), vec![0x55; 100_000]).unwrap();
-        std::fs::write(spool_dir.join("snap.0000.generating"), b"half").unwrap();
-        let mut spool = Spool::open(settings(dir.path())).unwrap();
-        accept(&mut spool, 1..3, b"");
-        assert_eq!(all(&mut spool), events(1..3));
-        let aside = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
-        assert!(aside.filter(|name| name.to_string_lossy().starts_with("spool.bad-")).count() == 1);
-    }
-
-    #[test]
-    fn a_store_that_is_opened_again_keeps_nothing_twice() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(settings(dir.path())).unwrap();
-        accept(&mut spool, 1..10, b"");
-        spool.reopen();
-        accept(&mut spool, 5..12, b"");
-        assert_eq!(all(&mut spool), events(1..12));
-    }
-
-    #[test]
-    fn anchors_are_bounded_and_the_first_stays() {
-        let mut anchors = Vec::new();
-        for n in 0..50 {
-            let anchor =
-                ClockAnchor { boot: BootId(n % 2), uptime: Uptime(n), wall: UnixMillis(0), error_ms: 0 };
-            add_anchor(&mut anchors, anchor);
-        }
-        assert_eq!(anchors.len(), 2 * ANCHORS_PER_BOOT);
-        assert!(anchors.iter().any(|anchor| anchor.uptime == Uptime(0)));
-        assert!(anchors.iter().any(|anchor| anchor.uptime == Uptime(49)));
-        for n in 100..200 {
-            let anchor = ClockAnchor { boot: BootId(n), uptime: Uptime(n), wall: UnixMillis(0), error_ms: 0 };
-            add_anchor(&mut anchors, anchor);
-        }
-        assert!(anchors.len() <= BOOTS * ANCHORS_PER_BOOT, "{}", anchors.len());
-    }
-}
+mod tests;

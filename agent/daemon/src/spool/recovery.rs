@@ -1,25 +1,35 @@
-//! Opening the spool, however it is found. Enters: a folder. Leaves: an open store and its index.
+//! Opening the spool, however it is found. Enters: the data folder. Leaves: an open store and its index.
 //!
 //! | found | done |
 //! |---|---|
 //! | nothing | a new spool with a new epoch |
-//! | a good database | its values are indexed |
-//! | a half-written snapshot file | it is removed first |
-//! | a database that does not open | its snapshot files are removed and it is tried once more |
-//! | one that still does not open | it is set aside as `spool.bad-TIME`, and a new epoch begins |
-//! | a value that does not read back | its numbers are lost, and are reported as such |
+//! | nothing, but a witness that there was something | the same, and all that it told of is lost |
+//! | a good database | its values are listed by their chapters |
+//! | a replacement that was cut off | it is finished |
+//! | a half-written snapshot file of sled's | it is removed first |
+//! | a database that does not open, or contradicts itself | sled's snapshot files are removed and it is tried once more |
+//! | one that still does not open | what its files hold is rescued; it is kept as `spool.bad-TIME`; a new epoch begins |
+//! | a database that ends before its witness | the rest is lost, and a new epoch begins |
+//! | a value that does not read back | its numbers are lost |
+//! | a full or read-only disk, no rights, another agent | an error: the data stays where it is |
+//!
+//! Whatever is lost is on record before anything else is accepted.
 
+use std::fs::File;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::{fs, io};
 
-use hangtag_agent_core::spool::Index;
+use hangtag_agent_core::spool::epoch::{EpochIndex, EpochRecord};
+use hangtag_agent_core::spool::{Index, Key};
 use hangtag_protocol::id::{Epoch, Seq};
-use hangtag_protocol::range::{SeqRange, SeqSet};
+use hangtag_protocol::range::SeqRange;
 use tracing::{error, info, warn};
 
-use super::store::{Meta, Store, StoreError, remove_snapshots};
-use crate::clock;
+use super::carve::Carved;
+use super::disk::{Folder, Testimony};
+use super::rebuild::Builder;
+use super::store::{FIRST, LAST, Meta, Store, StoreError, remove_snapshots};
 
 /// An open spool.
 pub(crate) struct Opened {
@@ -29,93 +39,180 @@ pub(crate) struct Opened {
     pub(crate) snapshot: Vec<u8>,
 }
 
-/// Opens the spool in a folder, or begins a new one. Fails only when the folder cannot be used at all.
-pub(crate) fn open(dir: &Path, cap_bytes: u64) -> Result<Opened, StoreError> {
-    remove_snapshots(dir, false)?;
-    let why = match try_open(dir, cap_bytes) {
-        Err(why) if is_damaged(&why) => why,
-        other => return other,
+/// Opens the spool in a data folder, or begins a new one. Fails only when the folder cannot be used at the
+/// moment.
+pub(crate) fn open(folder: &Folder, witness: Option<Testimony>) -> Result<Opened, StoreError> {
+    folder.finish_replacing()?;
+    let dir = folder.spool();
+    remove_snapshots(&dir, false)?;
+    let why = match try_open(&dir) {
+        Err(why) if why.is_damage() => why,
+        other => return heed(other?, witness),
     };
-    warn!(spool = %dir.display(), %why, "the spool does not open; trying without its snapshot files");
-    remove_snapshots(dir, true)?;
-    let why = match try_open(dir, cap_bytes) {
-        Err(why) if is_damaged(&why) => why,
-        other => return other,
+    warn!(spool = %dir.display(), %why, "the spool does not open; trying without sled's snapshot files");
+    remove_snapshots(&dir, true)?;
+    let why = match try_open(&dir) {
+        Err(why) if why.is_damage() => why,
+        other => return heed(other?, witness),
     };
-    let aside = dir.with_extension(format!("bad-{}", clock::wall().0));
-    error!(
-        spool = %dir.display(), aside = %aside.display(), %why,
-        "the spool cannot be read: it is set aside, and a new one begins"
-    );
-    fs::rename(dir, &aside)?;
-    try_open(dir, cap_bytes)
+    rescue(folder, witness, &why)?;
+    try_open(&dir)
 }
 
-/// Whether the data is at fault. Anything else (another process holds it, the disk is full, slow or
-/// gone, no memory, no file handles) may pass, and the data must stay where it is.
-fn is_damaged(why: &StoreError) -> bool {
-    match why {
-        StoreError::Sled(sled::Error::Corruption { .. } | sled::Error::Unsupported(_)) => true,
-        // sled reports a foreign configuration file as an input error of its own making.
-        StoreError::Sled(sled::Error::Io(why)) | StoreError::Sync(why) => {
-            matches!(why.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)
+/// Builds a new spool from what the files of a damaged one hold.
+pub(crate) fn rescue(
+    folder: &Folder,
+    witness: Option<Testimony>,
+    why: &StoreError,
+) -> Result<(), StoreError> {
+    error!(
+        spool = %folder.spool().display(), %why,
+        "the spool is damaged: what it holds is rescued, it is set aside, and a new epoch begins"
+    );
+    let carved = Carved::look(&folder.spool())?;
+    let mut builder = Builder::new(folder)?;
+    for found in carved.epochs(witness, false) {
+        let (epoch, next) = (found.record.epoch, found.record.next);
+        let (lost, rescued) = (found.record.lost.len(), found.values.len());
+        error!(%epoch, next = next.0, values = rescued, lost, "rescued from the damaged spool");
+        builder.epoch(found.record);
+        for first in found.values {
+            // It was sound a moment ago.
+            let bytes = carved.value(epoch, first).unwrap_or_default();
+            builder.value(first, bytes)?;
         }
-        StoreError::Sled(_) | StoreError::InUse => false,
-        StoreError::Meta(_) | StoreError::Panic(_) => true,
     }
+    builder.epoch(EpochRecord::new(Epoch(random()?), 0));
+    let meta = carved.meta.unwrap_or_default();
+    builder.finish(meta.commits + 1, meta.minutes, meta.anchors, &[], true)
+}
+
+/// Compares what was found with what the witness saw.
+fn heed(mut opened: Opened, witness: Option<Testimony>) -> Result<Opened, StoreError> {
+    let Some(told) = witness else { return Ok(opened) };
+    let known = opened.index.epoch(told.epoch).map(|epoch| epoch.record().next);
+    // An epoch of which nothing was left to tell is forgotten.
+    let is_known = known.is_some_and(|next| next >= told.next) || told.oldest >= told.next;
+    if is_known {
+        return Ok(opened);
+    }
+    let from = known.unwrap_or(Seq::FIRST).max(told.oldest);
+    let lost = SeqRange { first: from, last: Seq(told.next.0 - 1) };
+    error!(
+        epoch = %told.epoch, from = lost.first.0, to = lost.last.0,
+        "the spool ends before the last accepted event: the rest is lost, and a new epoch begins"
+    );
+    let (mut records, marks) = opened.index.records();
+    let marks = marks.to_vec();
+    let slot = records.iter().map(|record| record.slot).max().unwrap_or(0);
+    match records.iter_mut().find(|record| record.epoch == told.epoch) {
+        Some(record) => {
+            record.next = told.next;
+            record.lost.insert(lost);
+        }
+        None => {
+            let mut record = EpochRecord::new(told.epoch, slot + 1);
+            (record.next, record.oldest) = (told.next, told.oldest);
+            record.lost.insert(lost);
+            records.push(record);
+        }
+    }
+    records.push(EpochRecord::new(Epoch(random()?), slot + 2));
+    opened.meta.epochs = records;
+    opened.meta.marks = marks;
+    opened.meta.commits += 1;
+    opened.store.commit(Vec::new(), &opened.meta, Some(&[]))?;
+    // What is unlisted at the end of the old epoch is listed by its keys as before.
+    let (index, _) = list(&opened.store, &opened.meta)?;
+    Ok(Opened { index, snapshot: Vec::new(), ..opened })
 }
 
 /// sled panics on some damaged files instead of returning an error.
-fn try_open(dir: &Path, cap_bytes: u64) -> Result<Opened, StoreError> {
-    catch_unwind(AssertUnwindSafe(|| scan(Store::open(dir)?, cap_bytes))).unwrap_or_else(|panic| {
+fn try_open(dir: &Path) -> Result<Opened, StoreError> {
+    guarded(|| scan(Store::open(dir)?, dir))
+}
+
+/// Turns a panic of sled's into an error.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         Err(StoreError::Panic(text.unwrap_or("without a message").to_owned()))
     })
 }
 
-fn scan(mut store: Store, cap_bytes: u64) -> Result<Opened, StoreError> {
+fn scan(mut store: Store, dir: &Path) -> Result<Opened, StoreError> {
     let Some(mut meta) = store.meta()? else {
-        let meta =
-            Meta { epoch: Epoch(random()?), next: Seq::FIRST, lost: SeqSet::default(), anchors: Vec::new() };
+        if !store.is_empty() {
+            return Err(StoreError::Damaged("it has events but no record of itself".into()));
+        }
+        if store.disk_bytes() > 0 && Carved::look(dir)?.meta.is_some() {
+            return Err(StoreError::Damaged("sled finds nothing, but its files hold a spool".into()));
+        }
+        let meta = Meta { epochs: vec![EpochRecord::new(Epoch(random()?), 0)], ..Meta::default() };
         store.commit(Vec::new(), &meta, None)?;
-        info!(epoch = %meta.epoch, "began a new spool");
-        let index = Index::new(meta.next, SeqSet::default(), cap_bytes);
+        info!(epoch = %meta.epochs[0].epoch, "began a new spool");
+        let (index, _) = list(&store, &meta)?;
         return Ok(Opened { store, index, meta, snapshot: Vec::new() });
     };
-    let mut index = Index::new(meta.next, meta.lost.clone(), cap_bytes);
-    let mut damaged = Vec::new();
-    let mut unreadable_from: Option<Seq> = None;
-    for entry in store.values() {
-        let (first, value) = entry?;
-        if let Some(from) = unreadable_from.take() {
-            index.lose(SeqRange { first: from, last: Seq(first.0 - 1) });
-        }
-        if let Err(why) = index.found(first, &value) {
-            error!(first = first.0, %why, "a value cannot be read back: its events are lost");
-            unreadable_from = Some(first);
-            damaged.push(first);
-        }
-    }
-    if let Some(from) = unreadable_from {
-        index.lose(SeqRange { first: from, last: Seq(meta.next.0 - 1) });
-    }
-    meta.next = index.next();
-    if !damaged.is_empty() {
-        // Their loss is on record before they go.
-        meta.lost = index.lost().clone();
+    let (index, unreadable) = list(&store, &meta)?;
+    let (epochs, _) = index.records();
+    if epochs != meta.epochs {
+        // The loss is on record before the values go.
+        meta.epochs = epochs;
+        meta.commits += 1;
         store.commit(Vec::new(), &meta, None)?;
-        store.remove(&damaged)?;
     }
+    store.remove(&unreadable)?;
+    // A removal that was not durable came back.
+    let first = index.epochs().iter().find_map(|epoch| epoch.value_at(FIRST)).map(|(key, _)| key);
+    let end = first.unwrap_or(Key::Value(u16::MAX, LAST));
+    let behind = store.records(Key::Value(0, FIRST), end).map(|record| record.map(|(key, _)| key));
+    let behind: Vec<Key> =
+        behind.filter(|key| !matches!(key, Ok(key) if Some(*key) == first)).collect::<Result<_, _>>()?;
+    store.remove(&behind)?;
     let snapshot = store.snapshot()?;
-    info!(epoch = %meta.epoch, next = meta.next.0, held = index.held(), "opened the spool");
+    let epoch = index.current().record();
+    info!(epoch = %epoch.epoch, next = epoch.next.0, waiting = index.waiting(), held = index.held(), "opened the spool");
     Ok(Opened { store, index, meta, snapshot })
+}
+
+/// Lists what is held, and the keys of what cannot be read back.
+fn list(store: &Store, meta: &Meta) -> Result<(Index, Vec<Key>), StoreError> {
+    let mut epochs = Vec::new();
+    let mut unreadable = Vec::new();
+    for record in &meta.epochs {
+        let mut epoch = EpochIndex::new(record.clone());
+        let slot = record.slot;
+        for entry in store.records(Key::Chapter(slot, FIRST), Key::Chapter(slot, LAST)) {
+            let (Key::Chapter(_, first) | Key::Value(_, first), bytes) = entry?;
+            epoch.take_chapter(first, &bytes).map_err(|why| StoreError::Damaged(why.to_string()))?;
+        }
+        let from = Key::Value(slot, epoch.unlisted_from());
+        for entry in store.records(from, Key::Value(slot, LAST)) {
+            let (Key::Chapter(_, first) | Key::Value(_, first), bytes) = entry?;
+            if let Err(why) = epoch.take_value(first, &bytes) {
+                error!(first = first.0, %why, "a value cannot be read back: its events are lost");
+                unreadable.push(Key::Value(slot, first));
+            }
+        }
+        // The end of what can be read is not the end of what was accepted.
+        let end = epoch.unlisted_from();
+        if end < record.next {
+            epoch.lose(SeqRange { first: end, last: Seq(record.next.0 - 1) });
+        }
+        epochs.push(epoch);
+    }
+    if epochs.is_empty() {
+        return Err(StoreError::Damaged("its record names no epoch".into()));
+    }
+    Ok((Index::new(epochs, meta.marks.clone()), unreadable))
 }
 
 /// Random bits from the kernel.
 pub(crate) fn random() -> io::Result<u64> {
     use std::io::Read as _;
     let mut bytes = [0; 8];
-    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u64::from_le_bytes(bytes))
 }

@@ -1,11 +1,11 @@
-//! The only file that speaks to sled. Enters: values, state. Leaves: the same, after a crash too.
+//! The only file that speaks to sled. Enters: records, state. Leaves: the same, after a crash too.
 //!
 //! One tree, so that one batch changes it at once:
 //!
 //! ```text
-//! "e" ‖ number, 8 bytes big-endian   a value, as hangtag_agent_core::spool has it
-//! "m"                                postcard [`Meta`]
-//! "s" ‖ part, 1 byte                 a part of inference's snapshot
+//! 'd' …, 'e' …       chapters and values, as hangtag_agent_core::spool has them
+//! 'm'                record 'M': postcard [`Meta`]
+//! 's' ‖ part u16     a part of inference's snapshot
 //! ```
 //!
 //! sled 0.34.7 is used by rules that were found by cutting its power:
@@ -17,10 +17,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use hangtag_agent_core::spool::{VALUE_BYTES, Write};
+use hangtag_agent_core::spool::epoch::EpochRecord;
+use hangtag_agent_core::spool::record::{self, Kind};
+use hangtag_agent_core::spool::value::VALUE_BYTES;
+use hangtag_agent_core::spool::{Key, Mark, Put};
 use hangtag_protocol::clock::ClockAnchor;
-use hangtag_protocol::id::{Epoch, Seq};
-use hangtag_protocol::range::SeqSet;
+use hangtag_protocol::id::Seq;
 use serde::{Deserialize, Serialize};
 
 const CACHE_BYTES: u64 = 4 << 20;
@@ -29,12 +31,28 @@ const COLLECT_MS: u64 = 5_000;
 const META: &[u8] = b"m";
 
 /// What the spool knows of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Meta {
-    pub(crate) epoch: Epoch,
-    pub(crate) next: Seq,
-    pub(crate) lost: SeqSet,
+    /// Counts commits, so that of several copies in a damaged file the latest is known.
+    pub(crate) commits: u64,
+    /// Running time of all agents on this spool, in minutes.
+    pub(crate) minutes: u32,
+    /// The epochs, oldest first.
+    pub(crate) epochs: Vec<EpochRecord>,
+    pub(crate) marks: Vec<Mark>,
     pub(crate) anchors: Vec<ClockAnchor>,
+}
+
+impl Meta {
+    pub(crate) fn decode(body: &[u8]) -> Result<Self, StoreError> {
+        postcard::from_bytes(body)
+            .map_err(|why| StoreError::Damaged(format!("the spool's own record: {why}")))
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let body = postcard::to_allocvec(self).expect("numbers always encode");
+        record::seal(Kind::Meta, &body)
+    }
 }
 
 /// Why the store fails.
@@ -44,12 +62,29 @@ pub(crate) enum StoreError {
     Sled(#[from] sled::Error),
     #[error("another agent, or a command of one, uses this folder")]
     InUse,
-    #[error("syncing: {0}")]
-    Sync(#[from] io::Error),
-    #[error("the spool's own record does not decode: {0}")]
-    Meta(postcard::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Damaged(String),
     #[error("sled panicked: {0}")]
     Panic(String),
+}
+
+impl StoreError {
+    /// Whether the data is at fault. Anything else (another process holds it, the disk is full, slow or
+    /// gone, no memory, no file handles) may pass, and the data must stay where it is.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Sled(sled::Error::Corruption { .. } | sled::Error::Unsupported(_)) => true,
+            // sled reports a foreign configuration file as an input error of its own making.
+            Self::Sled(sled::Error::Io(why)) | Self::Io(why) => matches!(
+                why.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof
+            ),
+            Self::Sled(_) | Self::InUse => false,
+            Self::Damaged(_) | Self::Panic(_) => true,
+        }
+    }
 }
 
 /// An open sled database.
@@ -57,7 +92,7 @@ pub(crate) struct Store {
     db: sled::Db,
     /// A second handle of sled's file, to sync it.
     file: File,
-    snapshot_parts: u8,
+    snapshot_parts: u16,
 }
 
 impl Store {
@@ -80,28 +115,39 @@ impl Store {
         File::open(dir)?.sync_all()?;
         let file = File::open(dir.join("db"))?;
         file.sync_all()?;
-        let snapshot_parts = u8::try_from(db.scan_prefix(b"s").count()).unwrap_or(u8::MAX);
-        Ok(Self { db, file, snapshot_parts })
+        let parts = db.scan_prefix(b"s").keys().count();
+        Ok(Self { db, file, snapshot_parts: u16::try_from(parts).unwrap_or(u16::MAX) })
     }
 
     /// What the spool knows of itself; `None` in a new one.
     pub(crate) fn meta(&self) -> Result<Option<Meta>, StoreError> {
         let Some(bytes) = self.db.get(META)? else { return Ok(None) };
-        postcard::from_bytes(&bytes).map(Some).map_err(StoreError::Meta)
+        let body = record::open(Kind::Meta, &bytes)
+            .map_err(|why| StoreError::Damaged(format!("the spool's own record: {why}")))?;
+        Meta::decode(body).map(Some)
     }
 
-    /// The keys and values of all events, in order.
-    pub(crate) fn values(&self) -> impl Iterator<Item = Result<(Seq, Vec<u8>), StoreError>> {
-        self.db.scan_prefix(b"e").map(|entry| {
-            let (key, value) = entry?;
-            let number = key.get(1..9).and_then(|n| <[u8; 8]>::try_from(n).ok()).unwrap_or([0; 8]);
-            Ok((Seq(u64::from_be_bytes(number)), value.to_vec()))
+    /// Whether there is nothing in it at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.db.is_empty()
+    }
+
+    /// The records from one key to another, both included, in order.
+    pub(crate) fn records(
+        &self,
+        from: Key,
+        to: Key,
+    ) -> impl Iterator<Item = Result<(Key, Vec<u8>), StoreError>> {
+        self.db.range(from.bytes()..=to.bytes()).map(|entry| {
+            let (key, bytes) = entry?;
+            let key = Key::of(&key).ok_or_else(|| StoreError::Damaged(format!("a key is {key:02x?}")))?;
+            Ok((key, bytes.to_vec()))
         })
     }
 
-    /// One value.
-    pub(crate) fn value(&self, first: Seq) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.db.get(key(first))?.map(|value| value.to_vec()))
+    /// One record.
+    pub(crate) fn record(&self, key: Key) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.db.get(key.bytes())?.map(|value| value.to_vec()))
     }
 
     /// Inference's snapshot, empty when there is none.
@@ -113,38 +159,47 @@ impl Store {
         Ok(whole)
     }
 
+    /// Writes records without making them durable: what is built must be committed before it counts.
+    pub(crate) fn write(&self, puts: Vec<Put>) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for Put { key, bytes } in puts {
+            batch.insert(key.bytes().as_slice(), bytes);
+        }
+        Ok(self.db.apply_batch(batch)?)
+    }
+
     /// Writes everything at once, and returns when it is on stable storage.
     pub(crate) fn commit(
         &mut self,
-        writes: Vec<Write>,
+        puts: Vec<Put>,
         meta: &Meta,
         snapshot: Option<&[u8]>,
     ) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
-        for write in writes {
-            batch.insert(key(write.first).as_slice(), write.value);
+        for Put { key, bytes } in puts {
+            batch.insert(key.bytes().as_slice(), bytes);
         }
-        batch.insert(META, postcard::to_allocvec(meta).map_err(StoreError::Meta)?);
+        batch.insert(META, meta.encode());
         let mut parts = self.snapshot_parts;
         if let Some(snapshot) = snapshot {
             parts = 0;
             for part in snapshot.chunks(VALUE_BYTES) {
-                batch.insert(&[b's', parts], part);
-                parts = parts.saturating_add(1);
+                batch.insert(part_key(parts).as_slice(), part);
+                parts += 1;
             }
-            (parts..self.snapshot_parts).for_each(|part| batch.remove(&[b's', part]));
+            (parts..self.snapshot_parts).for_each(|part| batch.remove(part_key(part).as_slice()));
         }
         self.db.apply_batch(batch)?;
         self.snapshot_parts = parts;
         self.barrier()
     }
 
-    /// Removes values. Not made durable by itself: what comes back after a crash is settled already and
-    /// is removed again.
-    pub(crate) fn remove(&self, firsts: &[Seq]) -> Result<(), StoreError> {
+    /// Removes records. Not made durable by itself: what comes back after a crash is below what the spool
+    /// says it holds, and is removed again.
+    pub(crate) fn remove(&self, keys: &[Key]) -> Result<(), StoreError> {
         // One by one: a large batch of removals holds everything in memory.
-        for first in firsts {
-            self.db.remove(key(*first))?;
+        for key in keys {
+            self.db.remove(key.bytes())?;
         }
         Ok(())
     }
@@ -158,16 +213,19 @@ impl Store {
     }
 
     /// What the database takes on disk, in bytes.
-    pub(crate) fn disk_bytes(&self) -> Result<u64, StoreError> {
-        Ok(self.db.size_on_disk()?)
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.len())
     }
 }
 
-fn key(first: Seq) -> [u8; 9] {
-    let mut key = [b'e'; 9];
-    key[1..].copy_from_slice(&first.0.to_be_bytes());
-    key
+fn part_key(part: u16) -> [u8; 3] {
+    let [high, low] = part.to_be_bytes();
+    [b's', high, low]
 }
+
+/// Every key of a slot, or of all slots.
+pub(crate) const FIRST: Seq = Seq(0);
+pub(crate) const LAST: Seq = Seq(u64::MAX);
 
 /// A half-written snapshot file that a cut or a full disk left behind makes every later open fail
 /// (spacejam/sled#1527): it is removed. With `all`, complete snapshots go too; sled then reads its log.

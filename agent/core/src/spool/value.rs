@@ -1,0 +1,152 @@
+//! A value: up to 256 consecutive events, packed, with their epoch and numbers beside them.
+//!
+//! ```text
+//! record 'V': epoch u64, first u64, count u16 (little-endian), then the events as `columns` packs them
+//! ```
+//!
+//! One event per value would be slow and large, so the last value is rewritten under its key until it
+//! is full.
+
+use alloc::vec::Vec;
+
+use hangtag_protocol::columns::{self, UnpackError};
+use hangtag_protocol::event::Event;
+use hangtag_protocol::id::{Epoch, Seq};
+use hangtag_protocol::range::SeqRange;
+
+use super::record::{self, Kind, RecordError};
+
+/// The most events in one value.
+pub const VALUE_EVENTS: usize = 256;
+/// The most bytes in one value. sled 0.34 puts pages above a quarter of a segment (512 KiB) into files
+/// that it never syncs; a page holds up to 18 values.
+pub const VALUE_BYTES: usize = 7_000;
+
+const BEFORE_PACKED: usize = 18;
+
+/// Why a value cannot be read back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// It is no sound record.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// It is too short for a value.
+    #[error("{0} bytes are too few for a value")]
+    Short(usize),
+    /// It is the value of another key.
+    #[error("it holds event {first} of epoch {epoch}, which is not what its key says")]
+    Other {
+        /// The epoch that it is of.
+        epoch: Epoch,
+        /// The first event that it holds.
+        first: Seq,
+    },
+    /// The events do not unpack.
+    #[error("events: {0}")]
+    Events(#[from] UnpackError),
+}
+
+/// A value whose checksum is good.
+#[derive(Clone, Copy, Debug)]
+pub struct Value<'a> {
+    /// The epoch of its events.
+    pub epoch: Epoch,
+    /// The number of the first.
+    pub first: Seq,
+    /// How many there are.
+    pub count: u16,
+    packed: &'a [u8],
+}
+
+impl<'a> Value<'a> {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// When it is not a sound value.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, ValueError> {
+        Self::of(record::open(Kind::Value, bytes)?)
+    }
+
+    /// Reads the value under a key.
+    ///
+    /// # Errors
+    /// When it is not a sound value, or another one's.
+    pub fn read_as(bytes: &'a [u8], epoch: Epoch, first: Seq) -> Result<Self, ValueError> {
+        let value = Self::read(bytes)?;
+        if (value.epoch, value.first) == (epoch, first) {
+            Ok(value)
+        } else {
+            Err(ValueError::Other { epoch: value.epoch, first: value.first })
+        }
+    }
+
+    /// Reads the body of a value's record.
+    ///
+    /// # Errors
+    /// When it is too short.
+    pub fn of(body: &'a [u8]) -> Result<Self, ValueError> {
+        let Some((head, packed)) = body.split_first_chunk::<BEFORE_PACKED>() else {
+            return Err(ValueError::Short(body.len()));
+        };
+        let number = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| head[at + i]));
+        let count = u16::from_le_bytes([head[16], head[17]]);
+        Ok(Self { epoch: Epoch(number(0)), first: Seq(number(8)), count, packed })
+    }
+
+    /// The numbers of its events.
+    #[must_use]
+    pub fn range(&self) -> SeqRange {
+        range_of(self.first, self.count)
+    }
+
+    /// Its events.
+    ///
+    /// # Errors
+    /// When they do not unpack.
+    pub fn events(&self) -> Result<Vec<Event>, ValueError> {
+        Ok(columns::unpack(self.first, self.count.into(), self.packed)?)
+    }
+}
+
+/// Writes a value.
+///
+/// # Panics
+/// When there are more than 65,535 events, or they take as many bytes.
+#[must_use]
+pub fn encode(epoch: Epoch, first: Seq, events: &[Event]) -> Vec<u8> {
+    let packed = columns::pack(first, events);
+    let mut body = Vec::with_capacity(BEFORE_PACKED + packed.len());
+    body.extend(epoch.0.to_le_bytes());
+    body.extend(first.0.to_le_bytes());
+    body.extend(u16::try_from(events.len()).expect("at most VALUE_EVENTS").to_le_bytes());
+    body.extend(packed);
+    record::seal(Kind::Value, &body)
+}
+
+/// The numbers of `count` events from `first` on.
+pub(super) fn range_of(first: Seq, count: u16) -> SeqRange {
+    SeqRange { first, last: Seq((first.0 + u64::from(count)).saturating_sub(1)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::event;
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn a_value_is_read_back_or_refused() {
+        let events = vec![event(1), event(2)];
+        let bytes = encode(Epoch(7), Seq(5), &events);
+        let value = Value::read_as(&bytes, Epoch(7), Seq(5)).unwrap();
+        assert_eq!((value.range(), value.events()), (SeqRange::new(5, 6), Ok(events)));
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Value::read(&flipped).is_err(), "bit {bit}");
+        }
+        let other = Value::read_as(&bytes, Epoch(7), Seq(6)).map(|value| value.first);
+        assert_eq!(other, Err(ValueError::Other { epoch: Epoch(7), first: Seq(5) }));
+        assert!(matches!(Value::of(b"short"), Err(ValueError::Short(5))));
+    }
+}

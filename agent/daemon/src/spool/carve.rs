@@ -1,0 +1,206 @@
+//! Reads what a spool's files hold without opening the database. Enters: a folder, however damaged. Leaves: where
+//! its values are, and the latest thing that it knew of itself. It never writes.
+//!
+//! sled keeps records uncompressed, and ours carry their own magic and checksum: they are found by reading
+//! every file from end to end. Old copies are found too; of a value the longest counts, of the spool's own
+//! record the one of the latest commit.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use hangtag_agent_core::spool::epoch::EpochRecord;
+use hangtag_agent_core::spool::record::{self, BEFORE_BODY, Kind, MAX_RECORD};
+use hangtag_agent_core::spool::value::{Value, ValueError};
+use hangtag_protocol::id::{Epoch, Seq};
+use hangtag_protocol::range::{SeqRange, SeqSet};
+
+use super::disk::Testimony;
+use super::store::Meta;
+
+/// How much of a file is looked at at once.
+const CHUNK: usize = 1 << 20;
+
+/// What was found.
+#[derive(Default)]
+pub(crate) struct Carved {
+    pub(crate) meta: Option<Meta>,
+    values: BTreeMap<(Epoch, Seq), Place>,
+    files: Vec<PathBuf>,
+}
+
+/// Where a value is.
+#[derive(Clone, Copy)]
+struct Place {
+    file: usize,
+    at: u64,
+    length: usize,
+    count: u16,
+}
+
+/// One epoch of what was found.
+pub(crate) struct CarvedEpoch {
+    /// What is kept of it beside its values. `lost` has what should be there and was not found.
+    pub(crate) record: EpochRecord,
+    /// The first numbers of the values that were found and are not settled, or all.
+    pub(crate) values: Vec<Seq>,
+}
+
+impl Carved {
+    /// Looks through a folder. Files that cannot be read hold nothing.
+    pub(crate) fn look(dir: &Path) -> io::Result<Self> {
+        let mut carved = Self::default();
+        let mut folders = vec![dir.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    carved.files.push(entry.path());
+                    carved.look_at(carved.files.len() - 1)?;
+                }
+            }
+        }
+        Ok(carved)
+    }
+
+    fn look_at(&mut self, file: usize) -> io::Result<()> {
+        let mut input = File::open(&self.files[file])?;
+        let mut buffer: Vec<u8> = Vec::with_capacity(CHUNK + MAX_RECORD);
+        let mut begins_at = 0u64;
+        loop {
+            let read = input.by_ref().take(CHUNK as u64).read_to_end(&mut buffer)?;
+            let end = read < CHUNK;
+            // A record that begins near the end may go on in the next chunk.
+            let settled_to = if end { buffer.len() } else { buffer.len().saturating_sub(MAX_RECORD) };
+            let mut from = 0;
+            while let Some(at) = record::find(&buffer[..], from).filter(|at| *at < settled_to) {
+                from = at + 1;
+                if let Ok((kind, body)) = record::read(&buffer[at..]) {
+                    let place =
+                        Place { file, at: begins_at + at as u64, length: BEFORE_BODY + body.len(), count: 0 };
+                    self.take(kind, body, place);
+                    from = at + place.length;
+                }
+            }
+            if end {
+                return Ok(());
+            }
+            let done = from.max(settled_to).min(buffer.len());
+            begins_at += done as u64;
+            buffer.drain(..done);
+        }
+    }
+
+    fn take(&mut self, kind: Kind, body: &[u8], place: Place) {
+        match kind {
+            Kind::Value => {
+                let Ok(Value { epoch, first, count, .. }) = Value::of(body) else { return };
+                let known = self.values.entry((epoch, first)).or_insert(place);
+                if count > known.count {
+                    *known = Place { count, ..place };
+                }
+            }
+            Kind::Meta => {
+                let Ok(meta) = Meta::decode(body) else { return };
+                if self.meta.as_ref().is_none_or(|known| known.commits <= meta.commits) {
+                    self.meta = Some(meta);
+                }
+            }
+            Kind::Chapter => {}
+        }
+    }
+
+    /// The epochs, oldest first. `all` keeps what is settled, too.
+    pub(crate) fn epochs(&self, witness: Option<Testimony>, all: bool) -> Vec<CarvedEpoch> {
+        let known = self.meta.as_ref().map(|meta| meta.epochs.clone()).unwrap_or_default();
+        let mut records: Vec<EpochRecord> = Vec::new();
+        let mut unknown: Vec<Epoch> = self.values.keys().map(|(epoch, _)| *epoch).collect();
+        unknown.extend(witness.map(|told| told.epoch));
+        unknown.dedup();
+        for epoch in unknown {
+            // With the spool's own record at hand, other epochs are old: they were done with.
+            let is_new = known.iter().chain(&records).all(|record| record.epoch != epoch);
+            if is_new && (known.is_empty() || witness.is_some_and(|told| told.epoch == epoch)) {
+                records.push(EpochRecord::new(epoch, 0));
+            }
+        }
+        records.extend(known);
+        records.into_iter().map(|record| self.epoch(record, witness, all)).collect()
+    }
+
+    fn epoch(&self, mut record: EpochRecord, witness: Option<Testimony>, all: bool) -> CarvedEpoch {
+        let has_meta = self.meta.is_some();
+        if let Some(told) = witness.filter(|told| told.epoch == record.epoch) {
+            record.next = record.next.max(told.next);
+            if !has_meta {
+                record.oldest = told.oldest;
+                record
+                    .settled
+                    .insert(SeqRange { first: Seq::FIRST, last: Seq(told.oldest.0.saturating_sub(1)) });
+            }
+        }
+        let mut values = Vec::new();
+        let mut found = SeqSet::default();
+        let mut after = Seq(0);
+        let epoch = record.epoch;
+        for ((_, first), place) in self.values.range((epoch, Seq(0))..=(epoch, Seq(u64::MAX))) {
+            let range =
+                SeqRange { first: *first, last: Seq((first.0 + u64::from(place.count)).saturating_sub(1)) };
+            if range.last < record.oldest || range.is_empty() || range.first < after {
+                continue;
+            }
+            // A value beyond what the spool knew of was never accepted, unless that knowledge is old.
+            record.next = record.next.max(range.last.plus(1));
+            after = range.last.plus(1);
+            found.insert(range);
+            if all || !record.settled.covers(range) {
+                values.push(*first);
+            }
+        }
+        let all_of_it = SeqRange { first: record.oldest, last: Seq(record.next.0 - 1) };
+        for missing in found.missing_in(all_of_it) {
+            for lost in record.settled.missing_in(missing) {
+                record.lost.insert(lost);
+            }
+        }
+        // An old declaration of loss is beaten by what was found.
+        found.ranges().iter().for_each(|range| record.lost.remove(*range));
+        CarvedEpoch { record, values }
+    }
+
+    /// The values of an epoch that were found: their numbers and bytes.
+    pub(crate) fn values(&self, epoch: &CarvedEpoch) -> impl Iterator<Item = (SeqRange, u64)> {
+        epoch.values.iter().filter_map(|first| {
+            let place = self.values.get(&(epoch.record.epoch, *first))?;
+            let last = Seq((first.0 + u64::from(place.count)).saturating_sub(1));
+            Some((SeqRange { first: *first, last }, place.length as u64))
+        })
+    }
+
+    /// Bytes of all files.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        self.files.iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum()
+    }
+
+    /// Reads a value that was found.
+    ///
+    /// # Errors
+    /// When it is not there any more.
+    pub(crate) fn value(&self, epoch: Epoch, first: Seq) -> Result<Vec<u8>, ValueError> {
+        let place = self.values.get(&(epoch, first)).copied();
+        let bytes = place.and_then(|place| {
+            let mut bytes = vec![0; place.length];
+            File::open(&self.files[place.file])
+                .and_then(|file| file.read_exact_at(&mut bytes, place.at))
+                .ok()?;
+            Some(bytes)
+        });
+        let bytes = bytes.unwrap_or_default();
+        Value::read_as(&bytes, epoch, first)?;
+        Ok(bytes)
+    }
+}

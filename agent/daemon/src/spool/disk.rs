@@ -1,0 +1,266 @@
+//! The folder that the spool lives in. Enters: the data folder. Leaves: names of what is in it, its lock,
+//! free space, the ballast and the witness.
+//!
+//! ```text
+//! lock             held by the agent, or by a command that changes the spool
+//! spool/           sled's folder
+//! spool.tmp/       a new spool that is being built; worth nothing
+//! spool.new/       a finished one that is to take the place of spool/, which then goes
+//! spool.rescued/   a finished one that is to take the place of a damaged spool/, which is kept
+//! spool.bad-TIME/  a damaged one, for people; the latest is kept
+//! ballast          8 MiB that are given up when the disk is full: sled needs room to open
+//! witness          how far the spool was at least, see below
+//! set-aside.jsonl  events that could not be sent
+//! ```
+//!
+//! The witness is written after each commit and never synced. It tells after damage how many events were
+//! accepted at least, which a database that was cut short does not know:
+//!
+//! ```text
+//! record 'M': epoch u64, next u64, oldest that waits u64 (little-endian)
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use hangtag_agent_core::spool::record::{self, Kind};
+use hangtag_protocol::id::{Epoch, Seq};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
+use tracing::warn;
+
+use super::store::StoreError;
+use crate::clock;
+
+/// What is kept in reserve for opening sled on a full disk, in bytes.
+const BALLAST: u64 = 8 << 20;
+/// Below so much free space nothing is accepted, in bytes: sled must never meet the end of the disk.
+pub(crate) const RESERVE: u64 = 4 << 20;
+/// The spool may take at most this part of what the disk has for it.
+const SHARE: u64 = 3;
+
+/// The data folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(data: &Path) -> Self {
+        Self(data.to_owned())
+    }
+
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.0.join("spool")
+    }
+
+    pub(super) fn building(&self) -> PathBuf {
+        self.0.join("spool.tmp")
+    }
+
+    pub(super) fn set_aside(&self) -> PathBuf {
+        self.0.join("set-aside.jsonl")
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.0.join("ballast")
+    }
+
+    /// Takes the folder for this process, until the returned file is dropped.
+    pub(super) fn lock(&self) -> Result<File, StoreError> {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.0.join("lock"))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse),
+            Err(why) => Err(StoreError::Io(why.into())),
+        }
+    }
+
+    /// Bytes that are free for the agent.
+    pub(super) fn free(&self) -> io::Result<u64> {
+        let stat = statvfs(&self.0)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// What the spool may take of a disk, given what it takes.
+    pub(super) fn quota(&self, cap: u64, taken: u64) -> u64 {
+        self.free().map_or(cap, |free| cap.min((free + taken) / SHARE))
+    }
+
+    /// Puts the ballast there, if there is room for it and more.
+    pub(super) fn load_ballast(&self) {
+        let there = fs::metadata(self.ballast()).is_ok_and(|file| file.len() == BALLAST);
+        if there || self.free().is_ok_and(|free| free < 2 * BALLAST + RESERVE) {
+            return;
+        }
+        let written = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .open(self.ballast())
+            .and_then(|file| Ok(fallocate(&file, FallocateFlags::empty(), 0, BALLAST)?));
+        if let Err(why) = written {
+            warn!(%why, "no ballast: on a full disk the spool may not open");
+        }
+    }
+
+    /// Gives the ballast up.
+    pub(super) fn drop_ballast(&self) -> bool {
+        fs::remove_file(self.ballast()).is_ok()
+    }
+
+    /// Makes a finished spool ready to take the place of the present one, which is kept if it is damaged,
+    /// and lets it.
+    pub(super) fn replace(&self, damaged: bool) -> io::Result<()> {
+        sync(&self.building())?;
+        fs::rename(self.building(), self.0.join(if damaged { "spool.rescued" } else { "spool.new" }))?;
+        sync(&self.0)?;
+        self.finish_replacing()
+    }
+
+    /// Ends what [`replace`](Self::replace) began, wherever it was cut off.
+    pub(super) fn finish_replacing(&self) -> io::Result<()> {
+        remove(&self.building())?;
+        let (new, rescued) = (self.0.join("spool.new"), self.0.join("spool.rescued"));
+        let spool = self.spool();
+        if rescued.exists() {
+            if spool.exists() {
+                self.remove_bad()?;
+                fs::rename(&spool, self.0.join(format!("spool.bad-{}", clock::wall().0)))?;
+            }
+            fs::rename(&rescued, &spool)?;
+        } else if new.exists() {
+            // Gone before the new one has its name: then this is gone through again.
+            remove(&spool)?;
+            fs::rename(&new, &spool)?;
+        }
+        sync(&self.0)
+    }
+
+    /// Damaged spools are kept for people, but not many.
+    fn remove_bad(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.0)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with("spool.bad-") {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the witness.
+    pub(super) fn witness(&self) -> io::Result<Witness> {
+        let path = self.0.join("witness");
+        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+        Ok(Witness(file))
+    }
+}
+
+/// Says how far the spool was at least.
+pub(crate) struct Witness(File);
+
+/// How far a spool was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Testimony {
+    pub(crate) epoch: Epoch,
+    pub(crate) next: Seq,
+    /// Everything below was settled.
+    pub(crate) oldest: Seq,
+}
+
+impl Witness {
+    /// What it says, if it says anything that can be believed.
+    pub(super) fn read(&self) -> Option<Testimony> {
+        let mut bytes = [0; 34];
+        self.0.read_exact_at(&mut bytes, 0).ok()?;
+        let body = record::open(Kind::Meta, &bytes).ok()?;
+        let number = |at: usize| {
+            let bytes = body.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+            bytes.map(u64::from_le_bytes)
+        };
+        Some(Testimony { epoch: Epoch(number(0)?), next: Seq(number(8)?), oldest: Seq(number(16)?) })
+    }
+
+    /// Tells it. It is a help after damage, never what an event is accepted by: a failure is no reason to stop.
+    pub(super) fn write(&self, told: Testimony) {
+        let mut body = Vec::with_capacity(24);
+        body.extend(told.epoch.0.to_le_bytes());
+        body.extend(told.next.0.to_le_bytes());
+        body.extend(told.oldest.0.to_le_bytes());
+        if let Err(why) = self.0.write_all_at(&record::seal(Kind::Meta, &body), 0) {
+            warn!(%why, "cannot write the witness");
+        }
+    }
+}
+
+/// Keeps text for people in a file that does not grow beyond a mebibyte.
+pub(super) fn append_bounded(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    if file.metadata()?.len() + text.len() as u64 <= 1 << 20 {
+        file.write_all(text.as_bytes())
+    } else {
+        Ok(())
+    }
+}
+
+fn remove(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn sync(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replacement_is_finished_wherever_it_was_cut_off() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = Folder::new(data.path());
+        let put = |name: &str, text: &str| {
+            fs::create_dir_all(data.path().join(name)).unwrap();
+            fs::write(data.path().join(name).join("db"), text).unwrap();
+        };
+        let spool = || fs::read_to_string(folder.spool().join("db")).unwrap();
+        let bad = || {
+            let names = fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            names.filter(|name| name.to_string_lossy().starts_with("spool.bad-")).count()
+        };
+        put("spool", "old");
+        put("spool.tmp", "half");
+        folder.finish_replacing().unwrap();
+        assert_eq!((spool(), folder.building().exists()), ("old".into(), false));
+        put("spool.new", "new");
+        folder.finish_replacing().unwrap();
+        assert_eq!((spool(), bad()), ("new".into(), 0));
+        // The old one was gone already.
+        fs::remove_dir_all(folder.spool()).unwrap();
+        put("spool.new", "newer");
+        folder.finish_replacing().unwrap();
+        assert_eq!(spool(), "newer");
+        put("spool.bad-1", "long ago");
+        put("spool.rescued", "rescued");
+        folder.finish_replacing().unwrap();
+        assert_eq!((spool(), bad()), ("rescued".into(), 1));
+        assert!(!data.path().join("spool.bad-1").exists());
+        put("spool.tmp", "built");
+        folder.replace(false).unwrap();
+        assert_eq!(spool(), "built");
+    }
+
+    #[test]
+    fn the_witness_is_believed_only_whole() {
+        let data = tempfile::tempdir().unwrap();
+        let witness = Folder::new(data.path()).witness().unwrap();
+        assert_eq!(witness.read(), None);
+        let told = Testimony { epoch: Epoch(7), next: Seq(100), oldest: Seq(40) };
+        witness.write(told);
+        assert_eq!(witness.read(), Some(told));
+        witness.0.write_all_at(&[0xff], 20).unwrap();
+        assert_eq!(witness.read(), None);
+    }
+}
