@@ -12,7 +12,7 @@ use hangtag_protocol::range::SeqRange;
 pub const MAX_SEQ: Seq = Seq(1 << 40);
 /// The longest uptime that is believed, in milliseconds: 34 years.
 pub const MAX_UPTIME: Uptime = Uptime(1 << 40);
-/// The most lost ranges and the most clock anchors in one batch.
+/// The most lost ranges, clock anchors and runs in one batch.
 pub const MAX_LISTED: usize = 256;
 /// The latest time of day that is believed, in milliseconds: the start of the year 2200.
 const MAX_WALL_MS: i64 = 7_258_118_400_000;
@@ -66,10 +66,14 @@ pub fn admit_header(header: &Header) -> Result<(), Refusal> {
 /// # Errors
 /// When it cannot be stored.
 pub fn admit(batch: &Batch) -> Result<(), Refusal> {
-    for (what, count) in [("lost ranges", batch.lost.len()), ("clock anchors", batch.anchors.len())] {
+    let (lost, anchors, runs) = (batch.lost.len(), batch.anchors.len(), batch.lineage.runs().len());
+    for (what, count) in [("lost ranges", lost), ("clock anchors", anchors), ("runs", runs)] {
         if count > MAX_LISTED {
             return Err(Refusal::TooMany { what, count });
         }
+    }
+    if batch.oldest_held > MAX_SEQ {
+        return Err(Refusal::Number(batch.oldest_held));
     }
     for range in &batch.lost {
         if range.is_empty() || range.first < Seq::FIRST {
@@ -157,6 +161,7 @@ mod tests {
             change(|b| b.lost = vec![SeqRange::new(1, 1); MAX_LISTED + 1]),
             Err(Refusal::TooMany { what: "lost ranges", count: MAX_LISTED + 1 })
         );
+        assert_eq!(change(|b| b.oldest_held = Seq(u64::MAX)), Err(Refusal::Number(Seq(u64::MAX))));
         assert_eq!(
             change(|b| b.events[0].at = Uptime(u64::MAX)),
             Err(Refusal::Uptime { seq: Seq(5), at: Uptime(u64::MAX) })

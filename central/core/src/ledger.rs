@@ -1,6 +1,7 @@
-//! What is known of one epoch of one gateway. Enters: the numbers of a batch and its lost ranges.
-//! Leaves: which of them are new, which are duplicates, which gaps open and which close, and the
-//! watermark. It never forgets a number that it settled.
+//! What is known of one epoch of one gateway. Enters: a batch's numbers, lost ranges, lineage and the
+//! lowest number that the agent still holds. Leaves: whether the batch continues what is recorded, which
+//! numbers are new, which are duplicates, which gaps open and which close, and the watermark. It never
+//! forgets a number that it settled.
 //!
 //! Every number has at most one fate, and only moves to the left:
 //!
@@ -8,13 +9,22 @@
 //! stored  ◀──  quarantined  ◀──  lost  ◀──  unknown
 //! └───────────── settled ───────────┘
 //! ```
+//!
+//! An unknown number below the lowest one that the agent holds is *unexplained*: it was never declared lost,
+//! and whoever sent it then has it no more. An agent of whom central remembers everything leaves none;
+//! one whose central was restored from a backup leaves those that it had already forgotten. They are shown
+//! as gaps, but not settled, because a watermark is the permission to delete: should anybody hold such an
+//! event after all, it is still wanted, and closes its part of the gap.
 
 use alloc::vec::Vec;
 
 use hangtag_protocol::id::{Epoch, Seq};
-use hangtag_protocol::lineage::Lineage;
+use hangtag_protocol::lineage::{Apart, Lineage};
 use hangtag_protocol::range::{SeqRange, SeqSet};
-use hangtag_protocol::watermark::EpochMark;
+use hangtag_protocol::watermark::{EpochMark, MAX_RANGES};
+
+/// The most runs of an epoch that are recorded; the latest ones.
+pub const MAX_RUNS: usize = 64;
 
 /// What became of a settled number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,12 +52,14 @@ impl Fate {
     }
 }
 
-/// The settled numbers of one epoch.
+/// What is recorded of one epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     stored: SeqSet,
     quarantined: SeqSet,
     lost: SeqSet,
+    lineage: Lineage,
+    oldest_held: Seq,
 }
 
 /// What a batch changes.
@@ -66,8 +78,12 @@ pub struct Verdict {
 impl Ledger {
     /// Takes what a database kept.
     #[must_use]
-    pub fn new(settled: impl IntoIterator<Item = (Fate, SeqRange)>) -> Self {
-        let mut ledger = Self::default();
+    pub fn new(
+        settled: impl IntoIterator<Item = (Fate, SeqRange)>,
+        lineage: Lineage,
+        oldest_held: Seq,
+    ) -> Self {
+        let mut ledger = Self { lineage, oldest_held, ..Self::default() };
         for (fate, range) in settled {
             ledger.set_mut(fate).insert(range);
         }
@@ -82,6 +98,33 @@ impl Ledger {
             Fate::Quarantined => &self.quarantined,
             Fate::Lost => &self.lost,
         }
+    }
+
+    /// The runs that wrote the epoch.
+    #[must_use]
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
+    /// The highest number of which the agent said that it holds nothing below; 0 when it said nothing.
+    #[must_use]
+    pub fn oldest_held(&self) -> Seq {
+        self.oldest_held
+    }
+
+    /// Records who wrote a batch and what its agent still holds. Nothing changes when it is refused.
+    ///
+    /// # Errors
+    /// When the batch does not continue what is recorded: its events must not be stored under this epoch.
+    pub fn join(&mut self, told: &Lineage, oldest_held: Seq) -> Result<(), Apart> {
+        let joined = self.lineage.join(told, self.highest())?;
+        let forgotten = joined.runs().len().saturating_sub(MAX_RUNS);
+        self.lineage = match forgotten {
+            0 => joined,
+            _ => Lineage::from(joined.runs()[forgotten..].to_vec()),
+        };
+        self.oldest_held = self.oldest_held.max(oldest_held);
+        Ok(())
     }
 
     /// Weighs a batch with these events and these lost ranges, and changes nothing: whoever asks
@@ -140,10 +183,22 @@ impl Ledger {
         self.stored.ranges().last().map_or(Seq(0), |range| range.last)
     }
 
+    /// The numbers that are not settled although the agent holds them no more.
+    #[must_use]
+    pub fn unexplained(&self) -> Vec<SeqRange> {
+        let forgotten = SeqRange { first: Seq::FIRST, last: Seq(self.oldest_held.0.saturating_sub(1)) };
+        self.settled().missing_in(forgotten)
+    }
+
     /// What the agent may delete.
     #[must_use]
-    pub fn mark(&self, epoch: Epoch, lineage: Lineage) -> EpochMark {
-        EpochMark::of(epoch, &self.settled(), self.highest(), lineage)
+    pub fn mark(&self, epoch: Epoch) -> EpochMark {
+        let mut settled = self.settled();
+        // A watermark tells of few ranges: unexplained numbers must not keep it from telling the rest.
+        if settled.ranges().len() > MAX_RANGES {
+            self.unexplained().into_iter().for_each(|range| settled.insert(range));
+        }
+        EpochMark::of(epoch, &settled, self.highest(), self.lineage.clone())
     }
 
     fn set_mut(&mut self, fate: Fate) -> &mut SeqSet {
@@ -167,6 +222,7 @@ fn common(ranges: &[SeqRange], range: SeqRange) -> impl Iterator<Item = SeqRange
 mod tests {
     use super::*;
     use alloc::collections::BTreeMap;
+    use hangtag_protocol::lineage::Run;
     use proptest::prelude::*;
 
     fn numbers(ranges: &[SeqRange]) -> Vec<u64> {
@@ -198,7 +254,60 @@ mod tests {
         assert_eq!(late.opened, []);
         ledger.settle(&late);
         assert_eq!(ledger.set(Fate::Lost).ranges(), [SeqRange::new(1, 2), SeqRange::new(5, 5)]);
-        assert_eq!(ledger.mark(Epoch(1), Lineage::default()).contiguous_to, Seq(6));
+        assert_eq!(ledger.mark(Epoch(1)).contiguous_to, Seq(6));
+    }
+
+    fn lineage(runs: &[(u64, u32)]) -> Lineage {
+        Lineage::from(runs.iter().map(|(first, id)| Run { first: Seq(*first), id: *id }).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_copy_does_not_join_and_changes_nothing() {
+        let mut ledger = Ledger::default();
+        ledger.join(&lineage(&[(1, 7)]), Seq(1)).unwrap();
+        ledger.settle(&ledger.weigh(SeqRange::new(1, 9), &[]));
+        ledger.join(&lineage(&[(1, 7), (10, 8)]), Seq(1)).unwrap();
+        ledger.settle(&ledger.weigh(SeqRange::new(10, 12), &[]));
+        let before = ledger.clone();
+        assert_eq!(ledger.join(&lineage(&[(1, 7), (11, 9)]), Seq(5)), Err(Apart::Fork(Seq(11))));
+        assert_eq!(ledger.join(&lineage(&[(11, 9)]), Seq(5)), Err(Apart::Unknown));
+        assert_eq!(ledger, before);
+        let mark = ledger.mark(Epoch(1));
+        assert_eq!((mark.highest, mark.lineage), (Seq(12), lineage(&[(1, 7), (10, 8)])));
+    }
+
+    #[test]
+    fn only_the_latest_runs_are_recorded() {
+        let mut ledger = Ledger::default();
+        for n in 1..=100 {
+            ledger.join(&lineage(&[(n, 0), (n + 1, 0)]), Seq(1)).unwrap();
+        }
+        assert_eq!(ledger.lineage().runs().len(), MAX_RUNS);
+        assert_eq!(ledger.lineage().last().map(|run| run.first), Some(Seq(101)));
+    }
+
+    #[test]
+    fn what_nobody_holds_is_unexplained_until_it_comes() {
+        let mut ledger = Ledger::default();
+        ledger.settle(&ledger.weigh(SeqRange::new(1, 10), &[SeqRange::new(21, 22)]));
+        ledger.join(&Lineage::default(), Seq(31)).unwrap();
+        ledger.join(&Lineage::default(), Seq(5)).unwrap();
+        assert_eq!(ledger.unexplained(), [SeqRange::new(11, 20), SeqRange::new(23, 30)]);
+        assert_eq!(ledger.mark(Epoch(1)).contiguous_to, Seq(10), "nobody is permitted to delete them");
+        ledger.settle(&ledger.weigh(SeqRange::new(12, 20), &[]));
+        assert_eq!(ledger.unexplained(), [SeqRange::new(11, 11), SeqRange::new(23, 30)]);
+    }
+
+    #[test]
+    fn unexplained_numbers_do_not_keep_a_watermark_from_moving() {
+        let mut ledger = Ledger::default();
+        for n in 0..20 {
+            ledger.settle(&ledger.weigh(SeqRange::new(10 * n + 1, 10 * n + 9), &[]));
+        }
+        assert!(!ledger.mark(Epoch(1)).settled().contains(Seq(199)), "too many ranges");
+        ledger.join(&Lineage::default(), Seq(151)).unwrap();
+        assert!(ledger.mark(Epoch(1)).settled().contains(Seq(199)));
+        assert!(!ledger.mark(Epoch(1)).settled().contains(Seq(160)), "the agent may still hold it");
     }
 
     #[test]
@@ -264,7 +373,7 @@ mod tests {
                         plain.iter().filter(|(_, f)| **f == fate).map(|(n, _)| *n).collect();
                     prop_assert_eq!(numbers(ledger.set(fate).ranges()), wanted);
                 }
-                let mark = ledger.mark(Epoch(1), Lineage::default());
+                let mark = ledger.mark(Epoch(1));
                 let contiguous = (1..).take_while(|n| plain.contains_key(n)).last().unwrap_or(0);
                 prop_assert_eq!(mark.contiguous_to, Seq(contiguous));
                 prop_assert!(mark.settled().ranges().iter().flat_map(|r| r.first.0..=r.last.0).all(|n| plain.contains_key(&n)));

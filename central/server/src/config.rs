@@ -8,6 +8,7 @@ use hangtag_protocol::id::TenantId;
 use serde::Deserialize;
 
 use crate::problem::Problem;
+use crate::store::Options;
 
 /// What a person may write.
 #[derive(Clone, Debug, Deserialize)]
@@ -25,6 +26,9 @@ pub(crate) struct Config {
     pub mqtt: Mqtt,
     /// The page.
     pub web: Web,
+    /// What could not be used.
+    #[serde(default)]
+    pub quarantine: Quarantine,
 }
 
 /// The broker and how to log in.
@@ -52,6 +56,20 @@ pub(crate) struct Web {
     pub listen: SocketAddr,
 }
 
+/// How much of what could not be used is kept.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Quarantine {
+    /// The most that it takes, in MiB.
+    pub max_mib: u32,
+}
+
+impl Default for Quarantine {
+    fn default() -> Self {
+        Self { max_mib: 64 }
+    }
+}
+
 fn default_client_id() -> String {
     "hangtag-central".into()
 }
@@ -76,6 +94,11 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
+    /// What the database is opened with.
+    pub(crate) fn store_options(&self) -> Options {
+        Options { tenant: self.tenant, quarantine_bytes: u64::from(self.quarantine.max_mib) << 20 }
+    }
+
     fn problems(&self, file: &Path) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut wrong = |key: &str, what: &str| problems.push(Problem::new(file, key, what));
@@ -87,6 +110,9 @@ impl Config {
         }
         if self.mqtt.client_id.is_empty() {
             wrong("mqtt.client_id", "is empty: the broker could not keep a session");
+        }
+        if self.quarantine.max_mib == 0 {
+            wrong("quarantine.max_mib", "is 0: a batch that cannot be read could not be kept");
         }
         if self.mqtt.user.is_none() && self.mqtt.password_file.is_some() {
             wrong("mqtt.password_file", "is given without mqtt.user");
@@ -148,9 +174,12 @@ listen = "127.0.0.1:0"
 
     #[test]
     fn every_wrong_value_is_named_by_its_key() {
-        let error =
-            read(&GOOD.replace("1883", "0\nclient_id = \"\"\npassword_file = \"absent\"")).unwrap_err();
-        for key in ["mqtt.port", "mqtt.client_id", "mqtt.password_file"] {
+        let error = read(
+            &(GOOD.replace("1883", "0\nclient_id = \"\"\npassword_file = \"absent\"")
+                + "[quarantine]\nmax_mib = 0"),
+        )
+        .unwrap_err();
+        for key in ["quarantine.max_mib", "mqtt.port", "mqtt.client_id", "mqtt.password_file"] {
             assert!(error.contains(key), "{key} in {error}");
         }
     }

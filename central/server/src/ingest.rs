@@ -6,13 +6,12 @@
 //! when one is used again. A task does nothing but poll the event loop; everything else only uses
 //! `try_` calls, which cannot wait for the poll that would make room for them.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use hangtag_protocol::batch::MAX_BYTES;
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::TenantId;
-use hangtag_protocol::topic::{self, Channel, Gateway};
+use hangtag_protocol::topic::{self, Channel};
 use jiff::Timestamp;
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
@@ -23,13 +22,14 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::config::Mqtt;
+use crate::outbox::{Acks, MARK_EVERY, Marks};
 use crate::store::{Delivery, Input, Message, Settled};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long the broker keeps messages while central is away, in seconds: 7 days.
 const SESSION_EXPIRY_S: u32 = 7 * 86_400;
-/// Unacknowledged messages that the broker may send: what one transaction takes.
-const RECEIVE_MAXIMUM: u16 = 64;
+/// Unacknowledged messages that the broker may send: among these, live ones overtake the backlog.
+const RECEIVE_MAXIMUM: u16 = 256;
 /// Unacknowledged watermarks.
 const INFLIGHT: u16 = 64;
 /// Room for a packet's topic and properties beside the payload, in bytes.
@@ -38,8 +38,6 @@ const MARGIN: usize = 4_096;
 /// full the broker is held back by TCP.
 const REQUESTS: usize = 256;
 const EVENTS: usize = 128;
-/// A gateway is told its watermark at most this often.
-const MARK_EVERY: Duration = Duration::from_millis(200);
 /// The first and the longest pause between two connections.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 /// A connection that held this long starts the pauses again from the first.
@@ -53,14 +51,8 @@ pub(crate) struct Ingest {
     filters: [String; 2],
     input: mpsc::Sender<Input>,
     output: mpsc::Receiver<Settled>,
-    marks: BTreeMap<Gateway, Mark>,
+    marks: Marks,
     deliveries: u64,
-}
-
-/// What a gateway is told.
-struct Mark {
-    due: Option<String>,
-    told: Instant,
 }
 
 /// Why a connection ended.
@@ -81,10 +73,7 @@ struct Link {
     client: AsyncClient,
     events: mpsc::Receiver<Result<Event, Lost>>,
     poll: JoinHandle<()>,
-    /// Messages that the writer has, by the number they were given.
-    unstored: BTreeMap<Delivery, Publish>,
-    /// Messages that are stored and wait for room among the requests.
-    stored: VecDeque<Publish>,
+    acks: Acks<Publish>,
     connected: Option<Instant>,
 }
 
@@ -110,7 +99,7 @@ impl Ingest {
             options.set_credentials(user, password);
         }
         let filters = [Channel::Events, Channel::Status].map(|c| topic::all_gateways(tenant, c));
-        Self { options, filters, input, output, marks: BTreeMap::new(), deliveries: 0 }
+        Self { options, filters, input, output, marks: Marks::default(), deliveries: 0 }
     }
 }
 
@@ -122,7 +111,7 @@ pub(crate) async fn run(mut ingest: Ingest, mut stopping: watch::Receiver<bool>)
         let mut link = Link::open(ingest.options.clone());
         let lost = tokio::select! {
             lost = ingest.listen(&mut link) => lost,
-            // Cancels `listen` between two steps: what it handed to the writer is in `unstored`.
+            // Cancels `listen` between two steps: what it handed to the writer is in `acks`.
             () = stopped(&mut stopping) => return ingest.finish(link).await,
         };
         link.poll.abort();
@@ -190,7 +179,7 @@ impl Ingest {
                 };
                 self.deliveries += 1;
                 let delivery = Delivery(self.deliveries);
-                link.unstored.insert(delivery, publish);
+                link.acks.came(delivery, publish);
                 Some(Input::Store(delivery, message))
             }
             Event::Incoming(Packet::SubAck(ack)) => {
@@ -210,42 +199,29 @@ impl Ingest {
         }
     }
 
-    /// What was stored under an earlier connection is not acknowledged: the broker sends it again,
-    /// and then it is a duplicate.
     fn handle_settled(&mut self, link: &mut Link, settled: Settled) {
-        link.stored.extend(settled.stored.iter().filter_map(|delivery| link.unstored.remove(delivery)));
-        let long_ago = Instant::now().checked_sub(MARK_EVERY).unwrap_or_else(Instant::now);
-        for (gateway, json) in settled.marks {
-            let mark = self.marks.entry(gateway).or_insert(Mark { due: None, told: long_ago });
-            mark.due = Some(json);
-        }
+        settled.stored.into_iter().for_each(|delivery| link.acks.stored(delivery));
+        settled.marks.into_iter().for_each(|(gateway, json)| self.marks.set(gateway, json));
     }
 
     /// Passes on what has room and is due. Returns when to try again.
     fn tell(&mut self, link: &mut Link) -> Option<Instant> {
         link.connected?;
         let now = Instant::now();
-        while let Some(publish) = link.stored.front() {
+        while let Some(publish) = link.acks.due() {
             if link.client.try_ack(publish).is_err() {
                 return Some(now + MARK_EVERY);
             }
-            link.stored.pop_front();
+            link.acks.acknowledged();
         }
-        let mut next: Option<Instant> = None;
-        for (gateway, mark) in &mut self.marks {
-            let Some(json) = &mark.due else { continue };
-            let at = mark.told + MARK_EVERY;
-            if at <= now {
-                let topic = gateway.topic(Channel::Ack);
-                if link.client.try_publish(topic, QoS::AtLeastOnce, true, json.clone()).is_err() {
-                    return Some(now + MARK_EVERY);
-                }
-                (mark.due, mark.told) = (None, now);
-            } else {
-                next = Some(next.map_or(at, |next| next.min(at)));
+        while let Some((gateway, json)) = self.marks.due(now) {
+            let topic = gateway.topic(Channel::Ack);
+            if link.client.try_publish(topic, QoS::AtLeastOnce, true, json.to_owned()).is_err() {
+                return Some(now + MARK_EVERY);
             }
+            self.marks.told(&gateway, now);
         }
-        next
+        self.marks.next(now)
     }
 
     /// Takes nothing more, waits for the writer, tells what it settled, and says goodbye.
@@ -258,7 +234,7 @@ impl Ingest {
             let mut said = false;
             while link.connected.is_some() {
                 self.tell(&mut link);
-                let told = link.stored.is_empty() && self.marks.values().all(|mark| mark.due.is_none());
+                let told = link.acks.due().is_none() && self.marks.is_empty();
                 said = said || (told && link.client.try_disconnect().is_ok());
                 tokio::select! {
                     event = link.events.recv() => match event {
@@ -292,8 +268,7 @@ impl Link {
         let (client, event_loop) = AsyncClient::new(options, REQUESTS);
         let (sender, events) = mpsc::channel(EVENTS);
         let poll = tokio::spawn(poll(event_loop, sender));
-        let (unstored, stored) = (BTreeMap::new(), VecDeque::new());
-        Self { client, events, poll, unstored, stored, connected: None }
+        Self { client, events, poll, acks: Acks::new(), connected: None }
     }
 }
 

@@ -11,6 +11,7 @@ mod cli;
 mod config;
 mod ingest;
 mod log;
+mod outbox;
 mod pipeline;
 mod problem;
 mod shop;

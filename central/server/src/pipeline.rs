@@ -23,8 +23,8 @@ use crate::shop;
 use crate::store::{Reader, Store, Writer};
 use crate::web::{self, Site};
 
-/// Messages between ingest and writer: two transactions' worth, so that one gathers while the other
-/// is on its way to the disk.
+/// Messages between ingest and writer: two transactions' worth. The writer takes out at once what comes, so
+/// that all messages which the broker may send are before its eyes.
 const INPUT: usize = 128;
 /// Answers of the writer; each is of a whole transaction.
 const OUTPUT: usize = 16;
@@ -43,19 +43,22 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         tracing::warn!(%problem, "catalogue row left out");
     }
     let login = config.mqtt.login().context("mqtt.password_file")?;
-    let store = Store::open(&config.data, config.tenant)?;
+    let options = config.store_options();
+    let store = Store::open(&config.data, options)?;
 
     let (input, writer_input) = mpsc::channel(INPUT);
     let (writer_output, output) = mpsc::channel(OUTPUT);
     let (changed, commits) = watch::channel(0);
+    let (failing, writer_fails) = watch::channel(None);
     let (stop, stopping) = watch::channel(false);
 
     let writer = Writer {
         path: config.data.clone(),
-        tenant: config.tenant,
+        options,
         input: writer_input,
         output: writer_output,
         changed,
+        failing,
     };
     let writer = std::thread::Builder::new().name("writer".into()).spawn(move || writer.run(store))?;
     let ingest = Ingest::new(&config.mqtt, login, config.tenant, input, output);

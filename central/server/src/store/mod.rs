@@ -18,84 +18,47 @@
 //!   digest                       CRC-32C of the content, to tell a copy from a conflict
 //!   received                     when central got it (Unix ms)
 //! epoch        one row per spool life of a gateway: when its first and last batch came (Unix ms)
+//!   lineage                      the runs that wrote it, JSON as in the watermark: [[first, run], …]
+//!   oldest_held                  the agent said that it holds nothing below; 0 = it said nothing
 //! settled      ranges of seq per epoch with their fate: stored | quarantined | lost
-//! gap          view: the lost ranges of `settled`
+//! gap          view: the lost ranges of `settled`, and, with why = unexplained, what lies below
+//!              `oldest_held` and is not settled
 //! anchor       what the wall clock showed at one uptime of one boot
 //! status       the last health message of each gateway, JSON as it came
 //! quarantine   payloads that could not be used, whole, with the reason; `times` counts copies
+//!   kind                         refused | fork | settled: what became of its numbers
+//! meta         name and value: whose database it is (tenant)
 //! ```
 //!
 //! Times are Unix milliseconds. Numbers fit signed 64 bits because `admit` refuses larger ones; a
 //! visit's and a retraction's are kept by their bits.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use hangtag_protocol::id::TenantId;
 use rusqlite::{Connection, OpenFlags};
 
 mod append;
 mod clock;
+mod epoch;
+mod event;
+mod group;
+mod memory;
 mod quarantine;
 mod read;
+mod schema;
+mod unreadable;
 mod writer;
 
-pub(crate) use append::{Message, Store};
+pub(crate) use append::{Message, Options, Store};
+pub(crate) use group::Sums;
 pub(crate) use quarantine::Quarantined;
 pub(crate) use read::{Coverage, DayRead, GatewayHealth, Reader};
-pub(crate) use writer::{Delivery, Input, Settled, Writer};
+pub(crate) use writer::{Delivery, Failing, Input, Settled, Writer};
 
-/// The version of the schema, in SQLite's `user_version`.
-const SCHEMA_VERSION: i64 = 1;
-
-const SCHEMA: &str = "
-CREATE TABLE event (
-    store TEXT NOT NULL, gateway TEXT NOT NULL, epoch TEXT NOT NULL, seq INTEGER NOT NULL,
-    boot TEXT NOT NULL, uptime INTEGER NOT NULL, wall_ms INTEGER, clock_error INTEGER,
-    kind TEXT NOT NULL, confidence INTEGER NOT NULL,
-    epc TEXT, gtin TEXT, zone TEXT, visit INTEGER,
-    reads INTEGER, margin INTEGER, unrest INTEGER, dwell INTEGER,
-    reader TEXT, state TEXT, since INTEGER,
-    retracts INTEGER, digest INTEGER NOT NULL, received INTEGER NOT NULL,
-    PRIMARY KEY (store, gateway, epoch, seq)
-) WITHOUT ROWID;
-CREATE INDEX event_by_time ON event (store, wall_ms);
-CREATE INDEX event_by_boot ON event (store, gateway, boot, uptime);
-CREATE INDEX event_by_reader ON event (store, gateway, reader, wall_ms) WHERE kind = 'coverage';
-CREATE INDEX event_by_retraction ON event (store, gateway, epoch, retracts) WHERE kind = 'retracted';
-
-CREATE TABLE epoch (
-    store TEXT NOT NULL, gateway TEXT NOT NULL, epoch TEXT NOT NULL,
-    first_received INTEGER NOT NULL, last_received INTEGER NOT NULL,
-    PRIMARY KEY (store, gateway, epoch)
-) WITHOUT ROWID;
-
-CREATE TABLE settled (
-    store TEXT NOT NULL, gateway TEXT NOT NULL, epoch TEXT NOT NULL,
-    fate TEXT NOT NULL CHECK (fate IN ('stored', 'quarantined', 'lost')),
-    first INTEGER NOT NULL, last INTEGER NOT NULL,
-    PRIMARY KEY (store, gateway, epoch, fate, first)
-) WITHOUT ROWID;
-CREATE VIEW gap AS SELECT store, gateway, epoch, first, last FROM settled WHERE fate = 'lost';
-
-CREATE TABLE anchor (
-    store TEXT NOT NULL, gateway TEXT NOT NULL, boot TEXT NOT NULL,
-    error_ms INTEGER NOT NULL, uptime INTEGER NOT NULL, wall_ms INTEGER NOT NULL,
-    PRIMARY KEY (store, gateway, boot, error_ms, uptime, wall_ms)
-) WITHOUT ROWID;
-
-CREATE TABLE status (
-    store TEXT NOT NULL, gateway TEXT NOT NULL, received INTEGER NOT NULL, body TEXT NOT NULL,
-    PRIMARY KEY (store, gateway)
-) WITHOUT ROWID;
-
-CREATE TABLE quarantine (
-    id INTEGER PRIMARY KEY,
-    topic TEXT NOT NULL, store TEXT, gateway TEXT, epoch TEXT, first INTEGER, last INTEGER,
-    received INTEGER NOT NULL, times INTEGER NOT NULL DEFAULT 1,
-    reason TEXT NOT NULL, digest INTEGER NOT NULL, payload BLOB NOT NULL,
-    UNIQUE (topic, digest, payload)
-);
-CREATE INDEX quarantine_by_store ON quarantine (store);
-";
+/// How long to wait for another process that writes.
+const BUSY: Duration = Duration::from_secs(5);
 
 /// Why the database did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -109,12 +72,22 @@ pub(crate) enum StoreError {
         why: rusqlite::Error,
     },
     /// A newer program made the schema.
-    #[error("{}: has schema version {found}, this program knows up to {SCHEMA_VERSION}: use the newer program", .path.display())]
+    #[error("{}: has schema version {found}, this program knows up to {}: use the newer program", .path.display(), schema::VERSION)]
     Newer {
         /// The file.
         path: PathBuf,
         /// Its version.
         found: i64,
+    },
+    /// The file belongs to another tenant.
+    #[error("{}: is the database of tenant {owner:?}, not of {:?}: give each tenant a file of its own", .path.display(), .tenant.as_str())]
+    Tenant {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: String,
+        /// Who opened it.
+        tenant: TenantId,
     },
     /// A statement failed.
     #[error("database: {0}")]
@@ -129,27 +102,48 @@ pub(crate) enum StoreError {
         /// What it should be.
         wanted: &'static str,
     },
+    /// This program has a mistake.
+    #[error("panicked: {0}")]
+    Panicked(String),
+}
+
+impl StoreError {
+    /// Whether another message would fail alike: the disk, the file or another process is to blame.
+    fn is_of_every_message(&self) -> bool {
+        use rusqlite::ErrorCode as Code;
+        match self {
+            Self::Open { .. } | Self::Newer { .. } | Self::Tenant { .. } => true,
+            Self::Content { .. } | Self::Panicked(_) => false,
+            Self::Statement(why) => matches!(
+                why.sqlite_error_code(),
+                Some(
+                    Code::PermissionDenied
+                        | Code::DatabaseBusy
+                        | Code::DatabaseLocked
+                        | Code::OutOfMemory
+                        | Code::ReadOnly
+                        | Code::OperationInterrupted
+                        | Code::SystemIoFailure
+                        | Code::DatabaseCorrupt
+                        | Code::DiskFull
+                        | Code::CannotOpen
+                        | Code::FileLockingProtocolFailed
+                        | Code::NotADatabase
+                )
+            ),
+        }
+    }
 }
 
 /// Opens the file for writing; makes it and its tables when they are missing.
-fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
+fn open_to_write(path: &Path, tenant: TenantId) -> Result<Connection, StoreError> {
     let failed = |why| StoreError::Open { path: path.to_owned(), why };
     let mut connection = Connection::open(path).map_err(failed)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
     connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
     connection.pragma_update(None, "synchronous", "full").map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
-    let transaction =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
-    match version(&transaction, path)? {
-        0 => {
-            transaction.execute_batch(SCHEMA)?;
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        }
-        SCHEMA_VERSION => {}
-        found => return Err(StoreError::Newer { path: path.to_owned(), found }),
-    }
-    transaction.commit()?;
+    schema::prepare(&mut connection, path, tenant)?;
     Ok(connection)
 }
 
@@ -158,16 +152,9 @@ fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     let failed = |why| StoreError::Open { path: path.to_owned(), why };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
-    match version(&connection, path)? {
-        found if found > SCHEMA_VERSION => Err(StoreError::Newer { path: path.to_owned(), found }),
-        _ => Ok(connection),
-    }
-}
-
-fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
-    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0));
-    found.map_err(|why| StoreError::Open { path: path.to_owned(), why })
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    schema::version(&connection, path)?;
+    Ok(connection)
 }
 
 #[cfg(test)]

@@ -1,5 +1,16 @@
 //! What could not be used. Enters: a payload with its topic and the reason. Leaves: the same, for
 //! people. A payload is kept once, however often it comes; the copies are counted.
+//!
+//! There is room for so many bytes. What is kept is of three kinds:
+//!
+//! ```text
+//! refused   settles nothing: no batch, or no header of this gateway's    goes first when there is no room
+//! fork      settles nothing: the agent gives its events new numbers      goes next
+//! settled   the agent may delete these events: this is the only copy     never goes
+//! ```
+//!
+//! When nothing may go any more, a batch of the third kind is not kept, and not settled either: the agent
+//! holds it until there is room.
 
 use hangtag_protocol::batch::{CRC, Header};
 use hangtag_protocol::clock::UnixMillis;
@@ -7,6 +18,9 @@ use hangtag_protocol::topic::Gateway;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Message, StoreError};
+
+/// What a row takes beside its payload, in bytes: topic, reason and indexes, roughly.
+const ROW_BYTES: u64 = 512;
 
 /// One payload that was set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,19 +39,117 @@ pub(crate) struct Quarantined {
     pub size: u64,
 }
 
-/// Keeps a payload; `header` is that of a batch whose numbers are settled with it.
+/// What becomes of the numbers of a payload that is set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// It has none that are known.
+    Refused,
+    /// They are not settled.
+    Fork,
+    /// They are settled.
+    Settled,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Fork => "fork",
+            Self::Settled => "settled",
+        }
+    }
+
+    /// The kinds that make room for this one, first to last.
+    fn beats(self) -> &'static [Self] {
+        match self {
+            Self::Refused => &[Self::Refused],
+            Self::Fork | Self::Settled => &[Self::Refused, Self::Fork],
+        }
+    }
+}
+
+/// How much may be kept.
+#[derive(Debug)]
+pub(super) struct Room {
+    max: u64,
+    /// `None` before it is counted.
+    taken: Option<u64>,
+}
+
+impl Room {
+    /// Room for so many bytes.
+    pub(super) fn new(max: u64) -> Self {
+        Self { max, taken: None }
+    }
+
+    /// To be called when others may have written, or what was written may be gone.
+    pub(super) fn forget(&mut self) {
+        self.taken = None;
+    }
+
+    fn make(&mut self, db: &Connection, kind: Kind, size: u64) -> Result<bool, StoreError> {
+        let mut taken = match self.taken {
+            Some(taken) => taken,
+            None => count(db)?,
+        };
+        let mut victims = kind.beats().iter();
+        let mut victim = victims.next();
+        while let Some(kind) = victim.filter(|_| taken + size > self.max) {
+            let gone: Option<i64> = db
+                .prepare_cached(
+                    "DELETE FROM quarantine WHERE id = (SELECT min(id) FROM quarantine WHERE kind = ?1)
+                     RETURNING length(payload)",
+                )?
+                .query_row([kind.name()], |row| row.get(0))
+                .optional()?;
+            match gone {
+                Some(bytes) => taken = taken.saturating_sub(ROW_BYTES + bytes.cast_unsigned()),
+                None => victim = victims.next(),
+            }
+        }
+        let fits = taken + size <= self.max;
+        self.taken = Some(if fits { taken + size } else { taken });
+        Ok(fits)
+    }
+}
+
+fn count(db: &Connection) -> Result<u64, StoreError> {
+    let (rows, bytes): (i64, i64) =
+        db.query_row("SELECT count(*), coalesce(sum(length(payload)), 0) FROM quarantine", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    Ok(rows.cast_unsigned() * ROW_BYTES + bytes.cast_unsigned())
+}
+
+/// Keeps a payload; `header` is that of a batch. Returns false when there is no room.
 pub(super) fn keep(
     db: &Connection,
+    room: &mut Room,
     message: &Message,
     gateway: Option<&Gateway>,
     header: Option<&Header>,
-    reason: &str,
-) -> Result<(), StoreError> {
+    (kind, reason): (Kind, &str),
+) -> Result<bool, StoreError> {
+    let digest = CRC.checksum(&message.payload);
+    let again = db
+        .prepare_cached(
+            "UPDATE quarantine SET times = times + 1, received = ?4,
+                 reason = CASE WHEN kind = 'settled' THEN reason ELSE ?6 END,
+                 kind = CASE WHEN kind = 'settled' THEN kind ELSE ?5 END
+             WHERE topic = ?1 AND digest = ?2 AND payload = ?3",
+        )?
+        .execute(params![message.topic, digest, message.payload, message.received.0, kind.name(), reason])?;
+    if again > 0 {
+        return Ok(true);
+    }
+    if !room.make(db, kind, ROW_BYTES + message.payload.len() as u64)? {
+        tracing::warn!(topic = message.topic, reason, "quarantine is full: raise quarantine.max_mib");
+        return Ok(false);
+    }
     let range = header.map(Header::range);
     db.prepare_cached(
-        "INSERT INTO quarantine (topic, store, gateway, epoch, first, last, received, reason, digest, payload)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-         ON CONFLICT (topic, digest, payload) DO UPDATE SET times = times + 1, received = excluded.received",
+        "INSERT INTO quarantine (topic, store, gateway, epoch, first, last, received, kind, reason, digest, payload)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?
     .execute(params![
         message.topic,
@@ -47,11 +159,12 @@ pub(super) fn keep(
         range.map(|r| r.first.0.cast_signed()),
         range.map(|r| r.last.0.cast_signed()),
         message.received.0,
+        kind.name(),
         reason,
-        CRC.checksum(&message.payload),
+        digest,
         message.payload,
     ])?;
-    Ok(())
+    Ok(true)
 }
 
 const COLUMNS: &str = "SELECT id, received, times, topic, reason, length(payload) FROM quarantine";

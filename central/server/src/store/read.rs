@@ -13,7 +13,7 @@ use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::status::Status;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::append::state_name;
+use super::event::state_name;
 use super::{Quarantined, StoreError, open_to_read, quarantine};
 
 /// The most rows of gaps and of quarantine that the page shows.
@@ -38,10 +38,12 @@ pub(crate) struct Reader {
 pub(crate) struct Totals {
     /// Events stored.
     pub events: u64,
-    /// Ranges of lost events.
+    /// Ranges of events that are missing.
     pub gaps: u64,
-    /// Events in them.
+    /// Events in them that their gateway declared lost,
     pub lost: u64,
+    /// and that it does not hold any more and did not declare.
+    pub unexplained: u64,
     /// Payloads in quarantine.
     pub quarantined: u64,
 }
@@ -72,8 +74,8 @@ pub(crate) struct GatewayHealth {
     pub status: Status,
 }
 
-/// A range of lost events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A range of missing events.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Gap {
     /// The gateway.
     pub gateway: GatewayId,
@@ -81,6 +83,8 @@ pub(crate) struct Gap {
     pub epoch: Epoch,
     /// The numbers.
     pub range: SeqRange,
+    /// `lost` or `unexplained`.
+    pub why: String,
 }
 
 /// Everything the page shows of one shop and one stretch of time.
@@ -100,7 +104,7 @@ pub(crate) struct DayRead {
     pub gateways: Vec<GatewayHealth>,
     /// Time of day of the shop's last event about a garment, of any day.
     pub last: Option<UnixMillis>,
-    /// The first lost ranges,
+    /// The first missing ranges,
     pub gaps: Vec<Gap>,
     /// how many there are, and how many events were in them.
     pub gap_sum: (u64, u64),
@@ -125,17 +129,16 @@ impl Reader {
     /// When the database fails.
     pub(crate) fn totals(&self) -> Result<Totals, StoreError> {
         let db = open_to_read(&self.path)?;
-        let sums = |fate: &str| {
-            db.query_row(
-                "SELECT count(*), coalesce(sum(last - first + 1), 0) FROM settled WHERE fate = ?1",
-                [fate],
-                |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned())),
-            )
-        };
-        let (_, events) = sums("stored")?;
-        let (gaps, lost) = sums("lost")?;
-        let quarantined: i64 = db.query_row("SELECT count(*) FROM quarantine", [], |row| row.get(0))?;
-        Ok(Totals { events, gaps, lost, quarantined: quarantined.cast_unsigned() })
+        let sum =
+            |question: &str| db.query_row(question, [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned);
+        let events = "SELECT coalesce(sum(last - first + 1), 0) FROM";
+        Ok(Totals {
+            events: sum(&format!("{events} settled WHERE fate = 'stored'"))?,
+            gaps: sum("SELECT count(*) FROM gap")?,
+            lost: sum(&format!("{events} gap WHERE why = 'lost'"))?,
+            unexplained: sum(&format!("{events} gap WHERE why = 'unexplained'"))?,
+            quarantined: sum("SELECT count(*) FROM quarantine")?,
+        })
     }
 
     /// The newest payloads in quarantine.
@@ -325,8 +328,9 @@ fn gateways(db: &Connection, id: &str) -> Result<Vec<GatewayHealth>, StoreError>
 }
 
 fn gaps(db: &Connection, id: &str) -> Result<Vec<Gap>, StoreError> {
-    let mut query =
-        db.prepare("SELECT gateway, epoch, first, last FROM gap WHERE store = ?1 ORDER BY 1, 2, 3 LIMIT ?2")?;
+    let mut query = db.prepare(
+        "SELECT gateway, epoch, first, last, why FROM gap WHERE store = ?1 ORDER BY 1, 2, 3 LIMIT ?2",
+    )?;
     let mut rows = query.query(params![id, SHOWN])?;
     let mut gaps = Vec::new();
     while let Some(row) = rows.next()? {
@@ -335,6 +339,7 @@ fn gaps(db: &Connection, id: &str) -> Result<Vec<Gap>, StoreError> {
             gateway: parse(&row.get::<_, String>(0)?, "a gateway")?,
             epoch: parse(&row.get::<_, String>(1)?, "an epoch")?,
             range: SeqRange::new(first.cast_unsigned(), last.cast_unsigned()),
+            why: row.get(4)?,
         });
     }
     Ok(gaps)

@@ -1,22 +1,29 @@
 //! The one thread that writes. Enters: messages from a bounded channel. Leaves: which of them are on
-//! stable storage, and the watermarks to publish. It never drops a message: when the disk fails it
-//! tries the same group again until it succeeds or the channel closes.
+//! stable storage, and the watermarks to publish. What is live goes before what waited out an outage. It
+//! never drops a message: when the disk fails it tries the same group again until it succeeds or the
+//! channel closes. When a group fails for another reason, its messages go one by one, and the one that
+//! fails alone is set aside, so that it does not hold up the others.
 
-use std::collections::BTreeMap;
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use hangtag_protocol::id::TenantId;
 use hangtag_protocol::topic::Gateway;
+use hangtag_protocol::watermark::Watermark;
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
-use super::{Message, Store, StoreError};
+use super::append::Appended;
+use super::{Message, Options, Store, StoreError};
 
 /// The most messages in one transaction: one fsync for all of them.
 const GROUP: usize = 64;
+/// How often a message is tried that fails for another reason than the disk.
+const TRIES: u32 = 3;
 /// The first and the longest pause before a failed group is tried again.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-
 /// How often a pause looks whether the program stops.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -42,30 +49,71 @@ pub(crate) struct Settled {
     pub marks: BTreeMap<Gateway, String>,
 }
 
+/// Since when nothing can be stored, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failing {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, the last time.
+    pub why: String,
+}
+
 /// The thread's ends.
 pub(crate) struct Writer {
-    /// Opens the file.
+    /// Opens the file
     pub path: PathBuf,
-    /// Whose gateways.
-    pub tenant: TenantId,
+    /// with these.
+    pub options: Options,
     /// Questions.
     pub input: mpsc::Receiver<Input>,
     /// Answers.
     pub output: mpsc::Sender<Settled>,
     /// Is told of every commit.
     pub changed: watch::Sender<u64>,
+    /// Is told whether messages can be stored.
+    pub failing: watch::Sender<Option<Failing>>,
+}
+
+/// What waits to be stored.
+#[derive(Default)]
+struct Queue {
+    live: VecDeque<(Delivery, Message)>,
+    replayed: VecDeque<(Delivery, Message)>,
+    tell_all: bool,
+    /// So many messages go one by one.
+    careful: usize,
 }
 
 impl Writer {
     /// Works until the input closes. Blocks: give it a thread.
     pub(crate) fn run(mut self, mut store: Store) {
-        while let Some(first) = self.input.blocking_recv() {
-            let mut group = vec![first];
-            while group.len() < GROUP {
-                let Ok(next) = self.input.try_recv() else { break };
-                group.push(next);
-            }
-            let Some(settled) = self.settle(&mut store, group) else { return };
+        let mut queue = Queue::default();
+        let mut pause = PAUSE.0;
+        let mut fails = 0;
+        while self.fill(&mut queue) {
+            let settled = match queue.store(&mut store, fails >= TRIES) {
+                Ok(settled) => settled,
+                Err(error) => {
+                    fails += 1;
+                    self.fail(&error);
+                    tracing::error!(%error, messages = queue.len(), "cannot store, will try again");
+                    if error.is_of_every_message() || fails > TRIES {
+                        if !self.wait(pause) {
+                            return;
+                        }
+                        pause = (pause * 2).min(PAUSE.1);
+                    } else if queue.careful == 0 {
+                        queue.careful = GROUP.min(queue.len());
+                    }
+                    match Store::open(&self.path, self.options) {
+                        Ok(opened) => store = opened,
+                        Err(error) => tracing::error!(%error, "cannot open the database again"),
+                    }
+                    continue;
+                }
+            };
+            (pause, fails) = (PAUSE.0, 0);
+            self.failing.send_if_modified(|failing| failing.take().is_some());
             if !settled.stored.is_empty() {
                 self.changed.send_modify(|commits| *commits += 1);
             }
@@ -75,58 +123,102 @@ impl Writer {
         }
     }
 
-    /// `None` when the disk failed until the input closed: nothing of the group is stored.
-    fn settle(&self, store: &mut Store, group: Vec<Input>) -> Option<Settled> {
-        let mut deliveries = Vec::new();
-        let mut messages = Vec::new();
-        let mut tell_all = false;
-        for input in group {
-            match input {
-                Input::Store(delivery, message) => {
-                    deliveries.push(delivery);
-                    messages.push(message);
-                }
-                Input::TellAll => tell_all = true,
+    /// Waits until there is something to do. False when nothing will come any more.
+    fn fill(&mut self, queue: &mut Queue) -> bool {
+        if queue.is_empty() {
+            match self.input.blocking_recv() {
+                Some(input) => queue.push(input),
+                None => return false,
             }
         }
-        let mut pause = PAUSE.0;
-        loop {
-            match settle_once(store, &messages, tell_all) {
-                Ok(marks) => return Some(Settled { stored: deliveries, marks }),
-                Err(error) => {
-                    let pause_ms = pause.as_millis();
-                    tracing::error!(%error, messages = messages.len(), pause_ms, "cannot store, will try again");
-                }
-            }
-            let again = Instant::now() + pause;
-            while Instant::now() < again {
-                if self.input.is_closed() {
-                    return None;
-                }
-                std::thread::sleep(LOOK_EVERY);
-            }
-            pause = (pause * 2).min(PAUSE.1);
-            match Store::open(&self.path, self.tenant) {
-                Ok(opened) => *store = opened,
-                Err(error) => tracing::error!(%error, "cannot open the database again"),
-            }
+        while let Ok(input) = self.input.try_recv() {
+            queue.push(input);
         }
+        true
+    }
+
+    fn fail(&self, error: &StoreError) {
+        self.failing.send_modify(|failing| {
+            let since = failing.as_ref().map_or_else(Timestamp::now, |failing| failing.since);
+            *failing = Some(Failing { since, why: error.to_string() });
+        });
+    }
+
+    /// False when the program stops: nothing of the queue is stored.
+    fn wait(&self, pause: Duration) -> bool {
+        let again = Instant::now() + pause;
+        while Instant::now() < again {
+            if self.input.is_closed() {
+                return false;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        true
     }
 }
 
-fn settle_once(
-    store: &mut Store,
-    messages: &[Message],
-    tell_all: bool,
-) -> Result<BTreeMap<Gateway, String>, StoreError> {
-    let mut owed = if messages.is_empty() { Default::default() } else { store.append(messages)? };
-    if tell_all {
-        owed.extend(store.gateways()?);
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.len() == 0 && !self.tell_all
     }
-    owed.into_iter()
-        .map(|gateway| {
-            let mark = store.watermark(&gateway)?;
-            Ok((gateway, serde_json::to_string(&mark).expect("a watermark always encodes")))
-        })
-        .collect()
+
+    fn len(&self) -> usize {
+        self.live.len() + self.replayed.len()
+    }
+
+    fn push(&mut self, input: Input) {
+        match input {
+            Input::Store(delivery, message) if message.is_replayed() => {
+                self.replayed.push_back((delivery, message));
+            }
+            Input::Store(delivery, message) => self.live.push_back((delivery, message)),
+            Input::TellAll => self.tell_all = true,
+        }
+    }
+
+    /// Stores the first messages, and takes them out of the queue when they are on stable storage. With
+    /// `desperate`, a message that fails alone is set aside.
+    fn store(&mut self, store: &mut Store, desperate: bool) -> Result<Settled, StoreError> {
+        let group = if self.careful > 0 { 1 } else { GROUP };
+        let mut settled = Settled::default();
+        if self.len() > 0 {
+            let messages = self.live.iter().chain(&self.replayed).map(|(_, message)| message);
+            let appended = match guarded(|| store.append(messages.clone().take(group))) {
+                Err(error) if desperate && self.careful > 0 && !error.is_of_every_message() => {
+                    let message = messages.clone().next().expect("the queue is not empty");
+                    guarded(|| store.set_aside(message, &error.to_string()))?
+                }
+                other => other?,
+            };
+            self.careful = self.careful.saturating_sub(appended.taken);
+            let live = appended.taken.min(self.live.len());
+            let taken = self.live.drain(..live).chain(self.replayed.drain(..appended.taken - live));
+            settled.stored.extend(taken.map(|(delivery, _)| delivery));
+            settled.marks.extend(json(appended.marks));
+        }
+        if std::mem::take(&mut self.tell_all) {
+            // A gateway that sends something is told anyway: what is stored need not wait for this.
+            match store.watermarks() {
+                Ok(marks) => settled.marks.extend(json(marks)),
+                Err(error) => tracing::error!(%error, "cannot tell all watermarks"),
+            }
+        }
+        Ok(settled)
+    }
+}
+
+fn json(marks: BTreeMap<Gateway, Watermark>) -> impl Iterator<Item = (Gateway, String)> {
+    marks
+        .into_iter()
+        .map(|(gateway, mark)| (gateway, serde_json::to_string(&mark).expect("a watermark always encodes")))
+}
+
+/// A message that makes this program panic would do so again after every restart.
+fn guarded(work: impl FnOnce() -> Result<Appended, StoreError>) -> Result<Appended, StoreError> {
+    let text = |panic: Box<dyn Any + Send>| match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic.downcast_ref::<&str>().map_or("without a word".into(), |text| (*text).into()),
+    };
+    // Unwinding rolls the transaction back, and the writer opens the store anew after every error.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(StoreError::Panicked(text(panic))))
 }

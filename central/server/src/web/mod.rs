@@ -188,6 +188,7 @@ async fn health(State(site): State<Arc<Site>>) -> Result<Response, PageError> {
         "events": totals.events,
         "gaps": totals.gaps,
         "lost": totals.lost,
+        "unexplained": totals.unexplained,
         "quarantined": totals.quarantined,
     });
     Ok(([(header::CONTENT_TYPE, "application/json"), NO_STORE, NO_SNIFF], body.to_string()).into_response())

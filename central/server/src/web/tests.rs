@@ -4,6 +4,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use hangtag_protocol::clock::UNKNOWN_ERROR;
 use hangtag_protocol::event::What;
+use hangtag_protocol::id::Seq;
+use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::topic::Channel;
 use tower::ServiceExt;
 
@@ -175,10 +177,26 @@ async fn health_counts_events_gaps_and_quarantine() {
     let answer: serde_json::Value = serde_json::from_str(&get(&site, "/health").await.text).unwrap();
     assert_eq!(
         answer,
-        serde_json::json!({"status": "ok", "events": 11, "gaps": 0, "lost": 0, "quarantined": 1})
+        serde_json::json!({"status": "ok", "events": 11, "gaps": 0, "lost": 0, "unexplained": 0, "quarantined": 1})
     );
     let page = get(&site, "/").await.text;
     assert!(page.contains("Messages that could not be used: 1") && page.contains("HTAG"));
+}
+
+#[tokio::test]
+async fn missing_events_are_told_lost_and_unexplained() {
+    let mut bench = a_day();
+    let (site, _changed) = site(&bench, "");
+    assert!(get(&site, "/").await.text.contains("Complete: no event was lost"));
+    let mut message = batch(40, vec![picked(0, TAG)]);
+    (message.lost, message.oldest_held) = (vec![SeqRange::new(20, 29)], Seq(40));
+    bench.send(&message);
+    let page = get(&site, "/").await.text;
+    assert!(!page.contains("Complete"));
+    assert!(page.contains("Events missing: 28, in 3 gaps"), "{page}");
+    for gap in ["20..=29 of epoch 0000000000000abc: lost", "30..=39 of epoch 0000000000000abc: unexplained"] {
+        assert!(page.contains(gap), "{gap} in {page}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

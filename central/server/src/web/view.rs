@@ -63,7 +63,7 @@ pub(crate) struct View {
     pub strips: Vec<Strip>,
     /// The gateways.
     pub gateways: Vec<Gateway>,
-    /// What was lost.
+    /// What is missing.
     pub gaps: Vec<String>,
     /// How many ranges and how many events in them.
     pub gap_sum: (u64, u64),
@@ -181,7 +181,9 @@ impl View {
             gaps: read
                 .gaps
                 .iter()
-                .map(|gap| format!("{}: numbers {:?} of epoch {}", gap.gateway, gap.range, gap.epoch))
+                .map(|gap| {
+                    format!("{}: numbers {:?} of epoch {}: {}", gap.gateway, gap.range, gap.epoch, gap.why)
+                })
                 .collect(),
             gap_sum: read.gap_sum,
             quarantine: quarantine(shop, read),

@@ -1,0 +1,121 @@
+//! The rows of events. Enters: a batch, and which of its numbers are new or known. Leaves: rows with the
+//! time of day that the anchors known so far give, or the first known event whose content is another.
+
+use std::collections::BTreeMap;
+
+use hangtag_protocol::batch::Batch;
+use hangtag_protocol::clock::{BootId, ClockAnchor, UnixMillis, Uptime, time_of_day};
+use hangtag_protocol::event::{Event, ReaderState, What};
+use hangtag_protocol::id::Seq;
+use hangtag_protocol::range::SeqRange;
+use rusqlite::{Connection, params};
+
+use super::{StoreError, clock};
+
+/// The first event whose stored content is another.
+pub(super) fn conflict(
+    db: &Connection,
+    batch: &Batch,
+    known: &[SeqRange],
+) -> Result<Option<Seq>, StoreError> {
+    let header = &batch.header;
+    let mut query = db.prepare_cached(
+        "SELECT seq, digest FROM event WHERE store = ?1 AND gateway = ?2 AND epoch = ?3 AND seq BETWEEN ?4 AND ?5",
+    )?;
+    for range in known {
+        let mut rows = query.query(params![
+            header.gateway.store.as_str(),
+            header.gateway.gateway.as_str(),
+            header.epoch.to_string(),
+            range.first.0.cast_signed(),
+            range.last.0.cast_signed()
+        ])?;
+        while let Some(row) = rows.next()? {
+            let (seq, digest) = (Seq(row.get::<_, i64>(0)?.cast_unsigned()), row.get::<_, u32>(1)?);
+            if of(batch, seq).digest() != digest {
+                return Ok(Some(seq));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Writes the new events.
+pub(super) fn insert(
+    db: &Connection,
+    batch: &Batch,
+    fresh: &[SeqRange],
+    received: UnixMillis,
+) -> Result<(), StoreError> {
+    let header = &batch.header;
+    let epoch = header.epoch.to_string();
+    let mut boots = BTreeMap::<BootId, (Uptime, Uptime)>::new();
+    for event in &batch.events {
+        let (from, to) = boots.entry(event.boot).or_insert((event.at, event.at));
+        (*from, *to) = ((*from).min(event.at), (*to).max(event.at));
+    }
+    let mut anchors: Vec<ClockAnchor> = Vec::new();
+    for (boot, between) in boots {
+        anchors.extend(clock::anchors(db, &header.gateway, boot, between)?);
+    }
+    let mut insert = db.prepare_cached(
+        "INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+         ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24) ON CONFLICT DO NOTHING",
+    )?;
+    for seq in fresh.iter().flat_map(|range| range.first.0..=range.last.0).map(Seq) {
+        let event = of(batch, seq);
+        let wall = time_of_day(&anchors, event.boot, event.at);
+        let garment = event.garment();
+        let evidence = garment.map(|(_, _, _, evidence)| evidence);
+        let (coverage, retracts) = match event.what {
+            What::Coverage(coverage) => (Some(coverage), None),
+            What::Retracted { seq } => (None, Some(seq)),
+            What::PickedUp(_)
+            | What::PutDown(_)
+            | What::CarriedIn(_)
+            | What::TriedOn(_)
+            | What::CarriedOut(_) => (None, None),
+        };
+        insert.execute(params![
+            header.gateway.store.as_str(),
+            header.gateway.gateway.as_str(),
+            epoch,
+            seq.0.cast_signed(),
+            event.boot.to_string(),
+            event.at.0.cast_signed(),
+            wall.map(|(at, _)| at.0),
+            wall.map(|(_, error)| error),
+            event.kind().name(),
+            event.confidence,
+            garment.map(|(epc, ..)| epc.to_string()),
+            garment.and_then(|(epc, ..)| Some(epc.sgtin()?.gtin().to_string())),
+            garment.map(|(_, zone, ..)| zone.to_string()),
+            garment.and_then(|(_, _, visit, _)| Some(visit?.0.cast_signed())),
+            evidence.map(|e| e.reads),
+            evidence.map(|e| e.margin_db),
+            evidence.map(|e| e.unrest),
+            evidence.map(|e| e.dwell_ds),
+            coverage.map(|c| c.reader.to_string()),
+            coverage.map(|c| state_name(c.state)),
+            coverage.map(|c| c.from.0.cast_signed()),
+            retracts.map(|seq| seq.0.cast_signed()),
+            event.digest(),
+            received.0,
+        ])?;
+    }
+    Ok(())
+}
+
+/// A reader's state in the table.
+pub(super) fn state_name(state: ReaderState) -> &'static str {
+    match state {
+        ReaderState::Listening => "listening",
+        ReaderState::Silent => "silent",
+        ReaderState::Absent => "absent",
+    }
+}
+
+fn of(batch: &Batch, seq: Seq) -> &Event {
+    let at = usize::try_from(seq.0 - batch.header.first.0).expect("a batch's numbers are its own");
+    &batch.events[at]
+}

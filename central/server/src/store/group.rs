@@ -1,0 +1,303 @@
+//! One transaction. Enters: messages, one after the other. Leaves: rows of events, anchors, health and
+//! quarantine; what becomes of each epoch; and which gateways are owed a watermark.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::AddAssign;
+
+use hangtag_central_core::admit;
+use hangtag_central_core::ledger::Ledger;
+use hangtag_protocol::batch::{Batch, Header};
+use hangtag_protocol::clock::UnixMillis;
+use hangtag_protocol::lineage::Apart;
+use hangtag_protocol::range::SeqRange;
+use hangtag_protocol::status::Status;
+use hangtag_protocol::topic::{Channel, Gateway};
+use rusqlite::{Connection, params};
+
+use super::epoch::{self, Key};
+use super::memory::Memory;
+use super::quarantine::{self, Kind};
+use super::{Message, StoreError, clock, event};
+
+/// What became of batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sums {
+    /// With at least one event that was stored; their new events.
+    pub new: Sum,
+    /// All of whose events had been stored before; and known events of others.
+    pub known: Sum,
+    /// In quarantine.
+    pub aside: Sum,
+    /// Left with the agent: quarantine is full, or the lineage tells too little.
+    pub left: Sum,
+}
+
+/// Batches and events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sum {
+    pub batches: u64,
+    pub events: u64,
+}
+
+impl Sum {
+    fn of(numbers: SeqRange) -> Self {
+        Self { batches: 1, events: numbers.len() }
+    }
+}
+
+impl AddAssign for Sum {
+    fn add_assign(&mut self, other: Self) {
+        self.batches += other.batches;
+        self.events += other.events;
+    }
+}
+
+impl AddAssign for Sums {
+    fn add_assign(&mut self, other: Self) {
+        self.new += other.new;
+        self.known += other.known;
+        self.aside += other.aside;
+        self.left += other.left;
+    }
+}
+
+/// One transaction.
+pub(super) struct Group<'a> {
+    db: &'a Connection,
+    memory: &'a mut Memory,
+    epochs: BTreeMap<Key, Change>,
+    owed: BTreeSet<Gateway>,
+    events: u64,
+    sums: Sums,
+}
+
+/// What a transaction does to an epoch.
+struct Change {
+    before: Ledger,
+    after: Ledger,
+    received: UnixMillis,
+}
+
+impl<'a> Group<'a> {
+    /// Begins.
+    pub(super) fn new(db: &'a Connection, memory: &'a mut Memory) -> Self {
+        let (epochs, owed) = (BTreeMap::new(), BTreeSet::new());
+        Self { db, memory, epochs, owed, events: 0, sums: Sums::default() }
+    }
+
+    /// How many events the batches held.
+    pub(super) fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Writes what is recorded of the epochs. Returns it, the gateways that are owed a watermark, and what
+    /// became of the batches.
+    pub(super) fn finish(self) -> Result<(BTreeMap<Key, Ledger>, BTreeSet<Gateway>, Sums), StoreError> {
+        let mut changes = BTreeMap::new();
+        for (key, Change { before, after, received }) in self.epochs {
+            epoch::save(self.db, &key, &before, &after, received)?;
+            changes.insert(key, after);
+        }
+        Ok((changes, self.owed, self.sums))
+    }
+
+    /// Takes a message as it came.
+    pub(super) fn take(&mut self, message: &Message) -> Result<(), StoreError> {
+        self.memory.now = message.received;
+        match Gateway::parse(&message.topic) {
+            Ok((gateway, Channel::Events)) => self.take_events(message, &gateway),
+            Ok((gateway, Channel::Status)) => self.take_status(message, &gateway),
+            Ok((gateway, Channel::Ack)) => {
+                self.refuse(message, Some(&gateway), "central does not listen to watermarks")
+            }
+            Err(why) => self.refuse(message, None, &why.to_string()),
+        }
+    }
+
+    fn take_events(&mut self, message: &Message, gateway: &Gateway) -> Result<(), StoreError> {
+        let (header, body) = match Batch::decode_header(&message.payload) {
+            Ok(decoded) => decoded,
+            Err(why) => {
+                self.memory.unreadable.note(gateway, &message.payload, message.received);
+                self.owed.insert(*gateway);
+                return self.refuse(message, Some(gateway), &format!("header: {why}"));
+            }
+        };
+        if let Err(reason) = acceptable(&header, gateway) {
+            return self.refuse(message, Some(gateway), &reason);
+        }
+        self.events += u64::from(header.count);
+        self.owed.insert(*gateway);
+        let batch = Batch::decode_body(header, body).map_err(|why| why.to_string());
+        match batch.and_then(|batch| admit::admit(&batch).map(|()| batch).map_err(|why| why.to_string())) {
+            Ok(batch) => self.take_batch(message, &batch),
+            Err(why) => {
+                let reason = format!("body: {why}");
+                tracing::warn!(topic = message.topic, numbers = ?header.range(), reason, "cannot use a batch");
+                self.settle_aside(message, &header, &reason)
+            }
+        }
+    }
+
+    fn take_batch(&mut self, message: &Message, batch: &Batch) -> Result<(), StoreError> {
+        let header = &batch.header;
+        let (topic, epoch, numbers) = (&message.topic, header.epoch, header.range());
+        let mut ledger = self.change(header, message.received)?.after.clone();
+        match ledger.join(&batch.lineage, batch.oldest_held) {
+            Ok(()) => {}
+            Err(Apart::Fork(from)) => {
+                tracing::error!(
+                    topic, %epoch, ?numbers, %from,
+                    "refused a batch of a gateway whose numbers another one used: is its disk a copy of another's?"
+                );
+                let why = (Kind::Fork, &*format!("fork: {}", Apart::Fork(from)));
+                let kept = quarantine::keep(
+                    self.db,
+                    &mut self.memory.room,
+                    message,
+                    Some(&header.gateway),
+                    Some(header),
+                    why,
+                )?;
+                *(if kept { &mut self.sums.aside } else { &mut self.sums.left }) += Sum::of(numbers);
+                return Ok(());
+            }
+            Err(Apart::Unknown) => {
+                tracing::info!(topic, %epoch, ?numbers, "left a batch that does not tell enough of its lineage");
+                self.sums.left += Sum::of(numbers);
+                return Ok(());
+            }
+        }
+        let verdict = ledger.weigh(numbers, &batch.lost);
+        if let Some(seq) = event::conflict(self.db, batch, &verdict.known)? {
+            let reason = format!("conflict: same id, other content: event {seq} of epoch {epoch}");
+            tracing::error!(topic, ?numbers, reason, "cannot use a batch");
+            return self.settle_aside(message, header, &reason);
+        }
+        for anchor in batch.anchors.iter().filter(|anchor| admit::plausible(anchor)) {
+            let changed = clock::learn(self.db, &header.gateway, anchor)?;
+            tracing::debug!(topic, boot = %anchor.boot, changed, "learned a clock anchor");
+        }
+        event::insert(self.db, batch, &verdict.fresh, message.received)?;
+        ledger.settle(&verdict);
+        self.sums.count(&verdict.fresh, &verdict.known);
+        let change = self.change(header, message.received)?;
+        if change.after.oldest_held() < ledger.oldest_held() {
+            let unexplained = ledger.unexplained();
+            if !unexplained.is_empty() && unexplained != change.after.unexplained() {
+                tracing::warn!(topic, %epoch, numbers = ?unexplained, "the gateway has these no more, and did not say why");
+            }
+        }
+        change.after = ledger;
+        if !verdict.opened.is_empty() {
+            tracing::warn!(topic, %epoch, numbers = ?verdict.opened, "events were lost");
+        }
+        if !verdict.late.is_empty() {
+            tracing::info!(topic, %epoch, numbers = ?verdict.late, "late events closed a gap");
+        }
+        Ok(())
+    }
+
+    fn take_status(&mut self, message: &Message, gateway: &Gateway) -> Result<(), StoreError> {
+        let status: Result<Status, _> = serde_json::from_slice(&message.payload);
+        let body = match (status, std::str::from_utf8(&message.payload)) {
+            (Ok(_), Ok(body)) => body,
+            (Err(why), _) => return self.refuse(message, Some(gateway), &format!("status: {why}")),
+            (_, Err(why)) => return self.refuse(message, Some(gateway), &format!("status: {why}")),
+        };
+        // A broker hands a retained message out again at every connection: it is as old as when it first came.
+        let upsert = "INSERT INTO status VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
+            received = CASE WHEN body = excluded.body THEN received ELSE excluded.received END,
+            body = excluded.body";
+        self.db.prepare_cached(upsert)?.execute(params![
+            gateway.store.as_str(),
+            gateway.gateway.as_str(),
+            message.received.0,
+            body
+        ])?;
+        // A watermark that the broker kept from before this database was restored must not stand.
+        self.owed.insert(*gateway);
+        Ok(())
+    }
+
+    /// Keeps a message that the database cannot store.
+    pub(super) fn set_poison_aside(&mut self, message: &Message, reason: &str) -> Result<(), StoreError> {
+        let gateway = Gateway::parse(&message.topic).ok().map(|(gateway, _)| gateway);
+        let header = Batch::decode_header(&message.payload).ok().map(|(header, _)| header);
+        tracing::error!(topic = message.topic, reason, "cannot store a message, setting it aside");
+        match (gateway, header) {
+            (Some(gateway), Some(header)) if acceptable(&header, &gateway).is_ok() => {
+                self.owed.insert(gateway);
+                self.settle_aside(message, &header, reason)
+            }
+            (gateway, _) => self.refuse(message, gateway.as_ref(), reason),
+        }
+    }
+
+    /// Keeps a message that settles nothing, while there is room.
+    fn refuse(
+        &mut self,
+        message: &Message,
+        gateway: Option<&Gateway>,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        tracing::warn!(topic = message.topic, bytes = message.payload.len(), reason, "refused a message");
+        self.sums.aside.batches += 1;
+        quarantine::keep(self.db, &mut self.memory.room, message, gateway, None, (Kind::Refused, reason))
+            .map(drop)
+    }
+
+    /// Keeps a batch whose header is good, and settles its numbers; neither when there is no room.
+    fn settle_aside(&mut self, message: &Message, header: &Header, reason: &str) -> Result<(), StoreError> {
+        let why = (Kind::Settled, reason);
+        if quarantine::keep(
+            self.db,
+            &mut self.memory.room,
+            message,
+            Some(&header.gateway),
+            Some(header),
+            why,
+        )? {
+            self.change(header, message.received)?.after.quarantine(header.range());
+            self.sums.aside += Sum::of(header.range());
+        } else {
+            self.sums.left += Sum::of(header.range());
+        }
+        Ok(())
+    }
+
+    /// The record of the epoch of a batch that came.
+    fn change(&mut self, header: &Header, received: UnixMillis) -> Result<&mut Change, StoreError> {
+        let key = (header.gateway, header.epoch);
+        Ok(match self.epochs.entry(key) {
+            Entry::Occupied(entry) => {
+                let change = entry.into_mut();
+                change.received = received;
+                change
+            }
+            Entry::Vacant(entry) => {
+                let before = self.memory.ledger(self.db, &key)?;
+                entry.insert(Change { after: before.clone(), before, received })
+            }
+        })
+    }
+}
+
+impl Sums {
+    fn count(&mut self, fresh: &[SeqRange], known: &[SeqRange]) {
+        let events = |ranges: &[SeqRange]| ranges.iter().map(SeqRange::len).sum::<u64>();
+        self.new.events += events(fresh);
+        self.known.events += events(known);
+        *(if fresh.is_empty() { &mut self.known.batches } else { &mut self.new.batches }) += 1;
+    }
+}
+
+/// Whether a batch on this gateway's topic can be the gateway's.
+fn acceptable(header: &Header, gateway: &Gateway) -> Result<(), String> {
+    if header.gateway != *gateway {
+        let Gateway { tenant, store, gateway } = header.gateway;
+        return Err(format!("header: is of {tenant}/{store}/{gateway}, which is not the topic's gateway"));
+    }
+    admit::admit_header(header).map_err(|why| format!("header: {why}"))
+}

@@ -1,0 +1,100 @@
+//! What the writer knows without asking the database. Enters: what a transaction committed. Leaves: ledgers
+//! and watermarks. Another process may write too: its commits change the database's `data_version`, and
+//! then everything is read again.
+
+use std::collections::BTreeMap;
+
+use hangtag_central_core::ledger::Ledger;
+use hangtag_protocol::clock::UnixMillis;
+use hangtag_protocol::id::Epoch;
+use hangtag_protocol::topic::Gateway;
+use hangtag_protocol::watermark::{self, Watermark};
+use rusqlite::{Connection, params};
+
+use super::StoreError;
+use super::epoch::{self, Key};
+use super::quarantine::Room;
+use super::unreadable::Unreadable;
+
+/// The most epochs that a watermark tells of: the last ones that sent anything.
+const EPOCHS_PER_WATERMARK: u32 = 16;
+/// Ledgers that are kept; each is a few ranges.
+const LEDGERS: usize = 4_096;
+
+/// What is known of the database as of its last commit.
+pub(super) struct Memory {
+    /// Room in quarantine. Whoever uses it up calls [`Room::forget`] unless it is committed.
+    pub room: Room,
+    /// What could not be read.
+    pub unreadable: Unreadable,
+    /// When the latest message came.
+    pub now: UnixMillis,
+    ledgers: BTreeMap<Key, Ledger>,
+    data_version: Option<i64>,
+}
+
+impl Memory {
+    /// Knows nothing yet.
+    pub(super) fn new(quarantine_bytes: u64) -> Self {
+        Self {
+            room: Room::new(quarantine_bytes),
+            unreadable: Unreadable::default(),
+            now: UnixMillis(0),
+            ledgers: BTreeMap::new(),
+            data_version: None,
+        }
+    }
+
+    /// Forgets everything that another process may have changed. To be called within a transaction.
+    pub(super) fn refresh(&mut self, db: &Connection) -> Result<(), StoreError> {
+        let data_version = db.pragma_query_value(None, "data_version", |row| row.get(0))?;
+        if self.data_version != Some(data_version) || self.ledgers.len() > LEDGERS {
+            self.ledgers.clear();
+            self.room.forget();
+            self.data_version = Some(data_version);
+        }
+        Ok(())
+    }
+
+    /// What is recorded of an epoch.
+    pub(super) fn ledger(&self, db: &Connection, key: &Key) -> Result<Ledger, StoreError> {
+        match self.ledgers.get(key) {
+            Some(ledger) => Ok(ledger.clone()),
+            None => epoch::load(db, key),
+        }
+    }
+
+    /// Takes over what was committed.
+    pub(super) fn remember(&mut self, changes: BTreeMap<Key, Ledger>) {
+        self.ledgers.extend(changes);
+    }
+
+    /// What is settled of one gateway, with what the transaction changed.
+    pub(super) fn mark(
+        &self,
+        db: &Connection,
+        gateway: &Gateway,
+        changes: &BTreeMap<Key, Ledger>,
+    ) -> Result<Watermark, StoreError> {
+        let mut query = db.prepare_cached(
+            "SELECT epoch FROM epoch WHERE store = ?1 AND gateway = ?2
+             ORDER BY last_received DESC, epoch LIMIT ?3",
+        )?;
+        let of = params![gateway.store.as_str(), gateway.gateway.as_str(), EPOCHS_PER_WATERMARK];
+        let texts = query.query_map(of, |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+        let mut epochs = Vec::new();
+        for text in texts {
+            let epoch: Epoch = text.parse().map_err(|_| StoreError::Content {
+                table: "epoch",
+                value: text.clone(),
+                wanted: "an epoch",
+            })?;
+            let key = (*gateway, epoch);
+            epochs.push(match changes.get(&key).or_else(|| self.ledgers.get(&key)) {
+                Some(ledger) => ledger.mark(epoch),
+                None => epoch::load(db, &key)?.mark(epoch),
+            });
+        }
+        Ok(Watermark { v: watermark::VERSION, epochs, unreadable: self.unreadable.of(gateway, self.now) })
+    }
+}

@@ -1,0 +1,108 @@
+//! The writing thread, driven through its channels.
+
+use tokio::sync::{mpsc, watch};
+
+use super::super::{Delivery, Failing, Input, Settled, Writer};
+use super::*;
+
+struct Ends {
+    input: mpsc::Sender<Input>,
+    output: mpsc::Receiver<Settled>,
+    failing: watch::Receiver<Option<Failing>>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+/// Starts the thread with these messages before it, numbered from 1.
+fn start(bench: &Bench, messages: Vec<Message>) -> Ends {
+    let (input, writer_input) = mpsc::channel(100);
+    let (writer_output, output) = mpsc::channel(100);
+    let (failing, writer_fails) = watch::channel(None);
+    for (message, number) in messages.into_iter().zip(1..) {
+        input.try_send(Input::Store(Delivery(number), message)).unwrap();
+    }
+    let (changed, _) = watch::channel(0);
+    let path = bench.path.clone();
+    let writer =
+        Writer { path, options: options(), input: writer_input, output: writer_output, changed, failing };
+    let store = Store::open(&bench.path, options()).unwrap();
+    let thread = std::thread::spawn(move || writer.run(store));
+    Ends { input, output, failing: writer_fails, thread }
+}
+
+fn message(batch: &Batch) -> Message {
+    let payload = batch.encode().unwrap();
+    Message { topic: gateway().topic(Channel::Events), payload, received: UnixMillis(5) }
+}
+
+impl Ends {
+    /// The deliveries in the order in which they were stored.
+    fn finish(mut self) -> Vec<u64> {
+        drop(self.input);
+        let mut stored = Vec::new();
+        while let Some(settled) = self.output.blocking_recv() {
+            stored.extend(settled.stored.into_iter().map(|delivery| delivery.0));
+        }
+        self.thread.join().unwrap();
+        assert_eq!(*self.failing.borrow(), None);
+        stored
+    }
+}
+
+#[test]
+fn a_poisonous_message_is_set_aside_and_the_others_are_stored() {
+    let bench = Bench::new();
+    let db = Connection::open(&bench.path).unwrap();
+    db.execute_batch(
+        "CREATE TRIGGER poison BEFORE INSERT ON event WHEN NEW.confidence = 66
+         BEGIN SELECT RAISE(ABORT, 'poison'); END",
+    )
+    .unwrap();
+    let mut poison = plain(3, 2);
+    poison.events[1].confidence = 66;
+    let mut ends = start(&bench, [plain(1, 2), poison, plain(5, 2)].iter().map(message).collect());
+    let mut stored = Vec::new();
+    while stored.len() < 3 {
+        stored.extend(ends.output.blocking_recv().unwrap().stored);
+    }
+    assert_eq!(ends.finish(), [0; 0]);
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event"), 4);
+    let reason: String = bench.ask("SELECT kind || ' ' || first || ' ' || reason FROM quarantine");
+    assert!(reason.starts_with("settled 3 ") && reason.contains("poison"), "{reason}");
+    let mut store = Store::open(&bench.path, options()).unwrap();
+    assert_eq!(store.watermark(&gateway()).unwrap().epochs[0].contiguous_to, Seq(6));
+}
+
+#[test]
+fn what_is_live_goes_before_the_backlog() {
+    let bench = Bench::new();
+    let replayed = |first| {
+        let mut batch = plain(first, 1_000);
+        batch.header.replayed = true;
+        message(&batch)
+    };
+    let mut messages: Vec<Message> = (0..9).map(|n| replayed(1 + 1_000 * n)).collect();
+    messages.push(message(&plain(10_001, 1)));
+    let stored = start(&bench, messages).finish();
+    assert_eq!(stored, [10, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn a_locked_database_is_waited_for() {
+    let bench = Bench::new();
+    let locker = Connection::open(&bench.path).unwrap();
+    let mut ends = start(&bench, Vec::new());
+    // Another program makes the tables unusable, and mends them after the writer said so.
+    locker.execute_batch("ALTER TABLE settled RENAME TO away").unwrap();
+    ends.input.try_send(Input::Store(Delivery(1), message(&plain(1, 1)))).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let why = runtime.block_on(async {
+        let failing = ends.failing.wait_for(Option::is_some).await.unwrap();
+        failing.as_ref().map(|failing| failing.why.clone()).unwrap()
+    });
+    assert!(why.contains("settled"), "{why}");
+    locker.execute_batch("ALTER TABLE away RENAME TO settled").unwrap();
+    let settled = ends.output.blocking_recv().unwrap();
+    assert_eq!(settled.stored, [Delivery(1)]);
+    ends.finish();
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event"), 1);
+}
