@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::problem::Problem;
-use crate::store::Reader;
-use crate::{log, pipeline, shop};
+use crate::store::{Reader, Store, Sums};
+use crate::{import, log, pipeline, shop};
 
 /// Stores what shoppers did with clothes, and shows it.
 #[derive(Parser)]
@@ -28,6 +28,14 @@ pub(crate) enum Command {
     Run(File),
     /// Reads the configuration, the stores file and the catalogue, and prints every problem in them.
     Check(File),
+    /// Stores batches that agents exported to files; also while central runs.
+    Import {
+        #[command(flatten)]
+        file: File,
+        /// The files.
+        #[arg(required = true, value_name = "FILE")]
+        exported: Vec<PathBuf>,
+    },
     /// Shows what could not be read.
     Quarantine {
         #[command(flatten)]
@@ -72,6 +80,10 @@ impl Command {
                 Ok(ExitCode::SUCCESS)
             }
             Self::Check(file) => Ok(check(&file)),
+            Self::Import { file, exported } => {
+                log::start()?;
+                import_all(&read(&file)?, &exported)
+            }
             Self::Quarantine { file, what } => {
                 let reader = Reader::new(read(&file)?.data);
                 match what.unwrap_or(What::List) {
@@ -114,6 +126,36 @@ fn check(file: &File) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Every file is tried, whatever is wrong with the others.
+fn import_all(config: &Config, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
+    let mut store = Store::open(&config.data, config.store_options())?;
+    let mut sums = Sums::default();
+    let mut code = ExitCode::SUCCESS;
+    for path in files {
+        match import::import(&mut store, config.tenant, path) {
+            Ok(imported) => {
+                sums += imported.sums;
+                for damage in &imported.problems {
+                    eprintln!("{}: {damage}", path.display());
+                    code = ExitCode::FAILURE;
+                }
+            }
+            Err(why) => {
+                eprintln!("{}: {why}", path.display());
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    for (sum, what) in [(sums.new, "new"), (sums.known, "known"), (sums.aside, "set aside")] {
+        println!("{} batches, {} events {what}", sum.batches, sum.events);
+    }
+    if sums.left.batches > 0 {
+        println!("{} batches, {} events not stored: see the log", sums.left.batches, sums.left.events);
+        code = ExitCode::FAILURE;
+    }
+    Ok(code)
 }
 
 /// Strangers choose topics and parts of reasons: their control characters must not reach a terminal.

@@ -9,6 +9,7 @@ use clap::Parser;
 mod catalogue;
 mod cli;
 mod config;
+mod import;
 mod ingest;
 mod log;
 mod outbox;
