@@ -51,6 +51,7 @@ pub(crate) struct Ingest {
     filters: [String; 2],
     input: mpsc::Sender<Input>,
     output: mpsc::Receiver<Settled>,
+    connected: watch::Sender<bool>,
     marks: Marks,
     deliveries: u64,
 }
@@ -85,6 +86,7 @@ impl Ingest {
         tenant: TenantId,
         input: mpsc::Sender<Input>,
         output: mpsc::Receiver<Settled>,
+        connected: watch::Sender<bool>,
     ) -> Self {
         let mut options = MqttOptions::new(&mqtt.client_id, &mqtt.host, mqtt.port);
         options
@@ -99,7 +101,7 @@ impl Ingest {
             options.set_credentials(user, password);
         }
         let filters = [Channel::Events, Channel::Status].map(|c| topic::all_gateways(tenant, c));
-        Self { options, filters, input, output, marks: Marks::default(), deliveries: 0 }
+        Self { options, filters, input, output, connected, marks: Marks::default(), deliveries: 0 }
     }
 }
 
@@ -115,6 +117,7 @@ pub(crate) async fn run(mut ingest: Ingest, mut stopping: watch::Receiver<bool>)
             () = stopped(&mut stopping) => return ingest.finish(link).await,
         };
         link.poll.abort();
+        ingest.connected.send_replace(false);
         if matches!(lost, Lost::Writer) {
             return tracing::error!("the writer ended");
         }
@@ -163,6 +166,7 @@ impl Ingest {
             Event::Incoming(Packet::ConnAck(ack)) => {
                 tracing::info!(session_present = ack.session_present, "connected to the broker");
                 link.connected = Some(Instant::now());
+                self.connected.send_replace(true);
                 let filter = |path: &String| Filter::new(path.clone(), QoS::AtLeastOnce);
                 let filters: Vec<Filter> = self.filters.iter().map(filter).collect();
                 if link.client.try_subscribe_many(filters).is_err() {

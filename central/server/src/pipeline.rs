@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! broker ⇄ connection ──events──▶ ingest ──input──▶ writer (thread) ──changed──▶ page
-//!                    ◀─requests──        ◀─output──
+//!                    ◀─requests──        ◀─output──        └──failing──▶ health
+//!                                        ──connected───────────────────▶ health
 //! ```
 //!
 //! Shutdown runs with the data: ingest takes nothing more, the writer ends when its input closes,
@@ -21,7 +22,7 @@ use crate::ingest::{self, Ingest};
 use crate::problem::Problem;
 use crate::shop;
 use crate::store::{Reader, Store, Writer};
-use crate::web::{self, Site};
+use crate::web::{self, Site, Vitals};
 
 /// Messages between ingest and writer: two transactions' worth. The writer takes out at once what comes, so
 /// that all messages which the broker may send are before its eyes.
@@ -49,7 +50,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let (input, writer_input) = mpsc::channel(INPUT);
     let (writer_output, output) = mpsc::channel(OUTPUT);
     let (changed, commits) = watch::channel(0);
-    let (failing, writer_fails) = watch::channel(None);
+    let (connected, broker_connected) = watch::channel(false);
+    let (failing, writer_failing) = watch::channel(None);
     let (stop, stopping) = watch::channel(false);
 
     let writer = Writer {
@@ -61,7 +63,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         failing,
     };
     let writer = std::thread::Builder::new().name("writer".into()).spawn(move || writer.run(store))?;
-    let ingest = Ingest::new(&config.mqtt, login, config.tenant, input, output);
+    let ingest = Ingest::new(&config.mqtt, login, config.tenant, input, output, connected);
     let mut ingest = tokio::spawn(ingest::run(ingest, stopping.clone()));
 
     let site = Arc::new(Site {
@@ -69,6 +71,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         shops,
         catalogue,
         commits,
+        vitals: Vitals { connected: broker_connected, failing: writer_failing },
         stopping: stopping.clone(),
         now: Timestamp::now,
     });

@@ -54,7 +54,7 @@ mod writer;
 pub(crate) use append::{Message, Options, Store};
 pub(crate) use group::Sums;
 pub(crate) use quarantine::Quarantined;
-pub(crate) use read::{Coverage, DayRead, GatewayHealth, Reader};
+pub(crate) use read::{Coverage, DayRead, GatewayHealth, Reader, Totals};
 pub(crate) use writer::{Delivery, Failing, Input, Settled, Writer};
 
 /// How long to wait for another process that writes.

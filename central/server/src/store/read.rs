@@ -12,6 +12,7 @@ use hangtag_protocol::id::{Epoch, GatewayId, ReaderId, Seq, StoreId};
 use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::status::Status;
 use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
 
 use super::event::state_name;
 use super::{Quarantined, StoreError, open_to_read, quarantine};
@@ -34,7 +35,7 @@ pub(crate) struct Reader {
 }
 
 /// Sums of the whole database.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Totals {
     /// Events stored.
     pub events: u64,

@@ -29,9 +29,11 @@ use crate::store::{Reader, StoreError};
 mod chart;
 mod coverage;
 mod csv;
+mod health;
 mod text;
 mod view;
 
+pub(crate) use health::Vitals;
 use view::View;
 
 /// A change is told at most this often.
@@ -49,6 +51,8 @@ pub(crate) struct Site {
     pub catalogue: Catalogue,
     /// Changes with every commit.
     pub commits: watch::Receiver<u64>,
+    /// What the other tasks say of themselves.
+    pub vitals: Vitals,
     /// Becomes true when the program stops.
     pub stopping: watch::Receiver<bool>,
     /// The clock.
@@ -86,7 +90,7 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
         .route("/zones.csv", get(zones))
         .route("/hours.csv", get(hours))
         .route("/live", get(live))
-        .route("/health", get(health))
+        .route("/health", get(health::health))
         .with_state(site)
 }
 
@@ -179,19 +183,6 @@ fn changes(
         commits.borrow_and_update();
         Some((Ok(Event::default().data("changed")), (commits, stopping)))
     })
-}
-
-async fn health(State(site): State<Arc<Site>>) -> Result<Response, PageError> {
-    let totals = tokio::task::spawn_blocking(move || site.reader.totals()).await??;
-    let body = serde_json::json!({
-        "status": "ok",
-        "events": totals.events,
-        "gaps": totals.gaps,
-        "lost": totals.lost,
-        "unexplained": totals.unexplained,
-        "quarantined": totals.quarantined,
-    });
-    Ok(([(header::CONTENT_TYPE, "application/json"), NO_STORE, NO_SNIFF], body.to_string()).into_response())
 }
 
 async fn view_of(site: Arc<Site>, filter: Filtered) -> Result<View, PageError> {

@@ -11,6 +11,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::shop;
+use crate::store::Failing;
 use crate::store::tests::{Bench, anchor, batch, fitting, picked, retraction};
 
 const TAG: &str = "3074257bf7194e4000001a85";
@@ -26,6 +27,11 @@ struct Answer {
 }
 
 fn site(bench: &Bench, catalogue: &str) -> (Arc<Site>, watch::Sender<u64>) {
+    let (connected, failing) = (watch::channel(true).1, watch::channel(None).1);
+    site_with(bench, catalogue, Vitals { connected, failing })
+}
+
+fn site_with(bench: &Bench, catalogue: &str, vitals: Vitals) -> (Arc<Site>, watch::Sender<u64>) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("catalogue.csv");
     std::fs::write(&file, format!("gtin,style,colour,size,name,price\n{catalogue}")).unwrap();
@@ -36,6 +42,7 @@ fn site(bench: &Bench, catalogue: &str) -> (Arc<Site>, watch::Sender<u64>) {
         shops: vec![shop::tests::paris()],
         catalogue: Catalogue::read(&file),
         commits,
+        vitals,
         stopping,
         now: || Timestamp::from_millisecond(NIGHT + 7_200_000).expect("a moment of our time"),
     };
@@ -175,12 +182,32 @@ async fn health_counts_events_gaps_and_quarantine() {
     bench.send_bytes(Channel::Events, b"junk".into());
     let (site, _changed) = site(&bench, "");
     let answer: serde_json::Value = serde_json::from_str(&get(&site, "/health").await.text).unwrap();
-    assert_eq!(
-        answer,
-        serde_json::json!({"status": "ok", "events": 11, "gaps": 0, "lost": 0, "unexplained": 0, "quarantined": 1})
-    );
+    let wanted = serde_json::json!({
+        "status": "ok", "broker": "connected", "writer": "ok",
+        "events": 11, "gaps": 0, "lost": 0, "unexplained": 0, "quarantined": 1
+    });
+    assert_eq!(answer, wanted);
     let page = get(&site, "/").await.text;
     assert!(page.contains("Messages that could not be used: 1") && page.contains("HTAG"));
+}
+
+#[tokio::test]
+async fn a_writer_that_fails_is_told_to_monitors() {
+    let bench = a_day();
+    let why = Failing { since: Timestamp::UNIX_EPOCH, why: "disk full".into() };
+    let (_connected, connected) = watch::channel(false);
+    let (writer, failing) = watch::channel(Some(why));
+    let (site, _changed) = site_with(&bench, "", Vitals { connected, failing });
+    let answer = get(&site, "/health").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    for said in ["\"failing\"", "\"connecting\"", "1970-01-01T00:00:00Z", "disk full", "\"events\":11"] {
+        assert!(answer.text.contains(said), "{said} in {}", answer.text);
+    }
+    writer.send_replace(None);
+    let answer = get(&site, "/health").await;
+    assert_eq!(answer.status, StatusCode::OK, "the broker is another's to judge: {}", answer.text);
+    std::fs::remove_file(&bench.path).unwrap();
+    assert_eq!(get(&site, "/health").await.status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]
