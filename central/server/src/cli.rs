@@ -164,14 +164,15 @@ fn printable(text: &str) -> String {
 }
 
 fn list(reader: &Reader) -> anyhow::Result<()> {
-    println!("{:>6}  {:20}  {:>5}  {:>6}  TOPIC: REASON", "ID", "RECEIVED", "TIMES", "BYTES");
+    println!("{:>6}  {:20}  {:>5}  {:>6}  {:7}  TOPIC: REASON", "ID", "RECEIVED", "TIMES", "BYTES", "KIND");
     for row in reader.quarantine(LISTED)? {
         let received = utc(row.received);
         println!(
-            "{:>6}  {received:20}  {:>5}  {:>6}  {}: {}",
+            "{:>6}  {received:20}  {:>5}  {:>6}  {:7}  {}: {}",
             row.id,
             row.times,
             row.size,
+            row.kind,
             printable(&row.topic),
             printable(&row.reason)
         );
@@ -182,6 +183,7 @@ fn list(reader: &Reader) -> anyhow::Result<()> {
 fn show(reader: &Reader, id: i64) -> anyhow::Result<()> {
     let Some((row, payload)) = reader.quarantined(id)? else { bail!("there is no {id} in quarantine") };
     println!("topic     {}\nreceived  {}, {} times", printable(&row.topic), utc(row.received), row.times);
+    println!("kind      {}", row.kind);
     println!("reason    {}\nbytes     {}\n", printable(&row.reason), row.size);
     for (line, bytes) in payload.chunks(16).enumerate() {
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -12,7 +12,7 @@ use hangtag_protocol::topic::Gateway;
 use hangtag_protocol::watermark::Watermark;
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::group::{Group, Sums};
+use super::group::{Finished, Group, Sums};
 use super::memory::Memory;
 use super::{StoreError, open_to_write};
 
@@ -119,13 +119,9 @@ impl Store {
         self.memory.refresh(&transaction)?;
         let mut group = Group::new(&transaction, &mut self.memory);
         let taken = work(&mut group)?;
-        let (changes, owed, sums) = group.finish()?;
-        let mut marks = BTreeMap::new();
-        for gateway in owed {
-            marks.insert(gateway, self.memory.mark(&transaction, &gateway, &changes)?);
-        }
+        let Finished { ledgers, marks, sums } = group.finish()?;
         transaction.commit()?;
-        self.memory.remember(changes);
+        self.memory.remember(ledgers);
         Ok(Appended { taken, marks, sums })
     }
 

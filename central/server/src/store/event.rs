@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use hangtag_protocol::batch::Batch;
+use hangtag_protocol::batch::{Batch, Header};
 use hangtag_protocol::clock::{BootId, ClockAnchor, UnixMillis, Uptime, time_of_day};
 use hangtag_protocol::event::{Event, ReaderState, What};
 use hangtag_protocol::id::Seq;
 use hangtag_protocol::range::SeqRange;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Statement, ToSql, params};
 
 use super::{StoreError, clock};
 
@@ -58,50 +58,81 @@ pub(super) fn insert(
     for (boot, between) in boots {
         anchors.extend(clock::anchors(db, &header.gateway, boot, between)?);
     }
-    let mut insert = db.prepare_cached(
-        "INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-         ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24) ON CONFLICT DO NOTHING",
-    )?;
-    for seq in fresh.iter().flat_map(|range| range.first.0..=range.last.0).map(Seq) {
-        let event = of(batch, seq);
-        let wall = time_of_day(&anchors, event.boot, event.at);
-        let garment = event.garment();
-        let evidence = garment.map(|(_, _, _, evidence)| evidence);
-        let (coverage, retracts) = match event.what {
-            What::Coverage(coverage) => (Some(coverage), None),
-            What::Retracted { seq } => (None, Some(seq)),
-            What::PickedUp(_)
-            | What::PutDown(_)
-            | What::CarriedIn(_)
-            | What::TriedOn(_)
-            | What::CarriedOut(_) => (None, None),
-        };
-        insert.execute(params![
-            header.gateway.store.as_str(),
-            header.gateway.gateway.as_str(),
-            epoch,
-            seq.0.cast_signed(),
-            event.boot.to_string(),
-            event.at.0.cast_signed(),
-            wall.map(|(at, _)| at.0),
-            wall.map(|(_, error)| error),
-            event.kind().name(),
-            event.confidence,
-            garment.map(|(epc, ..)| epc.to_string()),
-            garment.and_then(|(epc, ..)| Some(epc.sgtin()?.gtin().to_string())),
-            garment.map(|(_, zone, ..)| zone.to_string()),
-            garment.and_then(|(_, _, visit, _)| Some(visit?.0.cast_signed())),
-            evidence.map(|e| e.reads),
-            evidence.map(|e| e.margin_db),
-            evidence.map(|e| e.unrest),
-            evidence.map(|e| e.dwell_ds),
-            coverage.map(|c| c.reader.to_string()),
-            coverage.map(|c| state_name(c.state)),
-            coverage.map(|c| c.from.0.cast_signed()),
-            retracts.map(|seq| seq.0.cast_signed()),
-            event.digest(),
-            received.0,
-        ])?;
+    let numbers: Vec<Seq> = fresh.iter().flat_map(|range| range.first.0..=range.last.0).map(Seq).collect();
+    // Rows of one statement share its cursors, which stay at the end of the tables.
+    let (many, single) = numbers.as_chunks::<ROWS>();
+    for rows in many.iter().map(|rows| &rows[..]).chain(single.chunks(1)) {
+        let mut statement = db.prepare_cached(&insert_statement(rows.len()))?;
+        let mut place = 0;
+        for seq in rows {
+            let event = of(batch, *seq);
+            let wall = time_of_day(&anchors, event.boot, event.at);
+            bind(&mut statement, &mut place, (header, &epoch), *seq, event, wall, received)?;
+        }
+        statement.raw_execute()?;
+    }
+    Ok(())
+}
+
+/// How many rows one statement writes.
+const ROWS: usize = 16;
+/// How many columns a row has.
+const COLUMNS: usize = 24;
+
+fn insert_statement(rows: usize) -> String {
+    let row = format!("({})", ["?"; COLUMNS].join(","));
+    format!("INSERT INTO event VALUES {} ON CONFLICT DO NOTHING", vec![row; rows].join(","))
+}
+
+fn bind(
+    statement: &mut Statement<'_>,
+    place: &mut usize,
+    (header, epoch): (&Header, &str),
+    seq: Seq,
+    event: &Event,
+    wall: Option<(UnixMillis, u32)>,
+    received: UnixMillis,
+) -> rusqlite::Result<()> {
+    let garment = event.garment();
+    let evidence = garment.map(|(_, _, _, evidence)| evidence);
+    let (coverage, retracts) = match event.what {
+        What::Coverage(coverage) => (Some(coverage), None),
+        What::Retracted { seq } => (None, Some(seq)),
+        What::PickedUp(_)
+        | What::PutDown(_)
+        | What::CarriedIn(_)
+        | What::TriedOn(_)
+        | What::CarriedOut(_) => (None, None),
+    };
+    let row: [&dyn ToSql; COLUMNS] = [
+        &header.gateway.store.as_str(),
+        &header.gateway.gateway.as_str(),
+        &epoch,
+        &seq.0.cast_signed(),
+        &event.boot.to_string(),
+        &event.at.0.cast_signed(),
+        &wall.map(|(at, _)| at.0),
+        &wall.map(|(_, error)| error),
+        &event.kind().name(),
+        &event.confidence,
+        &garment.map(|(epc, ..)| epc.to_string()),
+        &garment.and_then(|(epc, ..)| Some(epc.sgtin()?.gtin().to_string())),
+        &garment.as_ref().map(|(_, zone, ..)| zone.as_str()),
+        &garment.and_then(|(_, _, visit, _)| Some(visit?.0.cast_signed())),
+        &evidence.map(|e| e.reads),
+        &evidence.map(|e| e.margin_db),
+        &evidence.map(|e| e.unrest),
+        &evidence.map(|e| e.dwell_ds),
+        &coverage.as_ref().map(|c| c.reader.as_str()),
+        &coverage.map(|c| state_name(c.state)),
+        &coverage.map(|c| c.from.0.cast_signed()),
+        &retracts.map(|seq| seq.0.cast_signed()),
+        &event.digest(),
+        &received.0,
+    ];
+    for value in row {
+        *place += 1;
+        statement.raw_bind_parameter(*place, value)?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use hangtag_protocol::lineage::Apart;
 use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::status::Status;
 use hangtag_protocol::topic::{Channel, Gateway};
+use hangtag_protocol::watermark::Watermark;
 use rusqlite::{Connection, params};
 
 use super::epoch::{self, Key};
@@ -72,6 +73,16 @@ pub(super) struct Group<'a> {
     sums: Sums,
 }
 
+/// What is true when the transaction is committed.
+pub(super) struct Finished {
+    /// The epochs that changed.
+    pub ledgers: BTreeMap<Key, Ledger>,
+    /// The watermarks that are owed.
+    pub marks: BTreeMap<Gateway, Watermark>,
+    /// What became of the batches.
+    pub sums: Sums,
+}
+
 /// What a transaction does to an epoch.
 struct Change {
     before: Ledger,
@@ -91,15 +102,16 @@ impl<'a> Group<'a> {
         self.events
     }
 
-    /// Writes what is recorded of the epochs. Returns it, the gateways that are owed a watermark, and what
-    /// became of the batches.
-    pub(super) fn finish(self) -> Result<(BTreeMap<Key, Ledger>, BTreeSet<Gateway>, Sums), StoreError> {
-        let mut changes = BTreeMap::new();
+    /// Writes what is recorded of the epochs, and reads the watermarks that are owed.
+    pub(super) fn finish(self) -> Result<Finished, StoreError> {
+        let mut ledgers = BTreeMap::new();
         for (key, Change { before, after, received }) in self.epochs {
             epoch::save(self.db, &key, &before, &after, received)?;
-            changes.insert(key, after);
+            ledgers.insert(key, after);
         }
-        Ok((changes, self.owed, self.sums))
+        let mark = |gateway| Ok((gateway, self.memory.mark(self.db, &gateway, &ledgers)?));
+        let marks = self.owed.into_iter().map(mark).collect::<Result<_, StoreError>>()?;
+        Ok(Finished { ledgers, marks, sums: self.sums })
     }
 
     /// Takes a message as it came.

@@ -57,6 +57,8 @@ pub(crate) use quarantine::Quarantined;
 pub(crate) use read::{Coverage, DayRead, GatewayHealth, Reader, Totals};
 pub(crate) use writer::{Delivery, Failing, Input, Settled, Writer};
 
+/// What the writer keeps of the file in memory, so that the ends of the tables of many gateways fit.
+const CACHE_KIB: i64 = 65_536;
 /// How long to wait for another process that writes.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -142,6 +144,7 @@ fn open_to_write(path: &Path, tenant: TenantId) -> Result<Connection, StoreError
     connection.busy_timeout(BUSY).map_err(failed)?;
     connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
     connection.pragma_update(None, "synchronous", "full").map_err(failed)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
     schema::prepare(&mut connection, path, tenant)?;
     Ok(connection)

@@ -31,6 +31,8 @@ pub(crate) struct Quarantined {
     pub received: UnixMillis,
     /// How often it came.
     pub times: u64,
+    /// What became of its numbers: `refused`, `fork` or `settled`.
+    pub kind: String,
     /// The topic.
     pub topic: String,
     /// Why it was set aside.
@@ -167,7 +169,7 @@ pub(super) fn keep(
     Ok(true)
 }
 
-const COLUMNS: &str = "SELECT id, received, times, topic, reason, length(payload) FROM quarantine";
+const COLUMNS: &str = "SELECT id, received, times, kind, topic, reason, length(payload) FROM quarantine";
 
 /// The newest ones first.
 pub(super) fn list(db: &Connection, limit: u32) -> Result<Vec<Quarantined>, StoreError> {
@@ -197,8 +199,9 @@ fn row(row: &Row<'_>) -> rusqlite::Result<Quarantined> {
         id: row.get(0)?,
         received: UnixMillis(row.get(1)?),
         times: row.get::<_, i64>(2)?.cast_unsigned(),
-        topic: row.get(3)?,
-        reason: row.get(4)?,
-        size: row.get::<_, i64>(5)?.cast_unsigned(),
+        kind: row.get(3)?,
+        topic: row.get(4)?,
+        reason: row.get(5)?,
+        size: row.get::<_, i64>(6)?.cast_unsigned(),
     })
 }

@@ -21,6 +21,7 @@ use super::{Message, Options, Reader, Store, StoreError};
 
 mod bounds;
 mod lineage;
+mod rate;
 mod writer;
 
 pub(crate) struct Bench {

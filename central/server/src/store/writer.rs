@@ -20,6 +20,9 @@ use super::{Message, Options, Store, StoreError};
 
 /// The most messages in one transaction: one fsync for all of them.
 const GROUP: usize = 64;
+/// The most messages that are sorted into live and backlog: more than one connection brings, so that a disk
+/// that fails through many connections does not fill the memory.
+const QUEUE: usize = 512;
 /// How often a message is tried that fails for another reason than the disk.
 const TRIES: u32 = 3;
 /// The first and the longest pause before a failed group is tried again.
@@ -96,14 +99,14 @@ impl Writer {
                 Err(error) => {
                     fails += 1;
                     self.fail(&error);
-                    tracing::error!(%error, messages = queue.len(), "cannot store, will try again");
+                    tracing::error!(%error, messages = queue.messages(), "cannot store, will try again");
                     if error.is_of_every_message() || fails > TRIES {
                         if !self.wait(pause) {
                             return;
                         }
                         pause = (pause * 2).min(PAUSE.1);
                     } else if queue.careful == 0 {
-                        queue.careful = GROUP.min(queue.len());
+                        queue.careful = GROUP.min(queue.messages());
                     }
                     match Store::open(&self.path, self.options) {
                         Ok(opened) => store = opened,
@@ -131,7 +134,8 @@ impl Writer {
                 None => return false,
             }
         }
-        while let Ok(input) = self.input.try_recv() {
+        while queue.messages() < QUEUE {
+            let Ok(input) = self.input.try_recv() else { break };
             queue.push(input);
         }
         true
@@ -159,10 +163,10 @@ impl Writer {
 
 impl Queue {
     fn is_empty(&self) -> bool {
-        self.len() == 0 && !self.tell_all
+        self.messages() == 0 && !self.tell_all
     }
 
-    fn len(&self) -> usize {
+    fn messages(&self) -> usize {
         self.live.len() + self.replayed.len()
     }
 
@@ -181,7 +185,7 @@ impl Queue {
     fn store(&mut self, store: &mut Store, desperate: bool) -> Result<Settled, StoreError> {
         let group = if self.careful > 0 { 1 } else { GROUP };
         let mut settled = Settled::default();
-        if self.len() > 0 {
+        if self.messages() > 0 {
             let messages = self.live.iter().chain(&self.replayed).map(|(_, message)| message);
             let appended = match guarded(|| store.append(messages.clone().take(group))) {
                 Err(error) if desperate && self.careful > 0 && !error.is_of_every_message() => {
