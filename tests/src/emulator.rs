@@ -3,6 +3,7 @@
 //! module would send. The modules in [`r200`] and [`thingmagic`] touch no port and no clock; [`port`]
 //! puts them behind a pseudo-terminal, and [`live`] runs a whole shop in real time.
 
+pub mod carousel;
 pub mod line;
 pub mod live;
 pub mod port;

@@ -107,6 +107,12 @@ impl Port {
         Ok(())
     }
 
+    /// Whether the module has power.
+    #[must_use]
+    pub fn is_plugged(&self) -> bool {
+        self.plugged.is_some()
+    }
+
     /// Takes the power away: the name disappears, and the host's handle is dead when this returns.
     ///
     /// # Errors

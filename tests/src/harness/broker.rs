@@ -61,11 +61,25 @@ pub struct Mosquitto {
 }
 
 impl Mosquitto {
-    /// Starts Mosquitto.
+    /// Starts Mosquitto. What it saves of its sessions it saves every second.
     ///
     /// # Errors
     /// When it is not installed, or does not start.
     pub fn start(folder: &Path, port: u16) -> anyhow::Result<Self> {
+        let keep =
+            format!("persistence true\npersistence_location {}/\nautosave_interval 1\n", folder.display());
+        Self::start_with(folder, port, &keep)
+    }
+
+    /// Starts one that forgets everything when it ends.
+    ///
+    /// # Errors
+    /// When it is not installed, or does not start.
+    pub fn start_forgetful(folder: &Path, port: u16) -> anyhow::Result<Self> {
+        Self::start_with(folder, port, "persistence false\n")
+    }
+
+    fn start_with(folder: &Path, port: u16, more: &str) -> anyhow::Result<Self> {
         let mut broker = Self { folder: folder.to_owned(), port, process: None };
         std::fs::create_dir_all(folder)?;
         // As root it would become the user `mosquitto`, who may not write here.
@@ -73,9 +87,7 @@ impl Mosquitto {
         std::fs::write(
             broker.config(),
             format!(
-                "{user}listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n\
-                 persistence_location {}/\nautosave_interval 1\nmax_queued_messages 10000\n",
-                folder.display()
+                "{user}listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 10000\n{more}"
             ),
         )?;
         broker.restart()?;

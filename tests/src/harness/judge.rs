@@ -1,14 +1,22 @@
-//! Was every accepted event stored, exactly once, as it was? Enters: the accepted log, which the agent
-//! writes after its barrier, and central's database. Leaves: a verdict. The spool is never asked.
+//! Was every accepted event stored, exactly once, as it was? Enters: accepted logs, which agents write
+//! after their barrier, and central's database. Leaves: a verdict. The spool is never asked.
+//!
+//! Events are compared number by number. Where a gateway began a new epoch because somebody else used its
+//! numbers, the same event may stand in the log under one number and in central under another: then they
+//! are compared by content.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hangtag_protocol::event::Kind;
 use hangtag_protocol::line::EventLine;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Row};
 use serde::Serialize;
+
+/// How long to wait at least before judging again.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What became of the accepted events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -17,12 +25,18 @@ pub struct Verdict {
     pub accepted: u64,
     /// Events in central's database.
     pub in_central: u64,
-    /// Accepted events that central does not have.
+    /// Epochs that they are of.
+    pub epochs: u64,
+    /// Accepted events that central neither has nor knows to be lost.
     pub missing: u64,
+    /// Accepted events that the agent declared lost, and that central does not have.
+    pub lost: u64,
     /// Things that central has more than once: under two ids, or more rows than numbers.
     pub doubled: u64,
     /// Events that central has with another content than was accepted.
     pub changed: u64,
+    /// Events that central both has and counts as lost.
+    pub contradicted: u64,
     /// Events that central has and the log has not. A kill between barrier and log leaves such; they
     /// are accepted nevertheless.
     pub unlogged: u64,
@@ -38,87 +52,240 @@ impl Verdict {
     /// Whether every accepted event is there exactly once, as it was.
     #[must_use]
     pub fn is_exact(&self) -> bool {
-        self.missing == 0 && self.doubled == 0 && self.changed == 0 && self.gaps == 0
+        self.is_honest() && self.lost == 0 && self.gaps == 0
+    }
+
+    /// Whether every accepted event is there exactly once, as it was, or is known to be lost.
+    #[must_use]
+    pub fn is_honest(&self) -> bool {
+        self.missing == 0 && self.doubled == 0 && self.changed == 0 && self.contradicted == 0
     }
 }
 
-/// What makes two rows the same event.
+/// What makes two rows the same event, whatever its number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Content {
     boot: String,
     at: i64,
     kind: String,
+    confidence: i64,
     epc: Option<String>,
     zone: Option<String>,
+    /// Reads, margin, unrest, dwell.
+    evidence: [Option<i64>; 4],
     reader: Option<String>,
+    state: Option<String>,
+    from: Option<i64>,
 }
 
-/// Compares the log with the database.
+/// An event as it stands in a log or in the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Numbered {
+    epoch: String,
+    seq: i64,
+    content: Content,
+    /// Its visit, or the event it retracts: a number of the same epoch.
+    of: Option<i64>,
+}
+
+/// Compares the log with the database: by number, or by content if central has events of several epochs.
 ///
 /// # Errors
 /// When one of them cannot be read; a log line that does not decode is named.
 pub fn judge(accepted_log: &Path, database: &Path) -> anyhow::Result<Verdict> {
-    let mut accepted = accepted(accepted_log)?;
-    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .with_context(|| format!("cannot open {}", database.display()))?;
-    let mut verdict = Verdict { accepted: accepted.len() as u64, ..Verdict::default() };
-    let mut contents: BTreeMap<Content, u64> = BTreeMap::new();
-    let mut numbers: BTreeMap<String, (i64, i64, i64)> = BTreeMap::new();
-    let mut rows = connection
-        .prepare("SELECT epoch, seq, boot, uptime, kind, epc, zone, reader FROM event ORDER BY epoch, seq")?;
-    let mut rows = rows.query([])?;
-    while let Some(row) = rows.next()? {
-        let (epoch, seq): (String, i64) = (row.get(0)?, row.get(1)?);
-        let content = Content {
-            boot: row.get(2)?,
-            at: row.get(3)?,
-            kind: row.get(4)?,
-            epc: row.get(5)?,
-            zone: row.get(6)?,
-            reader: row.get(7)?,
-        };
-        verdict.in_central += 1;
-        *verdict.by_kind.entry(content.kind.clone()).or_default() += 1;
-        let (first, last, count) = numbers.entry(epoch).or_insert((seq, seq, 0));
-        (*first, *last, *count) = ((*first).min(seq), (*last).max(seq), *count + 1);
-        match accepted.remove(&seq) {
-            Some(logged) if logged == content => {}
-            Some(_) => verdict.changed += 1,
-            None => verdict.unlogged += 1,
-        }
-        *contents.entry(content).or_default() += 1;
+    let stored = Stored::read(database)?;
+    match stored.epochs().as_slice() {
+        [_, _, ..] => stored.by_content(&[accepted_log]),
+        epochs => stored.by_number(accepted_log, epochs.first().map_or("", |epoch| epoch)),
     }
-    verdict.missing = accepted.len() as u64;
-    verdict.doubled = contents.values().map(|count| count - 1).sum();
-    verdict.gaps =
-        numbers.values().map(|(first, last, count)| (last - first + 1 - count).unsigned_abs()).sum();
-    verdict.try_ons = try_ons(&connection)?;
-    Ok(verdict)
 }
 
-/// What the log holds, by number. Tests run in one epoch.
-fn accepted(path: &Path) -> anyhow::Result<BTreeMap<i64, Content>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut accepted = BTreeMap::new();
-    // A killed agent leaves half a line at most; the event behind it counts as unlogged.
+/// Compares the log with what the database has of one epoch; all others are ignored.
+///
+/// # Errors
+/// When one of them cannot be read; a log line that does not decode is named.
+pub fn judge_epoch(accepted_log: &Path, database: &Path, epoch: &str) -> anyhow::Result<Verdict> {
+    let mut stored = Stored::read(database)?;
+    stored.events.retain(|event| event.epoch == epoch);
+    stored.by_number(accepted_log, epoch)
+}
+
+/// Compares several logs with the database, by content.
+///
+/// # Errors
+/// When one of them cannot be read; a log line that does not decode is named.
+pub fn judge_logs(accepted_logs: &[&Path], database: &Path) -> anyhow::Result<Verdict> {
+    Stored::read(database)?.by_content(accepted_logs)
+}
+
+/// Judges again and again until nothing is missing or the time is over, and returns the last verdict.
+///
+/// # Errors
+/// When judging fails.
+pub fn wait_complete(
+    within: Duration,
+    mut judge: impl FnMut() -> anyhow::Result<Verdict>,
+) -> anyhow::Result<Verdict> {
+    let end = Instant::now() + within;
+    loop {
+        let begin = Instant::now();
+        let verdict = judge()?;
+        if verdict.missing == 0 || begin > end {
+            return Ok(verdict);
+        }
+        // Judging much takes long, and takes its time from those who are judged.
+        std::thread::sleep(begin.elapsed().max(LOOK));
+    }
+}
+
+/// What central has.
+struct Stored {
+    events: Vec<Numbered>,
+    /// Epoch, first, last.
+    gaps: Vec<(String, i64, i64)>,
+    try_ons: u64,
+}
+
+impl Stored {
+    fn read(database: &Path) -> anyhow::Result<Self> {
+        let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .with_context(|| format!("cannot open {}", database.display()))?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        // One moment of the database, although central goes on writing.
+        let connection = connection.unchecked_transaction()?;
+        let mut events = connection.prepare(
+            "SELECT epoch, seq, boot, uptime, kind, confidence, epc, zone, reads, margin, unrest, dwell,
+                    reader, state, since, visit, retracts
+             FROM event ORDER BY epoch, seq",
+        )?;
+        let events = events.query_map([], of_row)?.collect::<Result<_, _>>()?;
+        let mut gaps = connection.prepare("SELECT epoch, first, last FROM gap")?;
+        let gaps = gaps.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let gaps = gaps.collect::<Result<_, _>>()?;
+        Ok(Self { events, gaps, try_ons: try_ons(&connection)? })
+    }
+
+    fn epochs(&self) -> Vec<String> {
+        self.events.iter().map(|event| event.epoch.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    fn by_number(&self, accepted_log: &Path, epoch: &str) -> anyhow::Result<Verdict> {
+        let mut accepted: BTreeMap<i64, Numbered> = BTreeMap::new();
+        for event in read_log(accepted_log)? {
+            let seq = event.seq;
+            let before = accepted.insert(seq, event);
+            anyhow::ensure!(before.is_none(), "{}: event {seq} was accepted twice", accepted_log.display());
+        }
+        let mut verdict = self.verdict(accepted.len());
+        for event in &self.events {
+            match accepted.remove(&event.seq) {
+                Some(logged) if (&logged.content, logged.of) == (&event.content, event.of) => {}
+                Some(_) => verdict.changed += 1,
+                None => verdict.unlogged += 1,
+            }
+        }
+        let is_lost = |seq: &&i64| self.is_lost(epoch, **seq);
+        verdict.lost = accepted.keys().filter(is_lost).count() as u64;
+        verdict.missing = accepted.len() as u64 - verdict.lost;
+        Ok(verdict)
+    }
+
+    fn by_content(&self, accepted_logs: &[&Path]) -> anyhow::Result<Verdict> {
+        let mut accepted = BTreeSet::new();
+        for log in accepted_logs {
+            accepted.extend(read_log(log)?.into_iter().map(|event| event.content));
+        }
+        let mut verdict = self.verdict(accepted.len());
+        let stored: BTreeSet<&Content> = self.events.iter().map(|event| &event.content).collect();
+        verdict.unlogged = stored.iter().filter(|content| !accepted.contains(**content)).count() as u64;
+        verdict.missing = accepted.iter().filter(|content| !stored.contains(content)).count() as u64;
+        Ok(verdict)
+    }
+
+    /// What the database says by itself.
+    fn verdict(&self, accepted: usize) -> Verdict {
+        let mut verdict = Verdict { accepted: accepted as u64, try_ons: self.try_ons, ..Verdict::default() };
+        let mut contents: BTreeMap<&Content, u64> = BTreeMap::new();
+        let mut numbers: BTreeMap<&str, (i64, i64, i64)> = BTreeMap::new();
+        for Numbered { epoch, seq, content, .. } in &self.events {
+            verdict.in_central += 1;
+            verdict.contradicted += u64::from(self.is_lost(epoch, *seq));
+            *verdict.by_kind.entry(content.kind.clone()).or_default() += 1;
+            let (first, last, count) = numbers.entry(epoch).or_insert((*seq, *seq, 0));
+            (*first, *last, *count) = ((*first).min(*seq), (*last).max(*seq), *count + 1);
+            *contents.entry(content).or_default() += 1;
+        }
+        verdict.epochs = numbers.len() as u64;
+        verdict.doubled = contents.values().map(|count| count - 1).sum();
+        verdict.gaps =
+            numbers.values().map(|(first, last, count)| (last - first + 1 - count).unsigned_abs()).sum();
+        verdict
+    }
+
+    fn is_lost(&self, epoch: &str, seq: i64) -> bool {
+        self.gaps.iter().any(|(of, first, last)| of == epoch && (*first..=*last).contains(&seq))
+    }
+}
+
+fn of_row(row: &Row<'_>) -> rusqlite::Result<Numbered> {
+    let content = Content {
+        boot: row.get(2)?,
+        at: row.get(3)?,
+        kind: row.get(4)?,
+        confidence: row.get(5)?,
+        epc: row.get(6)?,
+        zone: row.get(7)?,
+        evidence: [row.get(8)?, row.get(9)?, row.get(10)?, row.get(11)?],
+        reader: row.get(12)?,
+        state: row.get(13)?,
+        from: row.get(14)?,
+    };
+    let (visit, retracts): (Option<i64>, Option<i64>) = (row.get(15)?, row.get(16)?);
+    Ok(Numbered { epoch: row.get(0)?, seq: row.get(1)?, content, of: visit.or(retracts) })
+}
+
+/// What a log holds, in its order.
+fn read_log(path: &Path) -> anyhow::Result<Vec<Numbered>> {
+    let text = match std::fs::read_to_string(path) {
+        // An agent that was killed before it could accept anything.
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => String::new(),
+        text => text.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    // A killed agent leaves half a line at most; the event behind it counts as unlogged. The next agent
+    // writes on behind that half.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let mut events = Vec::new();
     for (number, line) in whole.lines().enumerate() {
-        let line: EventLine = match serde_json::from_str(line) {
+        let rest = line.rfind("{\"seq\":").map_or(line, |start| &line[start..]);
+        let line: EventLine = match serde_json::from_str(line).or_else(|_| serde_json::from_str(rest)) {
             Ok(line) => line,
             Err(why) => anyhow::bail!("{}: line {}: {why}", path.display(), number + 1),
         };
-        let content = Content {
-            boot: line.boot,
-            at: i64::try_from(line.at.0)?,
-            kind: line.kind.name().to_owned(),
-            epc: line.epc.map(|epc| epc.to_string()),
-            zone: line.zone.map(|zone| zone.to_string()),
-            reader: line.reader.map(|reader| reader.to_string()),
-        };
-        let before = accepted.insert(i64::try_from(line.seq.0)?, content);
-        anyhow::ensure!(before.is_none(), "{}: event {} was accepted twice", path.display(), line.seq);
+        events.push(of_line(line)?);
     }
-    Ok(accepted)
+    Ok(events)
+}
+
+fn of_line(line: EventLine) -> anyhow::Result<Numbered> {
+    let evidence = line.evidence.map_or([None; 4], |evidence| {
+        [evidence.reads, evidence.margin_db.into(), evidence.unrest.into(), evidence.dwell_ds]
+            .map(|number| Some(i64::from(number)))
+    });
+    let state = line.state.map(|state| serde_json::to_value(state)).transpose()?;
+    let content = Content {
+        boot: line.boot,
+        at: i64::try_from(line.at.0)?,
+        kind: line.kind.name().to_owned(),
+        confidence: line.confidence.into(),
+        epc: line.epc.map(|epc| epc.to_string()),
+        zone: line.zone.map(|zone| zone.to_string()),
+        evidence,
+        reader: line.reader.map(|reader| reader.to_string()),
+        state: state.and_then(|state| state.as_str().map(str::to_owned)),
+        from: line.from.map(|from| i64::try_from(from.0)).transpose()?,
+    };
+    let of = line.visit.or(line.retracts).map(|seq| seq.0.cast_signed());
+    Ok(Numbered { epoch: String::new(), seq: i64::try_from(line.seq.0)?, content, of })
 }
 
 fn try_ons(connection: &Connection) -> anyhow::Result<u64> {

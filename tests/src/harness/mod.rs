@@ -6,19 +6,27 @@
 //! | [`binaries`] | builds agent and central and says where they are |
 //! | [`process`] | starts, kills and stops a program, and reads its memory |
 //! | [`broker`] | rumqttd within this process, or Mosquitto as another |
+//! | [`gateway`] | one agent of several, or one in unusual places |
+//! | [`image`] | file systems in files, whose power can be cut |
 //! | [`site`] | the files of a shop: configurations, catalogue, stores; agent and central in it |
 //! | [`judge`] | compares what the agent accepted with what central has |
 //! | [`listener`] | listens to the batches on the broker, and publishes what should not be there |
 
 pub mod binaries;
 pub mod broker;
+pub mod gateway;
+pub mod image;
 pub mod judge;
 pub mod listener;
 pub mod process;
 pub mod site;
 
+use std::fmt::Display;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+
+use rand::RngExt as _;
 
 /// A port on loopback that nothing listens on at this moment.
 ///
@@ -26,4 +34,46 @@ use std::net::{Ipv4Addr, TcpListener};
 /// When there is none.
 pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// Whether the long tests were asked for: `HANGTAG_LONG=1`.
+#[must_use]
+pub fn long() -> bool {
+    std::env::var("HANGTAG_LONG").is_ok_and(|value| value == "1")
+}
+
+/// The seed of a test that throws dice: `HANGTAG_SEED`, or another one every time. It is printed.
+#[must_use]
+pub fn seed() -> u64 {
+    let given = std::env::var("HANGTAG_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
+    println!("HANGTAG_SEED={seed}");
+    seed
+}
+
+/// Says that a test is passed over, and why.
+pub fn skip(why: impl Display) -> anyhow::Result<()> {
+    println!("SKIPPED: {why}");
+    Ok(())
+}
+
+/// A folder for a test. It goes with the test, unless `HANGTAG_KEEP=1`.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn folder() -> io::Result<tempfile::TempDir> {
+    folder_in(&std::env::temp_dir())
+}
+
+/// The same somewhere else.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn folder_in(parent: &Path) -> io::Result<tempfile::TempDir> {
+    let mut folder = tempfile::Builder::new().prefix("hangtag-").tempdir_in(parent)?;
+    if std::env::var("HANGTAG_KEEP").is_ok_and(|value| value == "1") {
+        folder.disable_cleanup(true);
+        println!("everything stays in {}", folder.path().display());
+    }
+    Ok(folder)
 }

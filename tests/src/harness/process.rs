@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
@@ -91,7 +91,8 @@ impl Process {
             }
             sleep(LOOK);
         };
-        if !status.success() {
+        // One that has only just started has not yet asked to be told of the signal.
+        if !status.success() && status.signal() != Some(Signal::TERM.as_raw()) {
             bail!("{} ended with {status}\n{}", self.name, self.last_lines());
         }
         Ok(())

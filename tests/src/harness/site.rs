@@ -117,13 +117,20 @@ impl Site {
         Process::start("hangtag-agent", &mut command, &self.folder.join("agent.log"))
     }
 
+    /// Starts central.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn_central(&self) -> anyhow::Result<Process> {
+        Process::start("hangtag-central", &mut self.central("run"), &self.folder.join("central.log"))
+    }
+
     /// Starts central and waits for its page.
     ///
     /// # Errors
     /// When it cannot be started, or ends.
     pub fn start_central(&self) -> anyhow::Result<Process> {
-        let log = self.folder.join("central.log");
-        let mut process = Process::start("hangtag-central", &mut self.central("run"), &log)?;
+        let mut process = self.spawn_central()?;
         wait_for("central's page", Duration::from_secs(20), || {
             process.check()?;
             Ok(self.health().ok())
