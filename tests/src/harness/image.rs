@@ -49,7 +49,7 @@ impl Image {
     /// # Errors
     /// When the file cannot be made, or `mkfs.ext4` fails.
     pub fn create(file: &Path, mib: u64) -> anyhow::Result<Self> {
-        File::create(file).and_then(|made| made.set_len(mib << 20)).context("making an image")?;
+        fresh(file).and_then(|made| made.set_len(mib << 20)).context("making an image")?;
         run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(file))?;
         Ok(Self { file: file.to_owned() })
     }
@@ -136,9 +136,17 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
     succeeded(output).map(drop).with_context(|| name)
 }
 
+/// A new file, even where one is: a loop device may still be letting go of the old one.
+fn fresh(path: &Path) -> std::io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(why),
+        _ => File::create(path),
+    }
+}
+
 /// Copies data and leaves holes.
 fn copy_sparse(from: &Path, to: &Path) -> anyhow::Result<()> {
-    let (source, target) = (File::open(from)?, File::create(to)?);
+    let (source, target) = (File::open(from)?, fresh(to)?);
     let length = source.metadata()?.len();
     target.set_len(length)?;
     let mut at = 0;

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hangtag_protocol::batch::Batch;
+use hangtag_protocol::id::Epoch;
+use hangtag_protocol::range::SeqRange;
+use hangtag_protocol::watermark::Watermark;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::{AsyncClient, Event, Incoming, MqttOptions};
 use tokio::task::JoinHandle;
@@ -22,7 +25,22 @@ pub struct Heard {
     pub bytes: u64,
     /// Distinct events in them.
     pub events: u64,
+    /// What each batch held, in the order in which they came.
+    pub order: Vec<HeardBatch>,
+    /// The last watermark.
+    pub watermark: Option<Watermark>,
     numbers: BTreeSet<(u64, u64)>,
+}
+
+/// What one batch held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeardBatch {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The numbers.
+    pub range: SeqRange,
+    /// Whether it was marked as sent again, or after an outage.
+    pub replayed: bool,
 }
 
 /// A client that listens to the gateway's batches.
@@ -48,7 +66,14 @@ impl Listener {
                 match events.poll().await {
                     Ok(Event::Incoming(Incoming::ConnAck(_))) => {
                         // The queue is empty after connecting.
-                        let _ = subscriber.try_subscribe(format!("{GATEWAY_TOPIC}/events"), QoS::AtLeastOnce);
+                        for channel in ["events", "ack"] {
+                            let topic = format!("{GATEWAY_TOPIC}/{channel}");
+                            let _ = subscriber.try_subscribe(topic, QoS::AtLeastOnce);
+                        }
+                    }
+                    Ok(Event::Incoming(Incoming::Publish(publish))) if publish.topic.ends_with(b"/ack") => {
+                        let watermark = serde_json::from_slice(&publish.payload).ok();
+                        hears.lock().unwrap_or_else(PoisonError::into_inner).watermark = watermark;
                     }
                     Ok(Event::Incoming(Incoming::Publish(publish))) => note(&hears, &publish.payload),
                     Ok(_) => {}
@@ -63,6 +88,13 @@ impl Listener {
     #[must_use]
     pub fn heard(&self) -> Heard {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The highest number of any epoch that was heard so far.
+    #[must_use]
+    pub fn highest(&self) -> u64 {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.order.iter().map(|batch| batch.range.last.0).max().unwrap_or(0)
     }
 
     /// Publishes bytes on the topic of the gateway's batches.
@@ -87,6 +119,7 @@ fn note(heard: &Mutex<Heard>, payload: &[u8]) {
     heard.batches += 1;
     heard.bytes += payload.len() as u64;
     let range = header.range();
+    heard.order.push(HeardBatch { epoch: header.epoch, range, replayed: header.replayed });
     heard.numbers.extend((range.first.0..=range.last.0).map(|seq| (header.epoch.0, seq)));
     heard.events = heard.numbers.len() as u64;
 }

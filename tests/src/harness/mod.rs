@@ -6,6 +6,7 @@
 //! | [`binaries`] | builds agent and central and says where they are |
 //! | [`process`] | starts, kills and stops a program, and reads its memory |
 //! | [`broker`] | rumqttd within this process, or Mosquitto as another |
+//! | [`clock`] | a machine whose wall clock and boots a test sets |
 //! | [`gateway`] | one agent of several, or one in unusual places |
 //! | [`image`] | file systems in files, whose power can be cut |
 //! | [`site`] | the files of a shop: configurations, catalogue, stores; agent and central in it |
@@ -14,6 +15,7 @@
 
 pub mod binaries;
 pub mod broker;
+pub mod clock;
 pub mod gateway;
 pub mod image;
 pub mod judge;

@@ -64,6 +64,14 @@ impl Process {
         }
     }
 
+    /// Stops it in its tracks with SIGSTOP, for good: it can only be killed.
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn pause(&self) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::STOP)?)
+    }
+
     /// Kills it as `kill -9` does.
     ///
     /// # Errors
