@@ -1,6 +1,7 @@
 //! Entry. Enters: the command line. Leaves: an exit code. Everything else is in [`pipeline`] and
 //! [`cli`].
 
+mod bench;
 mod capture;
 mod cli;
 mod clock;

@@ -1,5 +1,6 @@
 //! The command line. Enters: arguments. Leaves: one of the commands, run.
 
+mod bench;
 mod decode;
 mod replay;
 mod spool;
@@ -80,6 +81,9 @@ enum Command {
         #[command(subcommand)]
         what: Option<SpoolCommand>,
     },
+    /// Measure what this machine and its disk allow.
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 #[derive(Subcommand)]
@@ -134,6 +138,7 @@ impl Arguments {
             Command::Spool { config, what: Some(SpoolCommand::Export { file, all }), .. } => {
                 spool::export(&config.load()?, all, &file)
             }
+            Command::Bench(bench) => bench.run(),
         }
     }
 }
