@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use hangtag_protocol::clock::{BootId, ClockAnchor, UNKNOWN_ERROR, UnixMillis, Uptime};
 use hangtag_protocol::id::Seq;
-use hangtag_protocol::range::{SeqRange, SeqSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::day::{self, Day};
@@ -47,7 +46,7 @@ pub(crate) struct Fill {
 pub(super) async fn run(config: &Config, fill: Fill) -> anyhow::Result<()> {
     std::fs::create_dir_all(&config.data)
         .with_context(|| format!("cannot create data folder {}", config.data.display()))?;
-    let keeper = Keeper::open(config, Duration::ZERO, fill.accepted_log.clone())?;
+    let keeper = Keeper::open(config, fill.accepted_log.clone())?;
     let first = keeper.next();
     // A boot of its own, tied to a wall clock that makes the last event one of right now.
     let boot = BootId(Dice::new(fill.seed ^ first.0.rotate_left(32)).any());
@@ -69,8 +68,7 @@ pub(super) async fn run(config: &Config, fill: Fill) -> anyhow::Result<()> {
         if let Some(behind) = fill.settle_behind
             && last.0 > behind
         {
-            let settled = SeqRange { first: Seq::FIRST, last: Seq(last.0 - behind) };
-            keeper.settle(SeqSet::from(vec![settled])).await?;
+            keeper.settle(Seq(last.0 - behind)).await?;
         }
         due += Duration::from_millis(fill.every_ms);
         sleep_until(due).await;

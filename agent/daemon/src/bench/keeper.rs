@@ -1,7 +1,7 @@
 //! The agent's own spool, in the hand of a measure. Enters: events, what is settled. Leaves: the moment
 //! at which they are on stable storage. The only file here that speaks to [`crate::spool`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow};
 use hangtag_protocol::clock::ClockAnchor;
 use hangtag_protocol::event::Event;
 use hangtag_protocol::id::Seq;
-use hangtag_protocol::range::SeqSet;
+use hangtag_protocol::range::{SeqRange, SeqSet};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,11 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config::Config;
 use crate::spool::{Accept, Request, Settings, Spool, State};
+
+/// What a measure's spool may take on disk.
+const CAP_BYTES: u64 = 16 << 30;
+/// As many as the running agent lets wait.
+const ACCEPT: usize = 64;
 
 /// A spool with its thread running.
 pub(super) struct Keeper {
@@ -27,22 +32,29 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Opens the spool of a configuration; events are made durable `commit` after they came.
-    pub(super) fn open(
-        config: &Config,
-        commit: Duration,
-        accepted_log: Option<PathBuf>,
-    ) -> anyhow::Result<Self> {
+    /// Opens the spool of a configuration; events are made durable at once.
+    pub(super) fn open(config: &Config, accepted_log: Option<PathBuf>) -> anyhow::Result<Self> {
         let cap_bytes = u64::from(config.spool.cap_mib) << 20;
         let dir = config.spool_dir();
-        Self::start(Settings { dir, cap_bytes, commit, boot: clock::boot_id()?, accepted_log })
+        Self::start(Settings {
+            dir,
+            cap_bytes,
+            commit: Duration::ZERO,
+            boot: clock::boot_id()?,
+            accepted_log,
+        })
+    }
+
+    /// Opens a spool in a folder; events are made durable `commit` after they came.
+    pub(super) fn in_folder(folder: &Path, commit: Duration) -> anyhow::Result<Self> {
+        Self::start(settings(folder, commit)?)
     }
 
     fn start(settings: Settings) -> anyhow::Result<Self> {
         let spool = Spool::open(settings)?;
         let state = spool.watch();
-        // One of each on its way: what is sent next waits until the one before is being handled.
-        let (accept, accept_out) = mpsc::channel(1);
+        let (accept, accept_out) = mpsc::channel(ACCEPT);
+        // What is asked next waits until the one before is being handled.
         let (requests, requests_out) = mpsc::channel(1);
         let finished = CancellationToken::new();
         let thread = spool
@@ -51,23 +63,28 @@ impl Keeper {
         Ok(Self { thread, accept, requests, state })
     }
 
-    /// The number that the next event gets.
+    /// The number that the next event gets; all below are on stable storage.
     pub(super) fn next(&self) -> Seq {
         self.state.borrow().next
     }
 
+    /// Hands events over.
+    pub(super) async fn hand_over(&self, events: Vec<(Seq, Event)>, snapshot: Vec<u8>) -> anyhow::Result<()> {
+        self.accept.send(Accept { events, snapshot }).await.map_err(|_| gone())
+    }
+
     /// Hands events over and waits until they are on stable storage.
     pub(super) async fn accept(&self, events: Vec<(Seq, Event)>, snapshot: Vec<u8>) -> anyhow::Result<()> {
-        let Some((last, _)) = events.last() else { return Ok(()) };
-        let last = *last;
-        self.accept.send(Accept { events, snapshot }).await.map_err(|_| gone())?;
+        let Some(last) = events.last().map(|(seq, _)| *seq) else { return Ok(()) };
+        self.hand_over(events, snapshot).await?;
         self.state.clone().wait_for(|state| state.next > last).await.map_err(|_| gone())?;
         Ok(())
     }
 
-    /// Says what central has settled of the current epoch.
-    pub(super) async fn settle(&self, settled: SeqSet) -> anyhow::Result<()> {
+    /// Settles all of the current epoch up to a number.
+    pub(super) async fn settle(&self, last: Seq) -> anyhow::Result<()> {
         let epoch = self.state.borrow().epoch;
+        let settled = SeqSet::from(vec![SeqRange { first: Seq::FIRST, last }]);
         self.requests.send(Request::Settle { epoch, settled }).await.map_err(|_| gone())
     }
 
@@ -85,6 +102,37 @@ impl Keeper {
         drop((accept, requests));
         tokio::task::spawn_blocking(move || thread.join()).await?.map_err(|_| anyhow!("the spool failed"))
     }
+}
+
+/// A spool without a thread: what its thread does, step by step.
+pub(super) struct Bare(Spool);
+
+impl Bare {
+    pub(super) fn in_folder(folder: &Path) -> anyhow::Result<Self> {
+        Ok(Self(Spool::open(settings(folder, Duration::ZERO)?)?))
+    }
+
+    /// Returns when the events are on stable storage.
+    pub(super) fn accept(&mut self, accept: &Accept) {
+        self.0.accept(std::slice::from_ref(accept));
+    }
+
+    /// Settles all of the current epoch up to a number.
+    pub(super) fn settle(&mut self, last: Seq) {
+        let epoch = self.0.watch().borrow().epoch;
+        let settled = SeqSet::from(vec![SeqRange { first: Seq::FIRST, last }]);
+        self.0.handle_request(Request::Settle { epoch, settled });
+    }
+}
+
+fn settings(folder: &Path, commit: Duration) -> anyhow::Result<Settings> {
+    Ok(Settings {
+        dir: folder.join("spool"),
+        cap_bytes: CAP_BYTES,
+        commit,
+        boot: clock::boot_id()?,
+        accepted_log: None,
+    })
 }
 
 fn gone() -> anyhow::Error {

@@ -1,15 +1,65 @@
 //! Measures of the agent, taken by the agent: `hangtag-agent bench`. Enters: a folder on the disk to
-//! measure, invented events. Leaves: lines `name value unit`, each beside the floor that it is held
-//! against.
+//! measure. Leaves: lines `name value unit`, each beside the floor that it is held against, and a table
+//! of what has an aim.
+//!
+//! | file | says |
+//! |---|---|
+//! | [`append`] | how fast events become durable |
+//! | [`device`] | how much wears the disk |
+//! | [`wire`] | how many bytes an event takes, and could take ([`floor`]) |
+//! | [`size`] | whether the spool stays small |
+//!
+//! All of them use the same invented [`day`], which [`fill`] also writes into a real spool.
 
+mod append;
 mod day;
+mod device;
 mod dice;
 pub(crate) mod fill;
+mod floor;
 mod keeper;
+mod report;
+mod scratch;
+mod size;
 mod stock;
+mod wire;
+
+use std::path::PathBuf;
 
 use crate::config::Config;
 use fill::Fill;
+use report::Report;
+use scratch::Scratch;
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measure {
+    Append,
+    Loop,
+    Device,
+    Wire,
+    Size,
+}
+
+impl Measure {
+    /// All, those first that look at this process's memory.
+    pub(crate) const ALL: [Self; 5] = [Self::Size, Self::Append, Self::Loop, Self::Device, Self::Wire];
+}
+
+/// How to measure.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Options {
+    /// A folder on the disk to measure; everything made in it is removed again.
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    dir: PathBuf,
+    /// `device`: events per second.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    rate: u64,
+    /// `device`: seconds per repeat.
+    #[arg(long, value_name = "S", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+}
 
 /// Fills the spool of a configuration with invented events.
 ///
@@ -17,4 +67,30 @@ use fill::Fill;
 /// When the spool does not open.
 pub(crate) async fn fill(config: &Config, fill: Fill) -> anyhow::Result<()> {
     fill::run(config, fill).await
+}
+
+/// Takes measures, one after the other, and prints the table of those that have an aim.
+///
+/// # Errors
+/// When the folder cannot be used, or what a measure needs is not there.
+pub(crate) async fn measure(measures: &[Measure], options: &Options) -> anyhow::Result<()> {
+    if cfg!(debug_assertions) {
+        println!("# built without --release: the figures mean nothing");
+    }
+    let scratch = Scratch::new(&options.dir)?;
+    let mut report = Report::default();
+    for measure in measures {
+        match measure {
+            Measure::Append => append::run(&scratch.folder("append")?, &mut report)?,
+            Measure::Loop => append::closed_loop(&scratch.folder("loop")?, &mut report).await?,
+            Measure::Device => {
+                let Options { rate, seconds, .. } = *options;
+                device::run(&scratch.folder("device")?, rate, seconds, &mut report).await?;
+            }
+            Measure::Wire => wire::run(&mut report)?,
+            Measure::Size => size::run(&scratch.folder("size")?, &mut report).await?,
+        }
+    }
+    println!("\n{}", report.table());
+    Ok(())
 }

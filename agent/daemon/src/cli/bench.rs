@@ -3,8 +3,8 @@
 use clap::Subcommand;
 
 use super::{ConfigArgument, runtime};
-use crate::bench;
 use crate::bench::fill::Fill;
+use crate::bench::{self, Measure, Options};
 
 /// What to measure.
 #[derive(Subcommand)]
@@ -16,13 +16,34 @@ pub(super) enum Bench {
         #[command(flatten)]
         fill: Fill,
     },
+    /// Durable appends, a barrier after every hundred events, beside a plain file.
+    Append(Options),
+    /// Events as fast as they go, a barrier every 10 and 100 ms, beside a plain file.
+    Loop(Options),
+    /// Bytes that reach the block device per event, beside a plain file; better as root.
+    Device(Options),
+    /// Bytes on the wire per event, beside the entropy of the events and JSON.
+    Wire(Options),
+    /// Disk and memory while five million events pass through.
+    Size(Options),
+    /// All of these.
+    All(Options),
 }
 
 impl Bench {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        match self {
-            Self::Fill { config, fill } => runtime()?.block_on(bench::fill(&config.load()?, fill)),
-        }
+        let (measures, options) = match self {
+            Self::Fill { config, fill } => {
+                return runtime()?.block_on(bench::fill(&config.load()?, fill));
+            }
+            Self::Append(options) => (&[Measure::Append][..], options),
+            Self::Loop(options) => (&[Measure::Loop][..], options),
+            Self::Device(options) => (&[Measure::Device][..], options),
+            Self::Wire(options) => (&[Measure::Wire][..], options),
+            Self::Size(options) => (&[Measure::Size][..], options),
+            Self::All(options) => (&Measure::ALL[..], options),
+        };
+        runtime()?.block_on(bench::measure(measures, &options))
     }
 }
 

@@ -311,7 +311,7 @@ impl Spool {
     }
 
     /// Makes events durable and takes them from what waits; what cannot be kept stays there.
-    fn accept(&mut self, waiting: &mut Vec<Accept>) {
+    pub(crate) fn accept(&mut self, waiting: &mut Vec<Accept>) {
         if self.over || waiting.is_empty() {
             return;
         }
@@ -429,7 +429,8 @@ impl Spool {
         }
     }
 
-    fn handle_request(&mut self, request: Request) {
+    /// Answers a request.
+    pub(crate) fn handle_request(&mut self, request: Request) {
         match request {
             Request::Read { epoch, range, reply } => {
                 let held = self.read(epoch, range).unwrap_or_else(|why| {
