@@ -8,16 +8,21 @@
 //! | [`device`] | how much wears the disk |
 //! | [`wire`] | how many bytes an event takes, and could take ([`floor`]) |
 //! | [`size`] | whether the spool stays small |
+//! | [`memory`] | what an agent takes in RAM, and how soon it answers |
+//! | [`drain`] | how fast a backlog leaves |
 //!
 //! All of them use the same invented [`day`], which [`fill`] also writes into a real spool.
 
 mod append;
+mod child;
 mod day;
 mod device;
 mod dice;
+mod drain;
 pub(crate) mod fill;
 mod floor;
 mod keeper;
+mod memory;
 mod report;
 mod scratch;
 mod size;
@@ -39,11 +44,14 @@ pub(crate) enum Measure {
     Device,
     Wire,
     Size,
+    Memory,
+    Drain,
 }
 
 impl Measure {
     /// All, those first that look at this process's memory.
-    pub(crate) const ALL: [Self; 5] = [Self::Size, Self::Append, Self::Loop, Self::Device, Self::Wire];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Size, Self::Memory, Self::Append, Self::Loop, Self::Drain, Self::Device, Self::Wire];
 }
 
 /// How to measure.
@@ -59,6 +67,12 @@ pub(crate) struct Options {
     /// `device`: seconds per repeat.
     #[arg(long, value_name = "S", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
+    /// `memory`: with ten million waiting too.
+    #[arg(long)]
+    ten: bool,
+    /// `drain`: the broker; without it a Mosquitto is started.
+    #[arg(long, value_name = "HOST:PORT")]
+    broker: Option<String>,
 }
 
 /// Fills the spool of a configuration with invented events.
@@ -67,6 +81,14 @@ pub(crate) struct Options {
 /// When the spool does not open.
 pub(crate) async fn fill(config: &Config, fill: Fill) -> anyhow::Result<()> {
     fill::run(config, fill).await
+}
+
+/// Opens the spool of a configuration, follows many garments, and stays until its input ends.
+///
+/// # Errors
+/// When the spool does not open.
+pub(crate) async fn hold(config: &Config) -> anyhow::Result<()> {
+    memory::hold(config).await
 }
 
 /// Takes measures, one after the other, and prints the table of those that have an aim.
@@ -88,6 +110,10 @@ pub(crate) async fn measure(measures: &[Measure], options: &Options) -> anyhow::
                 device::run(&scratch.folder("device")?, rate, seconds, &mut report).await?;
             }
             Measure::Wire => wire::run(&mut report)?,
+            Measure::Memory => memory::run(&scratch.folder("memory")?, options.ten, &mut report).await?,
+            Measure::Drain => {
+                drain::run(&scratch.folder("drain")?, options.broker.as_deref(), &mut report).await?;
+            }
             Measure::Size => size::run(&scratch.folder("size")?, &mut report).await?,
         }
     }

@@ -83,7 +83,8 @@ fn columns_of(report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn gateway() -> anyhow::Result<Gateway> {
+/// The invented shop's gateway.
+pub(super) fn gateway() -> anyhow::Result<Gateway> {
     Ok(Gateway {
         tenant: TenantId::new("acme")?,
         store: StoreId::new("paris-1")?,

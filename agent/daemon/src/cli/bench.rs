@@ -26,8 +26,18 @@ pub(super) enum Bench {
     Wire(Options),
     /// Disk and memory while five million events pass through.
     Size(Options),
+    /// What a fresh agent takes in RAM, and how soon it answers.
+    Memory(Options),
+    /// How fast a backlog of a million events leaves, beside bare rumqttc.
+    Drain(Options),
     /// All of these.
     All(Options),
+    /// What `memory` starts.
+    #[command(hide = true)]
+    Hold {
+        #[command(flatten)]
+        config: ConfigArgument,
+    },
 }
 
 impl Bench {
@@ -36,11 +46,14 @@ impl Bench {
             Self::Fill { config, fill } => {
                 return runtime()?.block_on(bench::fill(&config.load()?, fill));
             }
+            Self::Hold { config } => return runtime()?.block_on(bench::hold(&config.load()?)),
             Self::Append(options) => (&[Measure::Append][..], options),
             Self::Loop(options) => (&[Measure::Loop][..], options),
             Self::Device(options) => (&[Measure::Device][..], options),
             Self::Wire(options) => (&[Measure::Wire][..], options),
             Self::Size(options) => (&[Measure::Size][..], options),
+            Self::Memory(options) => (&[Measure::Memory][..], options),
+            Self::Drain(options) => (&[Measure::Drain][..], options),
             Self::All(options) => (&Measure::ALL[..], options),
         };
         runtime()?.block_on(bench::measure(measures, &options))
