@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, WhenFull};
 use crate::spool::{Accept, Request, Settings, Spool, State};
 
 /// What a measure's spool may take on disk.
@@ -34,14 +34,9 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Opens the spool of a configuration; events are made durable at once.
     pub(super) fn open(config: &Config, accepted_log: Option<PathBuf>) -> anyhow::Result<Self> {
-        let cap_bytes = u64::from(config.spool.cap_mib) << 20;
-        let dir = config.spool_dir();
         Self::start(Settings {
-            dir,
-            cap_bytes,
             commit: Duration::ZERO,
-            boot: clock::boot_id()?,
-            accepted_log,
+            ..config.spool_settings(clock::boot_id()?, accepted_log)
         })
     }
 
@@ -56,16 +51,16 @@ impl Keeper {
         let (accept, accept_out) = mpsc::channel(ACCEPT);
         // What is asked next waits until the one before is being handled.
         let (requests, requests_out) = mpsc::channel(1);
-        let finished = CancellationToken::new();
+        let (finished, start_over) = (CancellationToken::new(), CancellationToken::new());
         let thread = spool
-            .start(Handle::current(), accept_out, requests_out, finished)
+            .start(Handle::current(), accept_out, requests_out, finished, start_over)
             .context("cannot start the spool")?;
         Ok(Self { thread, accept, requests, state })
     }
 
     /// The number that the next event gets; all below are on stable storage.
     pub(super) fn next(&self) -> Seq {
-        self.state.borrow().next
+        self.state.borrow().current().next
     }
 
     /// Hands events over.
@@ -77,13 +72,13 @@ impl Keeper {
     pub(super) async fn accept(&self, events: Vec<(Seq, Event)>, snapshot: Vec<u8>) -> anyhow::Result<()> {
         let Some(last) = events.last().map(|(seq, _)| *seq) else { return Ok(()) };
         self.hand_over(events, snapshot).await?;
-        self.state.clone().wait_for(|state| state.next > last).await.map_err(|_| gone())?;
+        self.state.clone().wait_for(|state| state.current().next > last).await.map_err(|_| gone())?;
         Ok(())
     }
 
     /// Settles all of the current epoch up to a number.
     pub(super) async fn settle(&self, last: Seq) -> anyhow::Result<()> {
-        let epoch = self.state.borrow().epoch;
+        let epoch = self.state.borrow().current().epoch;
         let settled = SeqSet::from(vec![SeqRange { first: Seq::FIRST, last }]);
         self.requests.send(Request::Settle { epoch, settled }).await.map_err(|_| gone())
     }
@@ -114,12 +109,12 @@ impl Bare {
 
     /// Returns when the events are on stable storage.
     pub(super) fn accept(&mut self, accept: &Accept) {
-        self.0.accept(std::slice::from_ref(accept));
+        self.0.accept(&mut vec![accept.clone()]);
     }
 
     /// Settles all of the current epoch up to a number.
     pub(super) fn settle(&mut self, last: Seq) {
-        let epoch = self.0.watch().borrow().epoch;
+        let epoch = self.0.watch().borrow().current().epoch;
         let settled = SeqSet::from(vec![SeqRange { first: Seq::FIRST, last }]);
         self.0.handle_request(Request::Settle { epoch, settled });
     }
@@ -127,9 +122,11 @@ impl Bare {
 
 fn settings(folder: &Path, commit: Duration) -> anyhow::Result<Settings> {
     Ok(Settings {
-        dir: folder.join("spool"),
+        data: folder.to_owned(),
         cap_bytes: CAP_BYTES,
         commit,
+        when_full: WhenFull::DropOldest,
+        retention: 0,
         boot: clock::boot_id()?,
         accepted_log: None,
     })

@@ -10,6 +10,7 @@ use hangtag_protocol::columns;
 use hangtag_protocol::event::Event;
 use hangtag_protocol::id::{Epoch, GatewayId, Seq, StoreId, TenantId};
 use hangtag_protocol::line::EventLine;
+use hangtag_protocol::lineage::Run;
 use hangtag_protocol::topic::{BATCH_CONTENT_TYPE, Channel, Gateway};
 
 use super::day::{Day, TAGS};
@@ -107,6 +108,7 @@ fn encode(events: &[(Seq, Event)]) -> anyhow::Result<Vec<u8>> {
         oldest_held: first,
         lost: Vec::new(),
         anchors: vec![ClockAnchor { boot: BOOT, uptime: START, wall, error_ms: UNKNOWN_ERROR }],
+        lineage: vec![Run { first: Seq::FIRST, id: 0x5bd1_e995 }].into(),
         events: events.iter().map(|(_, event)| event.clone()).collect(),
     };
     Ok(batch.encode()?)

@@ -34,10 +34,10 @@ impl AcceptedLog {
         Ok(Self { file, path: path.to_owned(), next: Seq::FIRST })
     }
 
-    pub(super) fn write(&mut self, epoch: Epoch, events: &[(Seq, Event)]) {
+    pub(super) fn write<'a>(&mut self, epoch: Epoch, events: impl Iterator<Item = &'a (Seq, Event)>) {
         let mut lines = Vec::new();
         let next = self.next;
-        for (seq, event) in events.iter().filter(|(seq, _)| *seq >= next) {
+        for (seq, event) in events.filter(|(seq, _)| *seq >= next) {
             let line = Line { epoch, event: EventLine::new(*seq, event) };
             serde_json::to_writer(&mut lines, &line).expect("a line always encodes");
             lines.push(b'\n');

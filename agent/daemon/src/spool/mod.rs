@@ -67,7 +67,7 @@ const LITTLE: u64 = 4 << 20;
 const LEVELS: [u8; 3] = [70, 90, 99];
 
 /// Events to accept, with what inference must remember if the process dies now.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Accept {
     pub(crate) events: Vec<(Seq, Event)>,
     pub(crate) snapshot: Vec<u8>,
@@ -315,9 +315,7 @@ impl Spool {
         if self.over || waiting.is_empty() {
             return;
         }
-        let events: Vec<(Seq, Event)> = waiting.iter().flat_map(|accept| accept.events.clone()).collect();
-        let snapshot = waiting.last().map(|accept| accept.snapshot.as_slice());
-        match self.try_accept(&events, snapshot) {
+        match self.try_accept(waiting) {
             // They are numbered by the old epoch, and were never accepted.
             Ok(()) if self.over => waiting.clear(),
             Ok(()) => {
@@ -329,11 +327,7 @@ impl Spool {
             Err(fault) => {
                 let text = fault.to_string();
                 if self.fault.is_none() {
-                    error!(
-                        why = text,
-                        events = events.len(),
-                        "cannot keep events: nothing is accepted until that changes"
-                    );
+                    error!(why = text, "cannot keep events: nothing is accepted until that changes");
                 }
                 self.fault = Some(text);
                 if let Fault::Store(why) = fault {
@@ -344,7 +338,7 @@ impl Spool {
         self.tell();
     }
 
-    fn try_accept(&mut self, events: &[(Seq, Event)], snapshot: Option<&[u8]>) -> Result<(), Fault> {
+    fn try_accept(&mut self, waiting: &[Accept]) -> Result<(), Fault> {
         self.reopen()?;
         if self.over {
             return Ok(());
@@ -369,8 +363,10 @@ impl Spool {
         }
         // After a reopening, some may turn out to have been kept.
         let first = index.current().record().next;
-        let new: Vec<Event> =
-            events.iter().filter(|(seq, _)| *seq >= first).map(|(_, event)| event.clone()).collect();
+        let events = waiting.iter().flat_map(|accept| &accept.events);
+        let new = events.clone().filter(|(seq, _)| *seq >= first).map(|(_, event)| event.clone());
+        let new: Vec<Event> = new.collect();
+        let snapshot = waiting.last().map(|accept| accept.snapshot.as_slice());
         let puts = index.append(self.run, &new);
         let drops = self.settings.when_full == WhenFull::DropOldest;
         let lost = if drops { index.evict(cap) } else { 0 };
