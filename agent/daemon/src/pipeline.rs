@@ -21,7 +21,6 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::capture::Capture;
@@ -29,7 +28,7 @@ use crate::config::Config;
 use crate::health::Health;
 use crate::intake::Intake;
 use crate::onlooker::Onlooker;
-use crate::spool::{Request, Spool};
+use crate::spool::{Request, Signals, Spool};
 use crate::uplink::Uplink;
 use crate::{clock, infer};
 
@@ -66,8 +65,16 @@ pub(crate) async fn run(config: Config, extras: Extras) -> anyhow::Result<()> {
     std::fs::create_dir_all(&config.data)
         .with_context(|| format!("cannot create data folder {}", config.data.display()))?;
     let capture = extras.capture.as_deref().map(Capture::open).transpose()?;
+    let mut terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupted = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     loop {
-        match run_once(config.clone(), extras.accepted_log.clone(), capture.clone()).await? {
+        let asked = async {
+            tokio::select! {
+                _ = terminated.recv() => {}
+                _ = interrupted.recv() => {}
+            }
+        };
+        match run_once(config.clone(), extras.accepted_log.clone(), capture.clone(), asked).await? {
             Ended::Stopped => return Ok(()),
             Ended::StartOver => info!("starting over with a new epoch"),
         }
@@ -78,6 +85,7 @@ async fn run_once(
     config: Config,
     accepted_log: Option<PathBuf>,
     capture: Option<Capture>,
+    asked: impl Future<Output = ()>,
 ) -> anyhow::Result<Ended> {
     let boot = clock::boot_id()?;
     let spool = Spool::open(config.spool_settings(boot, accepted_log))?;
@@ -96,17 +104,17 @@ async fn run_once(
     let (accept_in, accept) = mpsc::channel(ACCEPT);
     let (requests_in, requests) = mpsc::channel(REQUESTS);
     let (reads, _) = broadcast::channel(READS);
-    let (cancel, finish) = (CancellationToken::new(), CancellationToken::new());
-    let start_over = CancellationToken::new();
+    let signals = Signals::default();
+    let Signals { stopping: cancel, finished: finish, start_over } = signals.clone();
 
     let state = spool.watch();
     let onlooker = Onlooker::bind(&config.socket(), readers, reads.clone(), state.clone())
         .with_context(|| format!("cannot open {}", config.socket().display()))?;
-    let onlooker = tokio::spawn(onlooker.run());
-    let clock = tokio::spawn(watch_clock(boot, config.clock_kept, requests_in.clone()));
-    let spool = spool
-        .start(Handle::current(), accept, requests, finish.clone(), start_over.clone())
-        .context("cannot start the spool")?;
+    let mut onlooker = tokio::spawn(onlooker.run());
+    let mut clock = tokio::spawn(watch_clock(boot, config.clock_kept, requests_in.clone()));
+    let spool =
+        spool.start(Handle::current(), accept, requests, signals).context("cannot start the spool")?;
+    let mut spool = tokio::task::spawn_blocking(move || spool.join());
     let uplink = Uplink {
         gateway: config.gateway,
         boot,
@@ -127,12 +135,13 @@ async fn run_once(
     drop(seen_in);
     info!(gateway = %config.gateway.gateway, store = %config.gateway.store, %boot, "the agent runs");
 
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let ended = tokio::select! {
-        _ = tokio::signal::ctrl_c() => Ended::Stopped,
-        _ = terminate.recv() => Ended::Stopped,
+        () = asked => Ended::Stopped,
         () = start_over.cancelled() => Ended::StartOver,
         ended = &mut infer => bail!("inference ended early: {ended:?}"),
+        ended = &mut spool => bail!("the spool ended early: {ended:?}"),
+        ended = &mut clock => bail!("the clock's task ended early: {ended:?}"),
+        ended = &mut onlooker => bail!("the local socket's task ended early: {ended:?}"),
         ended = &mut uplink => bail!("the uplink ended early: {ended:?}"),
         Some(ended) = intakes.join_next() => bail!("a reader's task ended early: {ended:?}"),
     };
@@ -146,9 +155,7 @@ async fn run_once(
     // Inference has let go of its channel: the spool accepts the rest at once and tells the uplink to
     // finish, which ends when everything is sent or its time is over.
     uplink.await.context("the uplink failed")?;
-    tokio::task::spawn_blocking(move || spool.join())
-        .await?
-        .map_err(|_| anyhow::anyhow!("the spool failed"))?;
+    spool.await?.map_err(|_| anyhow::anyhow!("the spool failed"))?;
     // A socket file without an agent behind it only puzzles people; if it stays, the next start takes it.
     let _ = std::fs::remove_file(config.data.join("agent.sock"));
     Ok(ended)

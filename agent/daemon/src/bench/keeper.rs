@@ -12,11 +12,10 @@ use hangtag_protocol::id::Seq;
 use hangtag_protocol::range::{SeqRange, SeqSet};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::{Config, WhenFull};
-use crate::spool::{Accept, Request, Settings, Spool, State};
+use crate::spool::{Accept, Request, Settings, Signals, Spool, State};
 
 /// What a measure's spool may take on disk.
 const CAP_BYTES: u64 = 16 << 30;
@@ -51,9 +50,8 @@ impl Keeper {
         let (accept, accept_out) = mpsc::channel(ACCEPT);
         // What is asked next waits until the one before is being handled.
         let (requests, requests_out) = mpsc::channel(1);
-        let (finished, start_over) = (CancellationToken::new(), CancellationToken::new());
         let thread = spool
-            .start(Handle::current(), accept_out, requests_out, finished, start_over)
+            .start(Handle::current(), accept_out, requests_out, Signals::default())
             .context("cannot start the spool")?;
         Ok(Self { thread, accept, requests, state })
     }

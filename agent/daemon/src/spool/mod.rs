@@ -160,6 +160,17 @@ pub(crate) struct Settings {
     pub(crate) accepted_log: Option<PathBuf>,
 }
 
+/// What the spool's thread is told, and tells, beside its channels.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Signals {
+    /// The agent ends.
+    pub(crate) stopping: CancellationToken,
+    /// The last event was accepted.
+    pub(crate) finished: CancellationToken,
+    /// A new epoch began.
+    pub(crate) start_over: CancellationToken,
+}
+
 /// Why nothing is accepted at the moment.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
@@ -240,28 +251,29 @@ impl Spool {
 
     /// Starts the thread. When `accept` closes it makes the last events durable and cancels `finished`;
     /// it ends when `requests` has closed too. It cancels `start_over` when a new epoch began: then
-    /// everything that numbers events must begin again with what the spool holds.
+    /// everything that numbers events must begin again with what the spool holds. Once `stopping` is
+    /// cancelled nothing waits for long for a disk that fails.
     pub(crate) fn start(
         mut self,
         runtime: Handle,
         mut accept: mpsc::Receiver<Accept>,
         mut requests: mpsc::Receiver<Request>,
-        finished: CancellationToken,
-        start_over: CancellationToken,
+        Signals { stopping, finished, start_over }: Signals,
     ) -> std::io::Result<thread::JoinHandle<()>> {
         thread::Builder::new().name("spool".into()).spawn(move || {
             let mut waiting: Vec<Accept> = Vec::new();
             let mut due: Option<Instant> = None;
             let mut give_up: Option<Instant> = None;
-            let (mut accepting, mut asked) = (true, true);
+            let (mut accepting, mut asked, mut closed) = (true, true, false);
             while accepting || asked {
                 let count: usize = waiting.iter().map(|accept| accept.events.len()).sum();
                 // Every branch is cancel-safe: receiving from a channel, and a timer.
                 let next = runtime.block_on(async {
                     tokio::select! {
-                        accepted = accept.recv(), if accepting && give_up.is_none() && count < VALUE_EVENTS => Next::Accept(accepted),
+                        accepted = accept.recv(), if !closed && count < VALUE_EVENTS => Next::Accept(accepted),
                         request = requests.recv(), if asked => Next::Request(request),
                         () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Next::Commit,
+                        () = stopping.cancelled(), if self.fault.is_some() && give_up.is_none() => Next::GiveUp,
                     }
                 });
                 match next {
@@ -281,7 +293,11 @@ impl Spool {
                     }
                     Next::Request(Some(request)) => self.handle_request(request),
                     Next::Request(None) => asked = false,
-                    Next::Accept(None) => give_up = Some(Instant::now() + GIVE_UP),
+                    Next::Accept(None) => {
+                        closed = true;
+                        give_up = give_up.or(Some(Instant::now() + GIVE_UP));
+                    }
+                    Next::GiveUp => give_up = Some(Instant::now() + GIVE_UP),
                     Next::Commit => {
                         self.accept(&mut waiting);
                         due = (!waiting.is_empty()).then(|| Instant::now() + RETRY);
@@ -293,15 +309,16 @@ impl Spool {
                 }
                 if let Some(end) = give_up.filter(|_| accepting) {
                     self.accept(&mut waiting);
-                    if waiting.is_empty() || Instant::now() >= end {
-                        if !waiting.is_empty() {
-                            error!(events = count, "the last events could not be kept: they were never accepted");
-                        }
-                        accepting = false;
-                        due = None;
+                    let over = Instant::now() >= end;
+                    if over && !waiting.is_empty() {
+                        error!(why = self.fault, "the last events could not be kept: they were never accepted");
+                    }
+                    due = (!waiting.is_empty()).then(|| Instant::now() + RETRY);
+                    if over || (closed && waiting.is_empty()) {
+                        accept.close();
+                        (accepting, closed, due) = (false, true, None);
+                        waiting.clear();
                         finished.cancel();
-                    } else {
-                        due = Some(Instant::now() + RETRY);
                     }
                 }
             }
@@ -682,6 +699,7 @@ enum Next {
     Accept(Option<Accept>),
     Request(Option<Request>),
     Commit,
+    GiveUp,
 }
 
 fn state_of(opened: &Opened) -> State {
