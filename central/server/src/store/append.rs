@@ -2,7 +2,7 @@
 //! gateways that are owed one, as of the same transaction. A group of messages is stored in one transaction,
 //! whole or not at all, and the same messages again change nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
 use hangtag_protocol::batch::Batch;
@@ -14,7 +14,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::group::{Finished, Group, Sums};
 use super::memory::Memory;
-use super::{StoreError, open_to_write};
+use super::{StoreError, open_to_write, quarantine};
 
 /// A group ends with the message that brings it to so many events, so that a live batch behind it does not
 /// wait long.
@@ -102,6 +102,22 @@ impl Store {
     /// When the database cannot even do that.
     pub(crate) fn set_aside(&mut self, message: &Message, reason: &str) -> Result<Appended, StoreError> {
         self.transact(|group| group.set_poison_aside(message, reason).map(|()| 1))
+    }
+
+    /// The payloads in quarantine that this version may be able to store although an earlier one could not.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn replayable(&self) -> Result<VecDeque<i64>, StoreError> {
+        quarantine::replayable(&self.db)
+    }
+
+    /// Stores a payload in quarantine as if it came, and takes it out when that succeeds.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn replay(&mut self, id: i64) -> Result<Appended, StoreError> {
+        self.transact(|group| group.replay(id).map(|()| 1))
     }
 
     fn transact(

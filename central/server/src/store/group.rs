@@ -127,6 +127,23 @@ impl<'a> Group<'a> {
         }
     }
 
+    /// Stores a payload that is in quarantine, if it can be read, and takes it out.
+    pub(super) fn replay(&mut self, id: i64) -> Result<(), StoreError> {
+        let Some(message) = quarantine::message(self.db, id)? else { return Ok(()) };
+        let Ok((header, body)) = Batch::decode_header(&message.payload) else { return Ok(()) };
+        let Ok(batch) = Batch::decode_body(header, body) else { return Ok(()) };
+        if admit::admit(&batch).is_err() {
+            return Ok(());
+        }
+        self.owed.insert(header.gateway);
+        self.take_batch(&message, &batch)?;
+        if self.sums.new.batches + self.sums.known.batches > 0 {
+            quarantine::remove(self.db, id)?;
+            self.memory.room.forget();
+        }
+        Ok(())
+    }
+
     fn take_events(&mut self, message: &Message, gateway: &Gateway) -> Result<(), StoreError> {
         let (header, body) = match Batch::decode_header(&message.payload) {
             Ok(decoded) => decoded,

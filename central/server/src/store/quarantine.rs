@@ -12,6 +12,8 @@
 //! When nothing may go any more, a batch of the third kind is not kept, and not settled either: the agent
 //! holds it until there is room.
 
+use std::collections::VecDeque;
+
 use hangtag_protocol::batch::{CRC, Header};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::topic::Gateway;
@@ -167,6 +169,30 @@ pub(super) fn keep(
         message.payload,
     ])?;
     Ok(true)
+}
+
+/// The settled ones, oldest first, without those whose numbers other events have.
+pub(super) fn replayable(db: &Connection) -> Result<VecDeque<i64>, StoreError> {
+    let mut query = db.prepare(
+        "SELECT id FROM quarantine WHERE kind = 'settled' AND reason NOT LIKE 'conflict:%' ORDER BY id",
+    )?;
+    let rows = query.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// One of them as it came.
+pub(super) fn message(db: &Connection, id: i64) -> Result<Option<Message>, StoreError> {
+    let row = |row: &Row<'_>| {
+        Ok(Message { topic: row.get(0)?, payload: row.get(1)?, received: UnixMillis(row.get(2)?) })
+    };
+    let question = "SELECT topic, payload, received FROM quarantine WHERE id = ?1";
+    Ok(db.prepare_cached(question)?.query_row([id], row).optional()?)
+}
+
+/// Takes one out.
+pub(super) fn remove(db: &Connection, id: i64) -> Result<(), StoreError> {
+    db.prepare_cached("DELETE FROM quarantine WHERE id = ?1")?.execute([id])?;
+    Ok(())
 }
 
 const COLUMNS: &str = "SELECT id, received, times, kind, topic, reason, length(payload) FROM quarantine";

@@ -2,7 +2,8 @@
 //! stable storage, and the watermarks to publish. What is live goes before what waited out an outage. It
 //! never drops a message: when the disk fails it tries the same group again until it succeeds or the
 //! channel closes. When a group fails for another reason, its messages go one by one, and the one that
-//! fails alone is set aside, so that it does not hold up the others.
+//! fails alone is set aside, so that it does not hold up the others. While nothing comes, what was set
+//! aside before the program started is tried again: a newer version may be able to read it.
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -93,7 +94,20 @@ impl Writer {
         let mut queue = Queue::default();
         let mut pause = PAUSE.0;
         let mut fails = 0;
-        while self.fill(&mut queue) {
+        let mut aside = store.replayable().unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot look for what was set aside");
+            VecDeque::new()
+        });
+        loop {
+            while queue.is_empty() && self.input.is_empty() && !self.input.is_closed() {
+                let Some(id) = aside.pop_front() else { break };
+                if !self.replay(&mut store, id) {
+                    return;
+                }
+            }
+            if !self.fill(&mut queue) {
+                return;
+            }
             let settled = match queue.store(&mut store, fails >= TRIES) {
                 Ok(settled) => settled,
                 Err(error) => {
@@ -139,6 +153,23 @@ impl Writer {
             queue.push(input);
         }
         true
+    }
+
+    /// Tries to store what an earlier version of this program could not read. False when nobody listens.
+    fn replay(&self, store: &mut Store, id: i64) -> bool {
+        match guarded(|| store.replay(id)) {
+            Ok(appended) if appended.sums.new.batches + appended.sums.known.batches > 0 => {
+                tracing::info!(id, events = appended.sums.new.events, "stored what had been in quarantine");
+                self.changed.send_modify(|commits| *commits += 1);
+                let settled = Settled { stored: Vec::new(), marks: json(appended.marks).collect() };
+                self.output.blocking_send(settled).is_ok()
+            }
+            Ok(_) => true,
+            Err(error) => {
+                tracing::warn!(id, %error, "cannot store what is in quarantine");
+                true
+            }
+        }
     }
 
     fn fail(&self, error: &StoreError) {

@@ -87,22 +87,41 @@ fn what_is_live_goes_before_the_backlog() {
 }
 
 #[test]
-fn a_locked_database_is_waited_for() {
+fn a_database_that_cannot_be_used_is_waited_for() {
     let bench = Bench::new();
-    let locker = Connection::open(&bench.path).unwrap();
+    let breaker = Connection::open(&bench.path).unwrap();
     let mut ends = start(&bench, Vec::new());
-    // Another program makes the tables unusable, and mends them after the writer said so.
-    locker.execute_batch("ALTER TABLE settled RENAME TO away").unwrap();
-    ends.input.try_send(Input::Store(Delivery(1), message(&plain(1, 1)))).unwrap();
+    // Somebody makes a table unusable, and mends it after the writer said so.
+    breaker.execute_batch("ALTER TABLE quarantine RENAME TO away").unwrap();
+    let junk = Message { payload: b"junk".into(), ..message(&plain(1, 1)) };
+    ends.input.try_send(Input::Store(Delivery(1), junk)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let why = runtime.block_on(async {
         let failing = ends.failing.wait_for(Option::is_some).await.unwrap();
         failing.as_ref().map(|failing| failing.why.clone()).unwrap()
     });
-    assert!(why.contains("settled"), "{why}");
-    locker.execute_batch("ALTER TABLE away RENAME TO settled").unwrap();
-    let settled = ends.output.blocking_recv().unwrap();
-    assert_eq!(settled.stored, [Delivery(1)]);
+    assert!(why.contains("quarantine"), "{why}");
+    breaker.execute_batch("ALTER TABLE away RENAME TO quarantine").unwrap();
+    assert_eq!(ends.output.blocking_recv().unwrap().stored, [Delivery(1)]);
     ends.finish();
-    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event"), 1);
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM quarantine"), 1);
+}
+
+#[test]
+fn what_an_older_central_could_not_read_is_stored_after_the_upgrade() {
+    let mut bench = Bench::new();
+    bench.send(&plain(1, 2));
+    // One that can be read by now, one that cannot, and one whose numbers other events have.
+    bench.store.set_aside(&message(&plain(3, 2)), "body: body format 2").unwrap();
+    bench.send_bytes(Channel::Events, newer(&plain(5, 2)));
+    let mut other = plain(1, 1);
+    other.events[0].confidence = 10;
+    bench.send(&other);
+    assert_eq!((bench.settled_to(), bench.mark().highest), (6, Seq(2)));
+    let mut ends = start(&bench, Vec::new());
+    let settled = ends.output.blocking_recv().unwrap();
+    assert!(settled.stored.is_empty() && settled.marks[&gateway()].contains("\"highest\":4"));
+    assert_eq!(ends.finish(), [0; 0]);
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event"), 4);
+    assert_eq!(bench.ask::<String>("SELECT group_concat(first) FROM quarantine"), "5,1");
 }
