@@ -18,7 +18,7 @@ use super::{StoreError, open_to_write, quarantine};
 
 /// A group ends with the message that brings it to so many events, so that a live batch behind it does not
 /// wait long.
-const EVENTS_PER_GROUP: u64 = 4_096;
+const EVENTS_PER_GROUP: u64 = 2_048;
 
 /// One message as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
