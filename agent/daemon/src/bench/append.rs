@@ -8,6 +8,7 @@
 //! - *loop*: as many events as go, and the barrier every 10 or 100 ms. Both sides pack.
 
 use std::fs::{File, OpenOptions};
+use std::hint::black_box;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::columns;
 use hangtag_protocol::event::{Event, What};
 use hangtag_protocol::id::Seq;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::day::{Day, TAGS};
 use super::keeper::{Bare, Keeper};
@@ -43,11 +45,15 @@ pub(super) fn run(folder: &Path, report: &mut Report) -> anyhow::Result<()> {
     let mut plain = plain_file(folder)?;
     let mut day = Day::new(TAGS, 1, clock::boot_id()?, Uptime(3_600_000), Seq::FIRST);
     let (mut ours, mut floor, mut ratio, mut flush_ms) = (vec![], vec![], vec![], vec![]);
+    let (mut cpu, mut cpu_floor, mut pack_ns) = (vec![], vec![], vec![]);
     // The first round fills the window and warms everything up.
     for round in 0..=ROUNDS {
         let work: Vec<(Accept, Vec<u8>)> = (0..FLUSHES).map(|_| prepare(&mut day)).collect();
+        let packing = cpu_us();
+        work.iter().for_each(|(accept, _)| drop(black_box(pack(&accept.events))));
+        pack_ns.push((cpu_us() - packing) * 1e3 / (FLUSHES * FLUSH_EVENTS) as f64);
         let mut through_spool = || {
-            let began = Instant::now();
+            let (began, used) = (Instant::now(), cpu_us());
             for (n, (accept, _)) in work.iter().enumerate() {
                 let flush = Instant::now();
                 spool.accept(accept);
@@ -57,14 +63,16 @@ pub(super) fn run(folder: &Path, report: &mut Report) -> anyhow::Result<()> {
                     spool.settle(Seq(last - WINDOW));
                 }
             }
+            cpu.push((cpu_us() - used) / FLUSHES as f64);
             per_second(FLUSHES * FLUSH_EVENTS, began)
         };
         let mut to_file = || -> std::io::Result<f64> {
-            let began = Instant::now();
+            let (began, used) = (Instant::now(), cpu_us());
             for (_, packed) in &work {
                 plain.write_all(packed)?;
                 plain.sync_data()?;
             }
+            cpu_floor.push((cpu_us() - used) / FLUSHES as f64);
             Ok(per_second(FLUSHES * FLUSH_EVENTS, began))
         };
         let (through, to) = if round % 2 == 0 {
@@ -79,6 +87,9 @@ pub(super) fn run(folder: &Path, report: &mut Report) -> anyhow::Result<()> {
             ratio.push(through / to);
         }
     }
+    report.sample("durable_append_pack", &Sample::new(pack_ns), "ns/event");
+    report.sample("durable_append_cpu", &Sample::new(cpu), "us/flush");
+    report.sample("durable_append_floor_cpu", &Sample::new(cpu_floor), "us/flush");
     report.sample("durable_append", &Sample::new(ours), "events/s");
     report.sample("durable_append_floor", &Sample::new(floor), "events/s");
     report.sample("durable_append_flush", &Sample::new(flush_ms), "ms");
@@ -198,6 +209,13 @@ pub(super) fn pack(events: &[(Seq, Event)]) -> Vec<u8> {
 /// A file to append to.
 pub(super) fn plain_file(folder: &Path) -> std::io::Result<File> {
     OpenOptions::new().create(true).append(true).open(folder.join("plain"))
+}
+
+/// What this process has computed so far, all threads together, in microseconds: on a busy machine it
+/// says more than the time that passed.
+fn cpu_us() -> f64 {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    used.tv_sec as f64 * 1e6 + used.tv_nsec as f64 / 1e3
 }
 
 fn per_second(events: usize, began: Instant) -> f64 {

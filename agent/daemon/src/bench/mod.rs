@@ -31,6 +31,9 @@ mod wire;
 
 use std::path::PathBuf;
 
+use anyhow::bail;
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::config::Config;
 use fill::Fill;
 use report::Report;
@@ -101,22 +104,38 @@ pub(crate) async fn measure(measures: &[Measure], options: &Options) -> anyhow::
     }
     let scratch = Scratch::new(&options.dir)?;
     let mut report = Report::default();
-    for measure in measures {
-        match measure {
-            Measure::Append => append::run(&scratch.folder("append")?, &mut report)?,
-            Measure::Loop => append::closed_loop(&scratch.folder("loop")?, &mut report).await?,
-            Measure::Device => {
-                let Options { rate, seconds, .. } = *options;
-                device::run(&scratch.folder("device")?, rate, seconds, &mut report).await?;
-            }
-            Measure::Wire => wire::run(&mut report)?,
-            Measure::Memory => memory::run(&scratch.folder("memory")?, options.ten, &mut report).await?,
-            Measure::Drain => {
-                drain::run(&scratch.folder("drain")?, options.broker.as_deref(), &mut report).await?;
-            }
-            Measure::Size => size::run(&scratch.folder("size")?, &mut report).await?,
-        }
+    let mut terminate = signal(SignalKind::terminate())?;
+    // However it ends, children are stopped and the scratch folder is removed.
+    tokio::select! {
+        taken = take(measures, options, &scratch, &mut report) => taken?,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        _ = terminate.recv() => bail!("terminated"),
     }
     println!("\n{}", report.table());
+    Ok(())
+}
+
+async fn take(
+    measures: &[Measure],
+    options: &Options,
+    scratch: &Scratch,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    for measure in measures {
+        match measure {
+            Measure::Append => append::run(&scratch.folder("append")?, report)?,
+            Measure::Loop => append::closed_loop(&scratch.folder("loop")?, report).await?,
+            Measure::Device => {
+                let Options { rate, seconds, .. } = *options;
+                device::run(&scratch.folder("device")?, rate, seconds, report).await?;
+            }
+            Measure::Wire => wire::run(report)?,
+            Measure::Size => size::run(&scratch.folder("size")?, report).await?,
+            Measure::Memory => memory::run(&scratch.folder("memory")?, options.ten, report).await?,
+            Measure::Drain => {
+                drain::run(&scratch.folder("drain")?, options.broker.as_deref(), report).await?;
+            }
+        }
+    }
     Ok(())
 }
