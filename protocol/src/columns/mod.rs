@@ -18,7 +18,6 @@
 
 pub mod codec;
 
-use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -107,8 +106,9 @@ struct Packed<'a> {
 #[must_use]
 pub fn pack(first: Seq, events: &[Event]) -> Vec<u8> {
     assert!(events.len() <= MAX_EVENTS, "at most {MAX_EVENTS} events are packed together");
-    let sorted: BTreeSet<Epc> = events.iter().filter_map(|e| e.garment().map(|g| g.0)).collect();
-    let sorted: Vec<Epc> = sorted.into_iter().collect();
+    let mut sorted: Vec<Epc> = events.iter().filter_map(|e| e.garment().map(|g| g.0)).collect();
+    sorted.sort_unstable();
+    sorted.dedup();
     let (mut boots, mut zones, mut readers) = (Vec::new(), Vec::new(), Vec::new());
     let mut rows = Rows::default();
     let mut last_at = 0;
