@@ -133,6 +133,16 @@ impl Lineage {
         }
     }
 
+    /// From which number on a batch that tells of `told` and ends with the event `last` holds events of a run
+    /// that had ended by then, as recorded: the original goes on in its old run while a copy of it has
+    /// begun another. [`join`](Self::join) does not see it, because `told` is a part of what is recorded.
+    #[must_use]
+    pub fn overrun(&self, told: &Self, last: Seq) -> Option<Seq> {
+        let theirs = told.last()?;
+        let at = self.0.iter().position(|run| *run == theirs)?;
+        self.0.get(at + 1).map(|next| next.first).filter(|first| *first <= last)
+    }
+
     /// Where `recorded`, with events up to `highest`, went another way than this lineage, whose next event
     /// will have the number `next`: from the returned number on, events here are not the recorded ones.
     /// `None` when nothing contradicts.
@@ -196,6 +206,16 @@ mod tests {
         // The copy's run begins at a number that the recorded run had handed out.
         assert_eq!(lineage(&[A, B]).join(&lineage(&[B, C]), Seq(790)), Err(Apart::Fork(Seq(790))));
         assert!(lineage(&[A, B]).join(&lineage(&[B, C]), Seq(789)).is_ok());
+    }
+
+    #[test]
+    fn a_run_that_goes_on_after_the_next_one_began_is_not_recorded() {
+        let recorded = lineage(&[A, B, C]);
+        assert_eq!(recorded.overrun(&lineage(&[A, B]), Seq(789)), None, "a batch from before comes late");
+        assert_eq!(recorded.overrun(&lineage(&[A, B]), Seq(790)), Some(Seq(790)));
+        assert_eq!(recorded.overrun(&lineage(&[B, C]), Seq(2_000)), None);
+        assert_eq!(recorded.overrun(&lineage(&[A, B, D]), Seq(2_000)), None, "for join to tell");
+        assert_eq!(lineage(&[A, B]).fork(Seq(800), &recorded, Seq(795)), Some(Seq(790)), "the agent agrees");
     }
 
     #[test]
