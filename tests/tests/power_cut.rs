@@ -119,11 +119,12 @@ impl Bench {
             return Ok(());
         }
         let mount = cut.mount(&self.path("found"))?;
-        let export = self.path("export.htgx");
+        let export = self.path(&format!("export-{}.htgx", self.rounds));
         let exported = self.found.export(&export);
         mount.unmount()?;
         exported.with_context(|| format!("round {}, {} accepted", self.rounds, accepted.len()))?;
         let database = import(&self.site, &export)?;
+        std::fs::remove_file(&export)?;
         let verdict = judge(&log, &database)?;
         let lost = verdict.missing + verdict.lost + verdict.changed;
         if lost > 0 {

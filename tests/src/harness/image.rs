@@ -87,22 +87,13 @@ impl Mount {
         &self.at
     }
 
-    /// Makes it read-only, or writable again: `ro` or `rw`. Files that are open for writing do not matter:
-    /// the file system is made to believe in an error, as a worn card would make it.
+    /// Makes it fail, as an error of the card does: from here on it is read-only, for files that are open
+    /// too, and until it is unmounted.
     ///
     /// # Errors
     /// When `mount` fails.
-    pub fn remount(&self, mode: &str) -> anyhow::Result<()> {
-        run(Command::new("mount").args(["-o", &format!("remount,{mode}")]).arg(&self.at))
-    }
-
-    /// How many bytes are free.
-    ///
-    /// # Errors
-    /// When the system does not say.
-    pub fn free_bytes(&self) -> anyhow::Result<u64> {
-        let fs = rustix::fs::statvfs(&self.at)?;
-        Ok(fs.f_bavail * fs.f_frsize)
+    pub fn abort(&self) -> anyhow::Result<()> {
+        run(Command::new("mount").args(["-o", "remount,abort"]).arg(&self.at))
     }
 
     /// Unmounts it: what was not written yet is written before.

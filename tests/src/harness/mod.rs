@@ -7,6 +7,7 @@
 //! | [`process`] | starts, kills and stops a program, and reads its memory |
 //! | [`broker`] | rumqttd within this process, or Mosquitto as another |
 //! | [`clock`] | a machine whose wall clock and boots a test sets |
+//! | [`export`] | reads what `spool export` wrote |
 //! | [`gateway`] | one agent of several, or one in unusual places |
 //! | [`image`] | file systems in files, whose power can be cut |
 //! | [`site`] | the files of a shop: configurations, catalogue, stores; agent and central in it |
@@ -16,6 +17,7 @@
 pub mod binaries;
 pub mod broker;
 pub mod clock;
+pub mod export;
 pub mod gateway;
 pub mod image;
 pub mod judge;

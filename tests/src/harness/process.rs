@@ -64,12 +64,20 @@ impl Process {
         }
     }
 
-    /// Stops it in its tracks with SIGSTOP, for good: it can only be killed.
+    /// Stops it in its tracks with SIGSTOP.
     ///
     /// # Errors
     /// When the signal cannot be sent.
     pub fn pause(&self) -> io::Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), Signal::STOP)?)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn resume(&self) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::CONT)?)
     }
 
     /// Kills it as `kill -9` does.
