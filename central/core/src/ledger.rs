@@ -112,11 +112,15 @@ impl Ledger {
         self.oldest_held
     }
 
-    /// Records who wrote a batch and what its agent still holds. Nothing changes when it is refused.
+    /// Records who wrote a batch, whose last event is `last`, and what its agent still holds. Nothing changes
+    /// when it is refused.
     ///
     /// # Errors
     /// When the batch does not continue what is recorded: its events must not be stored under this epoch.
-    pub fn join(&mut self, told: &Lineage, oldest_held: Seq) -> Result<(), Apart> {
+    pub fn join(&mut self, told: &Lineage, last: Seq, oldest_held: Seq) -> Result<(), Apart> {
+        if let Some(from) = self.lineage.overrun(told, last) {
+            return Err(Apart::Fork(from));
+        }
         let joined = self.lineage.join(told, self.highest())?;
         let forgotten = joined.runs().len().saturating_sub(MAX_RUNS);
         self.lineage = match forgotten {
@@ -264,13 +268,13 @@ mod tests {
     #[test]
     fn a_copy_does_not_join_and_changes_nothing() {
         let mut ledger = Ledger::default();
-        ledger.join(&lineage(&[(1, 7)]), Seq(1)).unwrap();
+        ledger.join(&lineage(&[(1, 7)]), Seq(0), Seq(1)).unwrap();
         ledger.settle(&ledger.weigh(SeqRange::new(1, 9), &[]));
-        ledger.join(&lineage(&[(1, 7), (10, 8)]), Seq(1)).unwrap();
+        ledger.join(&lineage(&[(1, 7), (10, 8)]), Seq(0), Seq(1)).unwrap();
         ledger.settle(&ledger.weigh(SeqRange::new(10, 12), &[]));
         let before = ledger.clone();
-        assert_eq!(ledger.join(&lineage(&[(1, 7), (11, 9)]), Seq(5)), Err(Apart::Fork(Seq(11))));
-        assert_eq!(ledger.join(&lineage(&[(11, 9)]), Seq(5)), Err(Apart::Unknown));
+        assert_eq!(ledger.join(&lineage(&[(1, 7), (11, 9)]), Seq(0), Seq(5)), Err(Apart::Fork(Seq(11))));
+        assert_eq!(ledger.join(&lineage(&[(11, 9)]), Seq(0), Seq(5)), Err(Apart::Unknown));
         assert_eq!(ledger, before);
         let mark = ledger.mark(Epoch(1));
         assert_eq!((mark.highest, mark.lineage), (Seq(12), lineage(&[(1, 7), (10, 8)])));
@@ -280,7 +284,7 @@ mod tests {
     fn only_the_latest_runs_are_recorded() {
         let mut ledger = Ledger::default();
         for n in 1..=100 {
-            ledger.join(&lineage(&[(n, 0), (n + 1, 0)]), Seq(1)).unwrap();
+            ledger.join(&lineage(&[(n, 0), (n + 1, 0)]), Seq(0), Seq(1)).unwrap();
         }
         assert_eq!(ledger.lineage().runs().len(), MAX_RUNS);
         assert_eq!(ledger.lineage().last().map(|run| run.first), Some(Seq(101)));
@@ -290,8 +294,8 @@ mod tests {
     fn what_nobody_holds_is_unexplained_until_it_comes() {
         let mut ledger = Ledger::default();
         ledger.settle(&ledger.weigh(SeqRange::new(1, 10), &[SeqRange::new(21, 22)]));
-        ledger.join(&Lineage::default(), Seq(31)).unwrap();
-        ledger.join(&Lineage::default(), Seq(5)).unwrap();
+        ledger.join(&Lineage::default(), Seq(0), Seq(31)).unwrap();
+        ledger.join(&Lineage::default(), Seq(0), Seq(5)).unwrap();
         assert_eq!(ledger.unexplained(), [SeqRange::new(11, 20), SeqRange::new(23, 30)]);
         assert_eq!(ledger.mark(Epoch(1)).contiguous_to, Seq(10), "nobody is permitted to delete them");
         ledger.settle(&ledger.weigh(SeqRange::new(12, 20), &[]));
@@ -305,7 +309,7 @@ mod tests {
             ledger.settle(&ledger.weigh(SeqRange::new(10 * n + 1, 10 * n + 9), &[]));
         }
         assert!(!ledger.mark(Epoch(1)).settled().contains(Seq(199)), "too many ranges");
-        ledger.join(&Lineage::default(), Seq(151)).unwrap();
+        ledger.join(&Lineage::default(), Seq(0), Seq(151)).unwrap();
         assert!(ledger.mark(Epoch(1)).settled().contains(Seq(199)));
         assert!(!ledger.mark(Epoch(1)).settled().contains(Seq(160)), "the agent may still hold it");
     }

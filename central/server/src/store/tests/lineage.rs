@@ -45,6 +45,17 @@ fn a_copy_above_what_is_stored_settles_nothing() {
 }
 
 #[test]
+fn the_original_that_goes_on_after_its_copy_was_first_settles_nothing() {
+    let mut bench = Bench::new();
+    bench.send(&told(1, 10, &[A]));
+    bench.send(&told(11, 5, &[A, B]));
+    bench.send(&told(9, 9, &[A]));
+    assert_eq!(bench.settled_to(), 15);
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event"), 15);
+    assert_eq!(bench.ask::<String>("SELECT kind FROM quarantine"), "fork");
+}
+
+#[test]
 fn a_lineage_that_tells_too_little_is_asked_for_more() {
     let mut bench = Bench::new();
     bench.send(&told(1, 10, &[A]));
