@@ -534,6 +534,11 @@ mod tests {
         Crash,
         /// It dies after the records were written and before anything was removed.
         CrashBeforeRemoval(usize),
+        /// A write fails: either nothing of it is on disk or all of it, and the events are given once more.
+        FailedWrite {
+            events: usize,
+            all: bool,
+        },
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -545,6 +550,7 @@ mod tests {
             1 => (0usize..3_000).prop_map(Step::LoseValue),
             1 => Just(Step::Crash),
             1 => (1usize..300).prop_map(Step::CrashBeforeRemoval),
+            2 => (1usize..300, any::<bool>()).prop_map(|(events, all)| Step::FailedWrite { events, all }),
         ]
     }
 
@@ -598,6 +604,19 @@ mod tests {
                         }
                     }
                     Step::Crash => index = disk.open().unwrap(),
+                    Step::FailedWrite { events: n, all } => {
+                        let events: Vec<Event> = (next..next + n as u64).map(event).collect();
+                        let puts = index.append(2, &events);
+                        if all {
+                            disk.commit(puts, &mut index.clone());
+                        }
+                        index = disk.open().unwrap();
+                        let kept = usize::try_from(index.current().record().next.0 - next).unwrap();
+                        prop_assert_eq!(kept, if all { n } else { 0 });
+                        let puts = index.append(2, &events[kept..]);
+                        disk.commit(puts, &mut index);
+                        next += n as u64;
+                    }
                 }
                 let held = disk.events(&index);
                 prop_assert_eq!(index.held(), held.len() as u64);

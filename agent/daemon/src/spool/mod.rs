@@ -198,6 +198,8 @@ pub(crate) struct Spool {
     state: watch::Sender<State>,
     fault: Option<String>,
     level: u8,
+    /// What the clock showed since the start: a store that is opened again may not know all of it.
+    anchors: Vec<ClockAnchor>,
     /// A new epoch began: what inference numbers is of the old one.
     over: bool,
     /// The oldest event that waits, and when it happened, if it was in this boot.
@@ -230,6 +232,7 @@ impl Spool {
             state,
             fault: None,
             level: 0,
+            anchors: Vec::new(),
             over: false,
             oldest: (None, None),
         };
@@ -410,7 +413,10 @@ impl Spool {
     /// Opens the store if it is not open.
     fn reopen(&mut self) -> Result<(), StoreError> {
         if self.opened.is_none() {
-            let opened = open_or_make_room(&self.folder, &self.witness)?;
+            let mut opened = open_or_make_room(&self.folder, &self.witness)?;
+            for anchor in &self.anchors {
+                add_anchor(&mut opened.meta.anchors, *anchor);
+            }
             self.opened = Some(opened);
             self.check_epoch();
         }
@@ -453,6 +459,10 @@ impl Spool {
                 });
                 // The uplink may have given up waiting; then nobody needs the answer.
                 let _ = reply.send(held);
+                if self.opened.as_ref().is_some_and(|opened| opened.index.lost() != self.state.borrow().lost)
+                {
+                    self.tell();
+                }
             }
             Request::Settle { epoch, settled } => {
                 if let Some(opened) = &mut self.opened {
@@ -463,6 +473,7 @@ impl Spool {
             Request::Fork { epoch, from } => self.fork(epoch, from),
             Request::SetAside { epoch, range, why } => self.set_aside(epoch, range, &why),
             Request::Anchor(anchor) => {
+                add_anchor(&mut self.anchors, anchor);
                 if let Some(opened) = &mut self.opened {
                     add_anchor(&mut opened.meta.anchors, anchor);
                 }
@@ -567,9 +578,7 @@ impl Spool {
         let puts = index.lose_value(epoch, first).into_iter().collect();
         guarded(|| commit(store, index, meta, puts, None))?;
         let removed = index.take_removed();
-        guarded(|| store.remove(&removed))?;
-        self.tell();
-        Ok(())
+        guarded(|| store.remove(&removed))
     }
 
     /// sled's file never shrinks: a spool that was large and holds little is built anew.
@@ -728,6 +737,9 @@ fn state_of(opened: &Opened) -> State {
 /// Keeps the first anchor of a boot, which is nearest to its start, and the latest ones; and only the
 /// latest boots.
 fn add_anchor(anchors: &mut Vec<ClockAnchor>, anchor: ClockAnchor) {
+    if anchors.contains(&anchor) {
+        return;
+    }
     let same: Vec<usize> = (0..anchors.len()).filter(|slot| anchors[*slot].boot == anchor.boot).collect();
     if same.len() >= ANCHORS_PER_BOOT {
         anchors.remove(same[1]);
