@@ -55,6 +55,13 @@ pub(crate) struct Mqtt {
     /// Seconds, 5 to 3600: a dead connection is noticed after twice this time.
     #[serde(default = "default_keep_alive")]
     pub(crate) keep_alive_s: u16,
+    /// How much of what may be on its way the backlog may take, in percent, 10 to 100: the rest is left to
+    /// live events.
+    #[serde(default = "default_backlog_share")]
+    pub(crate) backlog_share: u8,
+    /// KiB of batches per second, 1 to 1,000,000. The backlog is held to it; live events go at once, but
+    /// count.
+    pub(crate) max_kib_per_s: Option<u32>,
 }
 
 /// How events are kept.
@@ -74,6 +81,9 @@ pub(crate) struct SpoolSettings {
     /// from a backup is refilled with them.
     #[serde(default = "default_retention")]
     pub(crate) retention_h: u16,
+    /// Whose word lets an event go.
+    #[serde(default)]
+    pub(crate) delete_after: DeleteAfter,
 }
 
 /// What happens when the spool is full.
@@ -85,6 +95,17 @@ pub(crate) enum WhenFull {
     DropOldest,
     /// Nothing is accepted until central has settled something: the readers are held back.
     Refuse,
+}
+
+/// Whose word lets an event go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DeleteAfter {
+    /// Central's: it has stored the event.
+    #[default]
+    Central,
+    /// The broker's: it has taken the event. What it loses, or whoever reads from it, is lost.
+    Broker,
 }
 
 /// What is known of this machine's wall clock.
@@ -147,6 +168,9 @@ fn default_mqtt_port() -> u16 {
 fn default_keep_alive() -> u16 {
     10
 }
+fn default_backlog_share() -> u8 {
+    75
+}
 fn default_cap() -> u32 {
     1_024
 }
@@ -165,6 +189,7 @@ fn default_spool() -> SpoolSettings {
         commit_ms: default_commit(),
         when_full: WhenFull::default(),
         retention_h: default_retention(),
+        delete_after: DeleteAfter::default(),
     }
 }
 
@@ -217,6 +242,12 @@ impl File {
         let wrong = |key: &str, why: String| Err((key.to_owned(), why));
         if self.mqtt.keep_alive_s < 5 || self.mqtt.keep_alive_s > 3_600 {
             return wrong("mqtt.keep_alive_s", format!("{} is not 5 to 3600", self.mqtt.keep_alive_s));
+        }
+        if !(10..=100).contains(&self.mqtt.backlog_share) {
+            return wrong("mqtt.backlog_share", format!("{} is not 10 to 100", self.mqtt.backlog_share));
+        }
+        if let Some(kib) = self.mqtt.max_kib_per_s.filter(|kib| !(1..=1_000_000).contains(kib)) {
+            return wrong("mqtt.max_kib_per_s", format!("{kib} is not 1 to 1000000"));
         }
         if !(4..=1_000_000).contains(&self.spool.cap_mib) {
             return wrong("spool.cap_mib", format!("{} is not 4 to 1000000", self.spool.cap_mib));
@@ -356,6 +387,9 @@ zone = "rail-a"
                 "antenna.zone: there is no [[zone]] with the id \"rail-b\"",
             ),
             ("host = \"localhost\"", "host = \"localhost\"\nkeep_alive_s = 1", "mqtt.keep_alive_s: 1"),
+            ("host = \"localhost\"", "host = \"localhost\"\nbacklog_share = 5", "mqtt.backlog_share: 5"),
+            ("host = \"localhost\"", "host = \"localhost\"\nmax_kib_per_s = 0", "mqtt.max_kib_per_s: 0"),
+            ("[[zone]]", "[spool]\ndelete_after = \"never\"\n[[zone]]", "`never`"),
         ] {
             let text = GOOD.replacen(from, to, 1);
             assert_ne!(text, GOOD, "{from}");

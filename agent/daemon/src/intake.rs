@@ -55,7 +55,7 @@ enum Lost {
     Cancelled,
     /// The port is gone or failed.
     Failed(io::Error),
-    /// Inference is gone.
+    /// Inference is gone, or full at the end.
     Closed,
 }
 
@@ -65,7 +65,7 @@ enum Passed {
     On,
     /// The same, and the reader fell silent.
     Silent,
-    /// Inference is gone.
+    /// Inference is gone, or full at the end.
     Nowhere,
 }
 
@@ -217,7 +217,7 @@ impl Intake {
         let mut reads = 0;
         while let Some(read) = session.poll_read() {
             reads += 1;
-            if self.out.send(Seen::Read { reader: self.number, read }).await.is_err() {
+            if !self.hand_over(Seen::Read { reader: self.number, read }).await {
                 return Passed::Nowhere;
             }
         }
@@ -232,6 +232,43 @@ impl Intake {
     async fn tell(&self, state: ReaderState) -> bool {
         debug!(reader = %self.reader.id, ?state, "reader");
         self.health.update(self.number, |health| health.state = state);
-        self.out.send(Seen::Reader { reader: self.number, state, at: clock::uptime() }).await.is_ok()
+        self.hand_over(Seen::Reader { reader: self.number, state, at: clock::uptime() }).await
+    }
+
+    /// Hands one thing on, unless the agent shuts down while there is no room: inference may be held up by a
+    /// disk that fails, for as long as that takes.
+    async fn hand_over(&self, seen: Seen) -> bool {
+        // Both branches are cancel-safe. What there is room for is handed on even at the end.
+        tokio::select! {
+            biased;
+            sent = self.out.send(seen) => sent.is_ok(),
+            () = self.cancel.cancelled() => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hangtag_agent_core::intake::{Protocol, Region, Settings};
+    use hangtag_protocol::id::ReaderId;
+
+    #[tokio::test]
+    async fn a_shutdown_is_not_held_up_by_a_full_channel() {
+        let (out, seen) = mpsc::channel(1);
+        out.try_send(Seen::Reader { reader: 0, state: ReaderState::Silent, at: Uptime(0) }).unwrap();
+        let id = ReaderId::new("rail-a").unwrap();
+        let (protocol, region) = (Protocol::R200, Region::Eu);
+        let settings = Settings { protocol, region, power_cdbm: 2_000, antennas: vec![1] };
+        let reader = Reader { id, port: "/nonexistent/port".into(), baud: 115_200, settings };
+        let cancel = CancellationToken::new();
+        let health = Health::new([id].into_iter());
+        let intake = Intake { number: 0, reader, out, health, capture: None, cancel: cancel.clone() };
+        // The port is absent, and there is no room to say so.
+        let task = tokio::spawn(intake.run());
+        tokio::task::yield_now().await;
+        cancel.cancel();
+        task.await.unwrap();
+        assert_eq!(seen.len(), 1);
     }
 }

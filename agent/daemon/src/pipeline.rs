@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use hangtag_agent_core::infer::Inference;
+use hangtag_agent_core::uplink::SettledBy;
 use hangtag_protocol::clock::{BootId, ClockAnchor};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,13 +25,13 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::capture::Capture;
-use crate::config::Config;
+use crate::config::{Config, DeleteAfter};
 use crate::health::Health;
 use crate::intake::Intake;
 use crate::onlooker::Onlooker;
 use crate::spool::{Request, Signals, Spool};
 use crate::uplink::Uplink;
-use crate::{clock, infer};
+use crate::{clock, infer, uplink};
 
 /// Reads on their way to inference: a second of 16 busy readers. Full, it slows the readers' tasks, and
 /// the kernel's buffers fill.
@@ -115,15 +116,12 @@ async fn run_once(
     let spool =
         spool.start(Handle::current(), accept, requests, signals).context("cannot start the spool")?;
     let mut spool = tokio::task::spawn_blocking(move || spool.join());
-    let uplink = Uplink {
-        gateway: config.gateway,
-        boot,
-        mqtt: config.mqtt,
-        state,
-        spool: requests_in,
-        health: health.clone(),
-        finish,
+    let settled_by = match config.spool.delete_after {
+        DeleteAfter::Central => SettledBy::Central,
+        DeleteAfter::Broker => SettledBy::Broker,
     };
+    let settings = uplink::Settings { gateway: config.gateway, boot, mqtt: config.mqtt, settled_by };
+    let uplink = Uplink::new(settings, state, requests_in, health.clone(), finish);
     let mut uplink = tokio::spawn(uplink.run());
     let mut infer = tokio::spawn(infer::run(inference, seen, accept_in, reads));
     let mut intakes = JoinSet::new();

@@ -1,328 +1,377 @@
 //! What the uplink decides: which events go into the next batch, and when what was sent is sent again.
-//! Enters: what is in the spool, PUBACKs, watermarks, time. Leaves: ranges to send.
+//! Enters: what the spool holds, PUBACKs, watermarks, time. Leaves: ranges to send, and word to the spool.
 //!
 //! A PUBACK comes from the broker and proves nothing about central; it only makes room in the window.
-//! What was sent stays *unsettled* until a watermark covers it. When watermarks stop, everything
-//! unsettled is sent again, at most once per patience, which doubles up to a minute.
+//! What was sent stays *unsettled* until a watermark covers it.
+//!
+//! ```text
+//!            live ──────────────────────────────┐ first, never waits for a place
+//! spool ─────┤                                  ├──▶ window ──▶ unsettled ──▶ settled
+//!            backlog: oldest epoch, lowest ─────┘ a share of the window, as much as central keeps up with
+//! ```
+//!
+//! An event is *live* if it was accepted while the connection was up, was never sent, and did not wait
+//! longer than [`LIVE_MS`]; everything else is *backlog* and marked as replayed. When watermarks stop,
+//! single batches probe whether central is back; when it settles others and not one, that one is sent
+//! again.
+
+mod choice;
+mod epoch;
+mod pace;
+mod stall;
+mod transit;
+mod trouble;
+mod watermark;
+mod words;
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use hangtag_protocol::clock::Uptime;
-use hangtag_protocol::id::Seq;
+use hangtag_protocol::id::{Epoch, Seq};
+use hangtag_protocol::lineage::Lineage;
 use hangtag_protocol::range::{SeqRange, SeqSet};
 
 use crate::backoff::Backoff;
+use epoch::Strand;
+pub use epoch::View;
+use pace::{Bucket, Share};
+use stall::Stall;
+use transit::{Record, Transit};
+use trouble::Trouble;
+pub use words::{Answer, BatchId, Ended, Limits, Note, Purpose, Reason, Send, Sent, Settings, SettledBy};
 
-/// Batches that are on their way at the same time.
+/// Batches that are on their way at the same time, at most.
 pub const WINDOW: usize = 16;
 /// Bytes that may be sent and unsettled: beyond, central is behind, and more would only be lost.
 pub const UNSETTLED_BYTES: u64 = 1 << 20;
+/// Batches that may be sent and unsettled, however small they are.
+pub const UNSETTLED_BATCHES: usize = 1_024;
 /// The most events in one batch.
 pub const BATCH_EVENTS: u64 = 256;
-/// An event waits at most so long for company, in milliseconds.
-pub const BATCH_AGE_MS: u64 = 500;
+/// A live event waits at most so long for company, in milliseconds.
+pub const BATCH_AGE_MS: u64 = 250;
+/// A live event that could not be sent for so long is backlog, so that those after it are not held up by
+/// it, in milliseconds.
+pub const LIVE_MS: u64 = 2_000;
 /// How long central may take to settle what was sent before it is sent again, in milliseconds: at
 /// first, and at most.
 const PATIENCE_MS: (u64, u64) = (5_000, 60_000);
+/// When central is back, what it has not settled yet gets so long before it is sent again, in milliseconds.
+const GRACE_MS: u64 = 1_000;
+/// What the spool did not hold is asked for again after this time, in milliseconds.
+const ABSENT_MS: u64 = 60_000;
+/// Moments remembered at which live events were accepted.
+const MARKS: usize = 64;
 
-/// Why the uplink wants to be woken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// Events have waited long enough for company.
-    Age,
-    /// Central has not settled what was sent.
-    Patience,
-}
-
-/// What the uplink decides, for the events of one epoch.
+/// What the uplink decides.
 #[derive(Clone, Debug)]
 pub struct Uplink {
-    /// The number after the last accepted event.
-    next: Seq,
-    oldest_held: Seq,
-    settled: SeqSet,
-    /// Sent since the last reset, settled or not.
-    sent: SeqSet,
-    /// Everything below was sent before, by this process or an earlier one.
-    replayed_below: Seq,
-    in_flight: usize,
-    unsettled_bytes: u64,
-    connected: bool,
-    /// When the oldest event that was not sent was accepted.
-    waiting_since: Option<Uptime>,
+    settings: Settings,
+    /// Oldest first; the last takes new events.
+    strands: Vec<Strand>,
+    link: Option<Link>,
+    transit: Transit,
+    trouble: Trouble,
+    share: Share,
+    bucket: Bucket,
+    notes: VecDeque<Note>,
+    /// The number after an event that was accepted while connected, and when.
+    marks: VecDeque<(Seq, Uptime)>,
+    /// Payloads that central could not read, as the latest watermark has them.
+    unreadable: Vec<u32>,
+    /// When central last settled something.
+    settled_at: Option<Uptime>,
+    stall: Option<Stall>,
     patience: Backoff,
-    give_up_at: Option<Uptime>,
+    forget_absent_at: Option<Uptime>,
+    finishing: bool,
+    sent: u64,
 }
 
-/// A batch to send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Send {
-    /// The events; fewer may be sent, from the first on.
-    pub range: SeqRange,
-    /// Whether they were sent before or waited out an outage.
-    pub replayed: bool,
+/// The connection that is up.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    limits: Limits,
+    /// It has taken a batch.
+    proved: bool,
 }
 
 impl Uplink {
-    /// Starts with what the spool holds: everything accepted before now counts as replayed.
+    /// Starts with what the spool holds, oldest epoch first: everything accepted before counts as backlog.
     #[must_use]
-    pub fn new(oldest_held: Seq, next: Seq) -> Self {
+    pub fn new<'a>(settings: Settings, held: impl IntoIterator<Item = View<'a>>) -> Self {
         Self {
-            next,
-            oldest_held,
-            settled: SeqSet::default(),
-            sent: SeqSet::default(),
-            replayed_below: next,
-            in_flight: 0,
-            unsettled_bytes: 0,
-            connected: false,
-            waiting_since: None,
+            settings,
+            strands: held.into_iter().map(Strand::new).collect(),
+            link: None,
+            transit: Transit::default(),
+            trouble: Trouble::default(),
+            share: Share::new(),
+            bucket: Bucket::new(settings.bytes_per_s),
+            notes: VecDeque::new(),
+            marks: VecDeque::new(),
+            unreadable: Vec::new(),
+            settled_at: None,
+            stall: None,
             patience: Backoff::new(PATIENCE_MS.0, PATIENCE_MS.1),
-            give_up_at: None,
+            forget_absent_at: None,
+            finishing: false,
+            sent: 0,
         }
     }
 
-    /// Events were accepted, or evicted.
-    pub fn handle_spool(&mut self, oldest_held: Seq, next: Seq, now: Uptime) {
-        if next > self.next {
-            self.waiting_since = self.waiting_since.or(Some(now));
+    /// Events were accepted or evicted, an epoch began or is done with.
+    pub fn handle_spool<'a>(&mut self, held: impl IntoIterator<Item = View<'a>>, now: Uptime) {
+        let mut before = core::mem::take(&mut self.strands);
+        for view in held {
+            let known = before.iter().position(|strand| strand.epoch == view.epoch);
+            // An epoch that begins while connected may hold events that waited in another.
+            let Some(mut strand) = known.map(|at| before.remove(at)) else {
+                self.strands.push(Strand::new(view));
+                self.marks.clear();
+                continue;
+            };
+            if strand.see(view) && self.link.is_some() {
+                self.marks.retain(|(next, _)| *next > strand.live_from);
+                let full = self.marks.len() >= MARKS;
+                match self.marks.back_mut().filter(|_| full) {
+                    Some((next, _)) => *next = strand.next,
+                    None => self.marks.push_back((strand.next, now)),
+                }
+            }
+            let gone = SeqRange { first: Seq(0), last: Seq(view.oldest_held.0.saturating_sub(1)) };
+            self.trouble.forget(view.epoch, gone);
+            self.strands.push(strand);
         }
-        (self.oldest_held, self.next) = (oldest_held, next);
+        if let Some((_, drained)) = self.strands.split_last_mut() {
+            drained.iter_mut().for_each(|strand| strand.live_from = strand.next);
+        }
+        for gone in before {
+            self.transit.release(|record| record.epoch == gone.epoch);
+            self.trouble.forget(gone.epoch, SeqRange { first: Seq(0), last: Seq(u64::MAX) });
+        }
     }
 
     /// The connection is up: whatever was sent on another one is sent again, unless it is settled.
-    pub fn handle_connected(&mut self, now: Uptime) {
-        self.connected = true;
-        self.send_again();
-        self.waiting_since = self.next_unsent().map(|_| now - BATCH_AGE_MS);
+    pub fn handle_connected(&mut self, limits: Limits, now: Uptime) {
+        self.link = Some(Link { limits, proved: false });
+        for strand in &mut self.strands {
+            strand.live_from = strand.next;
+            strand.absent = SeqSet::default();
+            strand.losses_told = false;
+        }
+        self.marks.clear();
+        self.stall = None;
+        self.settled_at = None;
         self.patience.reset();
+        self.bucket.take(0, now);
     }
 
     /// The connection is gone.
-    pub fn handle_disconnected(&mut self) {
-        self.connected = false;
-        self.send_again();
-    }
-
-    /// A batch was handed to the connection.
-    pub fn handle_sent(&mut self, range: SeqRange, bytes: usize, now: Uptime) {
-        self.sent.insert(range);
-        self.in_flight += 1;
-        self.unsettled_bytes += bytes as u64;
-        if self.next_unsent().is_none() {
-            self.waiting_since = None;
+    pub fn handle_disconnected(&mut self, ended: Ended, now: Uptime) {
+        let proved = self.link.take().is_some_and(|link| link.proved);
+        let lost = self.transit.clear();
+        for strand in &mut self.strands {
+            strand.in_transit = SeqSet::default();
         }
-        if self.give_up_at.is_none() {
-            self.give_up_at = Some(now + self.patience.next_full_ms());
+        if ended == Ended::Explained {
+            return;
+        }
+        let only = lost.len() == 1;
+        for Record { epoch, range, bytes, .. } in lost {
+            self.lose(epoch, range, (bytes, only), proved, now);
         }
     }
 
-    /// The broker has taken a batch.
-    pub fn handle_puback(&mut self) {
-        self.in_flight = self.in_flight.saturating_sub(1);
+    /// A batch was handed to the connection. It may hold less than was asked for.
+    pub fn handle_sent(&mut self, send: &Send, sent: Sent, now: Uptime) -> BatchId {
+        self.sent += 1;
+        let Sent { range, bytes, crc, lost } = sent;
+        let by_broker = self.settings.settled_by == SettledBy::Broker;
+        let tries = self.trouble.unanswered(send.epoch, range.first);
+        let wait = PATIENCE_MS.0.saturating_mul(1 << tries.min(8)).min(PATIENCE_MS.1);
+        if !range.is_empty() {
+            self.note_absent(send.epoch, SeqRange { last: Seq(range.first.0 - 1), ..send.range }, now);
+        }
+        if let Some(strand) = self.strands.iter_mut().find(|strand| strand.epoch == send.epoch) {
+            strand.in_transit.insert(range);
+            strand.losses_told |= send.purpose == Purpose::Losses;
+            if send.purpose == Purpose::Live {
+                strand.live_from = strand.live_from.max(range.last.plus(1));
+            }
+        }
+        if self.stall.is_some() {
+            let next_at = now + self.patience.next_full_ms();
+            self.stall = self.stall.map(|stall| Stall { probe: None, next_at, ..stall });
+        }
+        self.bucket.take(bytes, now);
+        self.transit.insert(Record {
+            id: self.sent,
+            epoch: send.epoch,
+            range,
+            lost: if range.is_empty() || by_broker { lost } else { Vec::new() },
+            purpose: send.purpose,
+            bytes,
+            crc,
+            named: self.unreadable.iter().filter(|named| **named == crc).count(),
+            sent_at: now,
+            deadline: now + wait,
+            in_flight: true,
+            unsettled: send.purpose != Purpose::Proof,
+        });
+        BatchId(self.sent)
     }
 
-    /// Central has settled these, and nothing else, of this epoch. Returns what the spool may delete. A
-    /// watermark of events that were never accepted here tells of another gateway under the same name,
-    /// or of an older copy of this one: nothing is deleted by it.
-    pub fn handle_watermark(&mut self, settled: &SeqSet, now: Uptime) -> SeqSet {
-        if settled.ranges().last().is_some_and(|range| range.last >= self.next) {
-            return SeqSet::default();
+    /// The spool holds nothing of what was asked for.
+    pub fn handle_absent(&mut self, send: &Send, now: Uptime) {
+        self.note_absent(send.epoch, send.range, now);
+        let strand = self.strands.iter_mut().find(|strand| strand.epoch == send.epoch);
+        if let (Some(strand), Purpose::Losses) = (strand, send.purpose) {
+            strand.losses_told = true;
+            self.forget_absent_at = self.forget_absent_at.or(Some(now + ABSENT_MS));
         }
-        let settled = settled.clone();
-        let moved = settled.len() > self.settled.len();
-        if settled.len() < self.settled.len() {
-            // Central was restored from a backup: what it forgot is sent again.
-            let forgotten_to = self.settled.ranges().last().map_or(Seq(0), |range| range.last);
-            self.replayed_below = self.replayed_below.max(Seq(forgotten_to.0 + 1));
-            self.send_again();
+        if let Some(stall) = &mut self.stall {
+            (stall.probe, stall.next_at) = (None, now);
         }
-        self.settled = settled;
-        let unsettled = self.sent.ranges().iter().any(|range| !self.settled.covers(*range));
-        if moved {
-            self.patience.reset();
-            self.give_up_at = None;
+    }
+
+    /// One event alone is larger than the broker takes.
+    pub fn handle_too_large(&mut self, epoch: Epoch, seq: Seq, why: String) {
+        self.set_aside(epoch, SeqRange { first: seq, last: seq }, why);
+    }
+
+    /// The broker answered a batch. After anything but [`Answer::Taken`] and [`Answer::Unheard`] the
+    /// connection is to be given up.
+    pub fn handle_puback(&mut self, id: BatchId, answer: Answer, now: Uptime) {
+        let Some(record) = self.transit.handle_puback(id.0) else { return };
+        let proved = self.link.is_some_and(|link| link.proved);
+        match answer {
+            Answer::Taken | Answer::Unheard => {
+                self.trouble.handle_taken(record.epoch, record.range);
+                if let Some(link) = &mut self.link {
+                    link.proved = true;
+                }
+            }
+            Answer::Refused => self.lose(record.epoch, record.range, (record.bytes, true), proved, now),
+            Answer::Closed => {}
         }
-        if self.next_unsent().is_none() {
-            self.waiting_since = None;
+        if self.settings.settled_by == SettledBy::Broker && answer == Answer::Taken && record.unsettled {
+            self.settle_by_broker(&record, now);
         }
-        if !unsettled {
-            self.unsettled_bytes = 0;
-            self.give_up_at = None;
-            self.sent = SeqSet::default();
-        } else if self.give_up_at.is_none() {
-            self.give_up_at = Some(now + self.patience.next_full_ms());
-        }
-        self.settled.clone()
+    }
+
+    /// From here on nothing waits for company.
+    pub fn handle_finish(&mut self) {
+        self.finishing = true;
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Uptime) {
-        if self.connected && self.give_up_at.is_some_and(|at| now >= at) {
-            self.send_again();
+        if self.link.is_none() {
+            return;
+        }
+        if self.live_since().is_some_and(|since| now.since(since) >= LIVE_MS)
+            && let Some(strand) = self.strands.last_mut()
+        {
+            strand.live_from = strand.next;
+            self.marks.clear();
+        }
+        if self.forget_absent_at.is_some_and(|at| now >= at) {
+            self.forget_absent_at = None;
+            for strand in &mut self.strands {
+                (strand.absent, strand.losses_told) = (SeqSet::default(), false);
+            }
+        }
+        match self.stall {
+            Some(stall) if self.probe().is_none() && now >= stall.next_at => self.choose_probe(stall, now),
+            Some(_) => {}
+            None => self.look_for_overdue(now),
         }
     }
 
-    /// The next batch to send, if the window has room and enough events wait or have waited enough.
+    /// Whether a batch that was asked for some time ago is still to be sent.
     #[must_use]
-    pub fn poll_send(&self, now: Uptime) -> Option<Send> {
-        if !self.connected || self.is_full() {
-            return None;
-        }
-        let range = self.next_unsent()?;
-        let old = self.waiting_since.is_some_and(|since| now.since(since) >= BATCH_AGE_MS);
-        let replayed = range.first < self.replayed_below;
-        (range.len() >= BATCH_EVENTS || old || replayed).then_some(Send { range, replayed })
+    pub fn is_wanted(&self, send: &Send) -> bool {
+        self.link.is_some() && self.wants(send.epoch, send.range)
+    }
+
+    fn wants(&self, epoch: Epoch, range: SeqRange) -> bool {
+        let strand = self.strands.iter().find(|strand| strand.epoch == epoch);
+        strand.is_some_and(|strand| range.is_empty() || strand.wants(range.first))
+    }
+
+    /// What central has recorded of an epoch's runs.
+    #[must_use]
+    pub fn recorded(&self, epoch: Epoch) -> Lineage {
+        let strand = self.strands.iter().find(|strand| strand.epoch == epoch);
+        strand.map(|strand| strand.recorded.clone()).unwrap_or_default()
+    }
+
+    /// What the spool is to be told next.
+    pub fn poll_note(&mut self) -> Option<Note> {
+        self.notes.pop_front()
     }
 
     /// Whether everything that is held is settled or on its way.
     #[must_use]
     pub fn is_all_sent(&self) -> bool {
-        self.next_unsent().is_none()
+        self.strands.iter().all(|strand| strand.unsent(Seq(0), strand.end(), 1).is_none())
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) or [`poll_send`](Self::poll_send) is due, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Uptime, Reason)> {
-        if !self.connected {
-            return None;
+        let link = self.link?;
+        let mut due = Vec::new();
+        due.extend(self.forget_absent_at.map(|at| (at, Reason::Patience)));
+        if let Some(since) = self.live_since() {
+            let room = self.transit.in_flight() < link.limits.window && self.stall.is_none();
+            due.push((since + if room { BATCH_AGE_MS } else { LIVE_MS }, Reason::Age));
         }
-        let age = self.waiting_since.filter(|_| !self.is_full());
-        let age = age.map(|since| (since + BATCH_AGE_MS, Reason::Age));
-        let patience = self.give_up_at.map(|at| (at, Reason::Patience));
-        age.into_iter().chain(patience).min_by_key(|(at, _)| *at)
-    }
-
-    fn is_full(&self) -> bool {
-        self.in_flight >= WINDOW || (self.unsettled_bytes >= UNSETTLED_BYTES && !self.sent.is_empty())
-    }
-
-    /// The lowest events that are held, not settled and not sent.
-    fn next_unsent(&self) -> Option<SeqRange> {
-        let held = SeqRange { first: self.oldest_held, last: Seq(self.next.0 - 1) };
-        let unsettled = self.settled.missing_in(held);
-        let unsent = unsettled.into_iter().flat_map(|range| self.sent.missing_in(range)).next()?;
-        Some(SeqRange { last: unsent.last.min(Seq(unsent.first.0 + BATCH_EVENTS - 1)), ..unsent })
-    }
-
-    fn send_again(&mut self) {
-        let sent_to = self.sent.ranges().last().map_or(Seq(0), |range| range.last);
-        self.replayed_below = self.replayed_below.max(Seq(sent_to.0 + 1));
-        self.sent = SeqSet::default();
-        self.in_flight = 0;
-        self.unsettled_bytes = 0;
-        self.give_up_at = None;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::vec;
-    use alloc::vec::Vec;
-
-    fn set(first: u64, last: u64) -> SeqSet {
-        SeqSet::from(vec![SeqRange::new(first, last)])
-    }
-
-    fn connected(next: u64) -> Uplink {
-        let mut uplink = Uplink::new(Seq(1), Seq(1));
-        uplink.handle_connected(Uptime(0));
-        uplink.handle_spool(Seq(1), Seq(next), Uptime(0));
-        uplink
-    }
-
-    /// Sends all there is to send at a moment; returns the ranges.
-    fn drain(uplink: &mut Uplink, now: Uptime) -> Vec<SeqRange> {
-        let mut sent = Vec::new();
-        while let Some(send) = uplink.poll_send(now) {
-            uplink.handle_sent(send.range, 1_000, now);
-            sent.push(send.range);
-        }
-        sent
-    }
-
-    #[test]
-    fn closes_a_batch_by_count_or_age() {
-        let mut uplink = connected(1);
-        drain(&mut uplink, Uptime(0));
-        uplink.waiting_since = None;
-        uplink.handle_spool(Seq(1), Seq(4), Uptime(1_000));
-        assert_eq!(uplink.poll_send(Uptime(1_000)), None, "waits for company");
-        assert_eq!(uplink.poll_timeout(), Some((Uptime(1_500), Reason::Age)));
-        assert_eq!(drain(&mut uplink, Uptime(1_500)), [SeqRange::new(1, 3)]);
-        uplink.handle_spool(Seq(1), Seq(600), Uptime(1_600));
-        assert_eq!(drain(&mut uplink, Uptime(1_600)), [SeqRange::new(4, 259), SeqRange::new(260, 515)]);
-    }
-
-    #[test]
-    fn the_window_bounds_what_is_on_its_way() {
-        let mut uplink = connected(100_000);
-        assert_eq!(drain(&mut uplink, Uptime(600)).len(), WINDOW);
-        uplink.handle_puback();
-        assert_eq!(drain(&mut uplink, Uptime(600)).len(), 1);
-    }
-
-    #[test]
-    fn a_broker_that_acknowledges_what_central_never_gets_is_not_believed() {
-        let mut uplink = connected(11);
-        drain(&mut uplink, Uptime(600));
-        uplink.handle_puback();
-        let mut sent_again = Vec::new();
-        for now in (600..200_000).step_by(100).map(Uptime) {
-            uplink.handle_timeout(now);
-            for range in drain(&mut uplink, now) {
-                assert_eq!(range, SeqRange::new(1, 10));
-                assert!(uplink.replayed_below > Seq(10));
-                uplink.handle_puback();
-                sent_again.push(now.0);
+        match self.stall {
+            Some(stall) if self.probe().is_none() => due.push((stall.next_at, Reason::Patience)),
+            Some(_) => {}
+            None => {
+                let overdue = self.transit.unsettled().map(|record| record.deadline).min();
+                due.extend(overdue.map(|at| (at, Reason::Patience)));
+                if self.settings.bytes_per_s.is_some() && self.backlog().is_some() {
+                    due.push((self.bucket.ready_at(), Reason::Rate));
+                }
             }
         }
-        assert!((5..=9).contains(&sent_again.len()), "{sent_again:?}");
-        assert!(
-            sent_again[0] <= 6_000 && sent_again.last().unwrap() - sent_again[sent_again.len() - 2] > 50_000
-        );
+        due.into_iter().min_by_key(|(at, _)| *at)
     }
 
-    #[test]
-    fn only_what_is_missing_is_sent_again() {
-        let mut uplink = connected(101);
-        drain(&mut uplink, Uptime(600));
-        let mut settled = set(1, 40);
-        settled.insert(SeqRange::new(51, 60));
-        assert_eq!(uplink.handle_watermark(&settled, Uptime(700)), settled);
-        uplink.handle_disconnected();
-        assert_eq!(uplink.poll_send(Uptime(800)), None);
-        uplink.handle_connected(Uptime(900));
-        assert_eq!(drain(&mut uplink, Uptime(900)), [SeqRange::new(41, 50), SeqRange::new(61, 100)]);
-    }
-
-    #[test]
-    fn a_central_that_went_back_in_time_gets_what_is_still_held() {
-        let mut uplink = connected(101);
-        drain(&mut uplink, Uptime(600));
-        uplink.handle_watermark(&set(1, 100), Uptime(700));
-        assert_eq!(uplink.poll_send(Uptime(5_000)), None);
-        uplink.handle_watermark(&set(1, 20), Uptime(6_000));
-        assert_eq!(drain(&mut uplink, Uptime(6_000)), [SeqRange::new(21, 100)]);
-    }
-
-    #[test]
-    fn a_watermark_from_the_future_deletes_nothing_of_it() {
-        let mut uplink = connected(11);
-        assert_eq!(uplink.handle_watermark(&set(1, 500), Uptime(1)), SeqSet::default());
-        assert_eq!(drain(&mut uplink, Uptime(600)), [SeqRange::new(1, 10)], "what is held is still sent");
-    }
-
-    #[test]
-    fn too_much_unsettled_holds_the_rest_back() {
-        let mut uplink = connected(1_000_000);
-        let mut bytes = 0;
-        while let Some(send) = uplink.poll_send(Uptime(600)) {
-            uplink.handle_sent(send.range, 60_000, Uptime(600));
-            uplink.handle_puback();
-            bytes += 60_000;
+    /// A batch was on its way when its connection ended, or was refused.
+    fn lose(&mut self, epoch: Epoch, range: SeqRange, size: (usize, bool), proved: bool, now: Uptime) {
+        if self.trouble.handle_loss(epoch, range, size, proved, now) {
+            let why = String::from("the broker takes other batches and ends the connection at this event");
+            self.set_aside(epoch, range, why);
         }
-        assert!((UNSETTLED_BYTES..UNSETTLED_BYTES + 60_000).contains(&bytes));
-        uplink.handle_timeout(Uptime(6_000));
-        assert!(uplink.poll_send(Uptime(6_000)).is_some(), "tries again after a while");
+    }
+
+    fn set_aside(&mut self, epoch: Epoch, range: SeqRange, why: String) {
+        if let Some(strand) = self.strands.iter_mut().find(|strand| strand.epoch == epoch) {
+            strand.put_aside(range);
+        }
+        self.notes.push_back(Note::SetAside { epoch, range, why });
+    }
+
+    fn note_absent(&mut self, epoch: Epoch, range: SeqRange, now: Uptime) {
+        if let Some(strand) = self.strands.iter_mut().find(|strand| strand.epoch == epoch)
+            && !range.is_empty()
+        {
+            strand.absent.insert(range);
+            self.forget_absent_at = self.forget_absent_at.or(Some(now + ABSENT_MS));
+        }
+    }
+
+    fn unsend(&mut self, epoch: Epoch, range: SeqRange) {
+        if let Some(strand) = self.strands.iter_mut().find(|strand| strand.epoch == epoch) {
+            strand.in_transit.remove(range);
+            strand.losses_told &= !range.is_empty();
+        }
     }
 }

@@ -1,0 +1,245 @@
+//! Sends events to central. Enters: what the spool holds, watermarks. Leaves: batches, the gateway's
+//! status, and word to the spool of what may be deleted.
+//!
+//! ```text
+//! spool ──state──▶ core ──asks──▶ desk ──▶ spool ──events──▶ payload ──▶ mqtt ══▶ broker
+//!                   ▲  └──notes──▶ desk ──▶ spool                          │
+//!                   └──────────── PUBACKs, watermarks ◀────────────────────┘
+//! ```
+//!
+//! This file connects again and again; [`connection`] is one connection. Neither waits for the spool, which
+//! is stuck while its disk fails.
+
+mod connection;
+mod desk;
+mod mqtt;
+mod payload;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use hangtag_agent_core::backoff::Backoff;
+use hangtag_agent_core::uplink::{self, Note, SettledBy};
+use hangtag_protocol::clock::BootId;
+use hangtag_protocol::status::{self, Presence, Status};
+use hangtag_protocol::topic::{Channel, Gateway};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::clock;
+use crate::config::Mqtt;
+use crate::health::Health;
+use crate::spool::recovery::random;
+use crate::spool::{Request, State};
+use connection::{Connection, End, view};
+use desk::{Outbox, Question};
+use mqtt::{Address, Cause, Lost};
+
+/// Publishes queued at once: the window, one status message and the subscription beside it.
+const QUEUE: usize = uplink::WINDOW + 2;
+/// Pauses between connections, in milliseconds: first and longest.
+const RECONNECT_MS: (u64, u64) = (500, 30_000);
+/// The same, halved at random, when another client took the session over: two that fight for one name must
+/// not do so all the time.
+const TAKEN_OVER_MS: (u64, u64) = (20_000, 120_000);
+/// A connection that lasted so long and took batches starts the pauses again from the first.
+const STEADY: Duration = Duration::from_secs(10);
+/// One that lasted so long does in any case.
+const LASTING: Duration = Duration::from_secs(60);
+/// When nobody took the session over for so long, there was but one fight.
+const PEACE: Duration = Duration::from_secs(600);
+
+/// What the uplink is told.
+pub(crate) struct Settings {
+    pub(crate) gateway: Gateway,
+    pub(crate) boot: BootId,
+    pub(crate) mqtt: Mqtt,
+    pub(crate) settled_by: SettledBy,
+}
+
+/// What the uplink works with.
+pub(crate) struct Uplink {
+    gateway: Gateway,
+    boot: BootId,
+    mqtt: Mqtt,
+    settled_by: SettledBy,
+    core: uplink::Uplink,
+    state: watch::Receiver<State>,
+    outbox: Outbox,
+    question: Question,
+    health: Health,
+    finish: CancellationToken,
+}
+
+impl Uplink {
+    /// Prepares; nothing is opened yet. `finish` is cancelled by the spool when the last event was accepted:
+    /// what is left is sent, for a limited time.
+    pub(crate) fn new(
+        settings: Settings,
+        state: watch::Receiver<State>,
+        spool: mpsc::Sender<Request>,
+        health: Health,
+        finish: CancellationToken,
+    ) -> Self {
+        let Settings { gateway, boot, mqtt, settled_by } = settings;
+        let core_settings = uplink::Settings {
+            backlog_percent: mqtt.backlog_share,
+            bytes_per_s: mqtt.max_kib_per_s.map(|kib| u64::from(kib) << 10),
+            settled_by,
+        };
+        let core = uplink::Uplink::new(core_settings, state.borrow().epochs.iter().map(view));
+        let (outbox, question) = (Outbox::new(spool), Question::default());
+        Self { gateway, boot, mqtt, settled_by, core, state, outbox, question, health, finish }
+    }
+
+    /// Connects and sends until everything is sent after `finish`. Ends early only when the spool has.
+    pub(crate) async fn run(mut self) {
+        let mut backoff = Backoff::new(RECONNECT_MS.0, RECONNECT_MS.1);
+        let mut fight = Backoff::new(TAKEN_OVER_MS.0, TAKEN_OVER_MS.1);
+        let mut fought = Instant::now();
+        let mut told = String::new();
+        loop {
+            let connected = Instant::now();
+            let (end, taken) = self.connect().await;
+            let lost = match end {
+                End::Finished => return,
+                End::SpoolGone => return error!("the spool has ended"),
+                End::Lost(lost) => lost,
+            };
+            self.core.handle_disconnected(lost.ended(), clock::uptime());
+            self.take_notes();
+            self.question.outlive();
+            if connected.elapsed() > LASTING || (connected.elapsed() > STEADY && taken > 0) {
+                backoff.reset();
+            }
+            let random = random().unwrap_or(0);
+            let pause = if lost.cause == Cause::TakenOver {
+                if fought.elapsed() > PEACE {
+                    fight.reset();
+                }
+                fought = Instant::now();
+                fight.next_ms(random)
+            } else {
+                backoff.next_ms(random)
+            };
+            let pause = Duration::from_millis(pause);
+            self.tell_loss(&lost, pause, &mut told);
+            match self.pause(pause).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    return info!("the broker is not there: what waits is sent after the next start");
+                }
+                Err(desk::Gone) => return error!("the spool has ended"),
+            }
+        }
+    }
+
+    /// One connection; how it ended, and how many batches the broker took.
+    async fn connect(&mut self) -> (End, u64) {
+        let (link, wire) = match self.address() {
+            Ok(address) => mqtt::open(address),
+            Err(why) => return (End::Lost(Lost::broker(format!("{why:#}"))), 0),
+        };
+        let mut connection = Connection::new(self, link);
+        let end = connection.run(wire).await;
+        (end, connection.taken)
+    }
+
+    /// Waits, and gives the spool what it is still owed. Whether to go on.
+    async fn pause(&mut self, pause: Duration) -> Result<bool, desk::Gone> {
+        let until = Instant::now() + pause;
+        loop {
+            // Every branch is cancel-safe.
+            tokio::select! {
+                () = sleep_until(until) => return Ok(true),
+                () = self.finish.cancelled() => return Ok(false),
+                handed = self.outbox.hand_over(), if !self.outbox.is_empty() => handed?,
+            }
+        }
+    }
+
+    /// Hands on what the core has for the spool.
+    fn take_notes(&mut self) {
+        while let Some(note) = self.core.poll_note() {
+            match &note {
+                Note::Settle { epoch, settled } => debug!(%epoch, ?settled, "settled"),
+                Note::Fork { epoch, from } => warn!(
+                    %epoch, from = from.0,
+                    "central has other events under these numbers: this disk or another is a copy. A new epoch begins"
+                ),
+                Note::SetAside { epoch, range, why } => {
+                    error!(%epoch, ?range, why, "events cannot be sent; they are set aside");
+                }
+            }
+            self.outbox.push(note);
+        }
+    }
+
+    fn tell_loss(&self, lost: &Lost, pause: Duration, told: &mut String) {
+        let (host, port, why) = (&self.mqtt.host, self.mqtt.port, &lost.why);
+        if lost.cause == Cause::TakenOver {
+            let Gateway { store, gateway, .. } = self.gateway;
+            warn!(
+                broker = %host, port, ?pause,
+                "another agent with the id {} is connected: two gateways under the name {store}/{gateway}?",
+                self.client_id()
+            );
+        } else if why == told {
+            debug!(why, ?pause, "not connected");
+        } else {
+            warn!(broker = %host, port, why, ?pause, "not connected; events wait");
+        }
+        told.clone_from(why);
+    }
+
+    fn client_id(&self) -> String {
+        // Names hold no dot: no two gateways have the same client id.
+        let Gateway { tenant, store, gateway } = self.gateway;
+        format!("hangtag.{tenant}.{store}.{gateway}")
+    }
+
+    fn address(&self) -> anyhow::Result<Address<'_>> {
+        let Mqtt { host, port, user, password_file, keep_alive_s, .. } = &self.mqtt;
+        let password = match password_file {
+            Some(path) => fs::read_to_string(path)
+                .with_context(|| format!("cannot read mqtt.password_file {}", path.display()))?,
+            None => String::new(),
+        };
+        let password = password.trim_end_matches(['\r', '\n']);
+        Ok(Address {
+            client_id: self.client_id(),
+            host,
+            port: *port,
+            login: user.as_ref().map(|user| (user.clone(), password.to_owned())),
+            keep_alive: Duration::from_secs((*keep_alive_s).into()),
+            will: (self.gateway.topic(Channel::Status), self.status(Presence::Offline)?),
+        })
+    }
+
+    fn status(&self, state: Presence) -> anyhow::Result<Vec<u8>> {
+        let agent = env!("CARGO_PKG_VERSION").to_owned();
+        let health = (state == Presence::Online).then(|| self.health());
+        Ok(serde_json::to_vec(&Status { v: status::VERSION, state, agent, health })?)
+    }
+
+    fn health(&self) -> status::Health {
+        let state = self.state.borrow();
+        status::Health {
+            boot: self.boot,
+            uptime_ms: clock::uptime().0,
+            epoch: state.current().epoch,
+            next: state.current().next,
+            waiting: state.waiting,
+            oldest_ms: state.oldest_at.map_or(0, |at| clock::uptime().since(at)),
+            lost: state.lost,
+            spool_percent: state.percent,
+            spool_fault: state.fault.clone(),
+            readers: self.health.readers(),
+        }
+    }
+}
