@@ -11,7 +11,7 @@
 //! | [`memory`] | what an agent takes in RAM, and how soon it answers |
 //! | [`drain`] | how fast a backlog leaves |
 //!
-//! All of them use the same invented [`day`], which [`fill`] also writes into a real spool.
+//! All of them use the same invented [`day`], which [`mod@fill`] also writes into a real spool.
 
 mod append;
 mod child;
