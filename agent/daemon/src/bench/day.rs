@@ -138,11 +138,9 @@ impl Day {
             since: stay.since,
             tried: stay.tried,
         });
-        let snapshot = Snapshot {
-            boot: self.boot,
-            visits: self.visits.iter().enumerate().filter_map(visit).collect(),
-            garments: hand.chain(booth).collect(),
-        };
+        let visits: Vec<(ZoneId, Seq)> = self.visits.iter().enumerate().filter_map(visit).collect();
+        let garments: Vec<Kept> = hand.chain(booth).collect();
+        let snapshot = (self.boot, visits, garments);
         let mut bytes = vec![1];
         bytes.extend(postcard::to_allocvec(&snapshot).expect("numbers and names always encode"));
         bytes
@@ -391,13 +389,6 @@ fn small(reads: u64) -> u16 {
 
 fn deciseconds(ms: u64) -> u16 {
     u16::try_from(ms / 100).unwrap_or(u16::MAX)
-}
-
-#[derive(Serialize)]
-struct Snapshot {
-    boot: BootId,
-    visits: Vec<(ZoneId, Seq)>,
-    garments: Vec<Kept>,
 }
 
 #[derive(Serialize)]
