@@ -24,6 +24,8 @@ const FLIPS: (u32, u32) = (60, 400);
 const TRUNCATIONS: u32 = 20;
 /// Events accepted after each damage.
 const AFTER: &str = "40";
+/// Every so often the damaged files are exported before the agent has mended them.
+const LOOK_EVERY: u32 = 3;
 /// Every so often central gets the export too.
 const IMPORT_EVERY: u32 = 10;
 
@@ -39,6 +41,7 @@ struct Ward {
     damages: u32,
     harmed: u32,
     lost: u64,
+    worst: u64,
 }
 
 impl Ward {
@@ -56,7 +59,19 @@ impl Ward {
         let all = Fates { there: accepted.len() as u64, ..Fates::default() };
         ensure!(export.fates(epoch, &accepted) == all, "the sound spool is not sound");
         let dice = ChaCha8Rng::seed_from_u64(seed());
-        Ok(Self { site, patient, sound, epoch, accepted, dice, damages: 0, harmed: 0, lost: 0, folder })
+        Ok(Self {
+            site,
+            patient,
+            sound,
+            epoch,
+            accepted,
+            dice,
+            damages: 0,
+            harmed: 0,
+            lost: 0,
+            worst: 0,
+            folder,
+        })
     }
 
     fn spool(&self) -> PathBuf {
@@ -76,17 +91,19 @@ impl Ward {
         let fates = self.examine().with_context(|| what.to_owned())?;
         self.harmed += u32::from(fates.lost > 0);
         self.lost += fates.lost;
+        self.worst = self.worst.max(fates.lost);
         Ok(fates)
     }
 
     fn examine(&self) -> anyhow::Result<Fates> {
         let export = self.folder.path().join("patient.htgx");
-        // A look at the damaged files first: it changes nothing, thus what follows is the same.
         remove(&export)?;
-        let looked = self.patient.export(&export).and_then(|_| Export::read(&export));
-        if let Ok(looked) = &looked {
-            let fates = looked.fates(self.epoch, &self.accepted);
-            ensure!(fates.changed == 0 && fates.contradicted == 0, "looking only: {fates:?}");
+        if self.damages % LOOK_EVERY == 1 {
+            // It changes nothing, thus what follows is the same; of an empty folder it says that it is empty.
+            if self.patient.export(&export).is_ok() {
+                let fates = Export::read(&export)?.fates(self.epoch, &self.accepted);
+                ensure!(fates.is_honest(), "looking only: {fates:?}");
+            }
         }
         remove(&self.patient.accepted_log())?;
         fill(&self.patient, AFTER)?;
@@ -120,10 +137,12 @@ impl Ward {
 
     fn report(&self, what: &str, begin: Instant) {
         println!(
-            "{what}: {} damages in {:.1?}, {} of them lost something, {} of {} events together, all declared",
+            "{what}: {} damages in {:.1?}, {} of them lost something, at most {} and together {} of {} events, \
+             all declared",
             self.damages,
             begin.elapsed(),
             self.harmed,
+            self.worst,
             self.lost,
             self.damages as usize * self.accepted.len()
         );
@@ -131,8 +150,8 @@ impl Ward {
 }
 
 fn fill(gateway: &Gateway, events: &str) -> anyhow::Result<()> {
-    let mut command = gateway.command(&["bench", "fill", "--events", events, "--accepted-log"]);
-    succeeded(command.arg(gateway.accepted_log()).output()?).map(drop)
+    let mut command = gateway.command(&["bench", "fill", "--events", events]);
+    succeeded(command.arg("--accepted-log").arg(gateway.accepted_log()).output()?).map(drop)
 }
 
 fn remove(path: &Path) -> anyhow::Result<()> {
