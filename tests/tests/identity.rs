@@ -9,6 +9,7 @@ use hangtag_protocol::batch::{Batch, CRC, FORMAT, Header};
 use hangtag_protocol::clock::{BootId, Uptime};
 use hangtag_protocol::event::{Event, What};
 use hangtag_protocol::id::{Epoch, Seq};
+use hangtag_protocol::lineage::Lineage;
 use hangtag_protocol::topic::Gateway as GatewayTopic;
 use hangtag_tests::emulator::carousel::Carousel;
 use hangtag_tests::harness::broker::Mosquitto;
@@ -278,7 +279,8 @@ fn from_the_future(epoch: Epoch) -> anyhow::Result<Vec<u8>> {
         |n| Event { boot: BootId(1), at: Uptime(n), confidence: 1, what: What::Retracted { seq: Seq(1) } };
     let events: Vec<Event> = (1..=10).map(event).collect();
     let header = Header { format: FORMAT, replayed: false, gateway, epoch, first: Seq(1), count: 10 };
-    let batch = Batch { header, oldest_held: Seq(1), lost: Vec::new(), anchors: Vec::new(), events };
+    let (lost, anchors, lineage) = (Vec::new(), Vec::new(), Lineage::default());
+    let batch = Batch { header, oldest_held: Seq(1), lost, anchors, lineage, events };
     let mut payload = batch.encode().map_err(|why| anyhow::anyhow!("{why}"))?;
     payload[4] = 255;
     let names = [gateway.tenant.as_str(), gateway.store.as_str(), gateway.gateway.as_str()];

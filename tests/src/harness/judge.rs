@@ -271,7 +271,7 @@ fn of_line(line: EventLine) -> anyhow::Result<Numbered> {
         [evidence.reads, evidence.margin_db.into(), evidence.unrest.into(), evidence.dwell_ds]
             .map(|number| Some(i64::from(number)))
     });
-    let state = line.state.map(|state| serde_json::to_value(state)).transpose()?;
+    let state = line.state.map(serde_json::to_value).transpose()?;
     let content = Content {
         boot: line.boot,
         at: i64::try_from(line.at.0)?,
