@@ -202,6 +202,11 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
+    /// Whether the broker has accepted it.
+    pub(super) fn is_established(&self) -> bool {
+        self.limits.is_some()
+    }
+
     fn handle_connected(&mut self, terms: Terms) -> Result<(), Lost> {
         let topic = self.uplink.gateway.topic(Channel::Events);
         let beside = PACKET_OVERHEAD + topic.len() + BATCH_CONTENT_TYPE.len();

@@ -51,8 +51,20 @@ const TAKEN_OVER_MS: (u64, u64) = (20_000, 120_000);
 const STEADY: Duration = Duration::from_secs(10);
 /// One that lasted so long does in any case.
 const LASTING: Duration = Duration::from_secs(60);
+/// So many times in a row the broker may hang up without a word before another agent of the same name is
+/// thought of: Mosquitto 2.0.11 does not tell the reason (0x8E).
+const HANGUPS: u32 = 3;
 /// When nobody took the session over for so long, there was but one fight.
 const PEACE: Duration = Duration::from_secs(600);
+
+/// How a connection went.
+struct Course {
+    end: End,
+    /// The broker had accepted it.
+    established: bool,
+    /// Batches that the broker took.
+    taken: u64,
+}
 
 /// What the uplink is told.
 pub(crate) struct Settings {
@@ -103,19 +115,25 @@ impl Uplink {
         let mut fight = Backoff::new(TAKEN_OVER_MS.0, TAKEN_OVER_MS.1);
         let mut fought = Instant::now();
         let mut told = String::new();
+        let mut hangups = 0;
         loop {
             let connected = Instant::now();
-            let (end, taken) = self.connect().await;
-            let lost = match end {
+            let Course { end, established, taken } = self.connect().await;
+            let mut lost = match end {
                 End::Finished => return,
                 End::SpoolGone => return error!("the spool has ended"),
                 End::Lost(lost) => lost,
             };
+            let hung_up = established && lost.cause == Cause::Unknown && connected.elapsed() < LASTING;
+            hangups = if hung_up { hangups + 1 } else { 0 };
             self.core.handle_disconnected(lost.ended(), clock::uptime());
             self.take_notes();
             self.question.outlive();
             if connected.elapsed() > LASTING || (connected.elapsed() > STEADY && taken > 0) {
                 backoff.reset();
+            }
+            if hangups >= HANGUPS {
+                lost.cause = Cause::TakenOver;
             }
             let random = random().unwrap_or(0);
             let pause = if lost.cause == Cause::TakenOver {
@@ -139,15 +157,18 @@ impl Uplink {
         }
     }
 
-    /// One connection; how it ended, and how many batches the broker took.
-    async fn connect(&mut self) -> (End, u64) {
+    /// One connection.
+    async fn connect(&mut self) -> Course {
         let (link, wire) = match self.address() {
             Ok(address) => mqtt::open(address),
-            Err(why) => return (End::Lost(Lost::broker(format!("{why:#}"))), 0),
+            Err(why) => {
+                let end = End::Lost(Lost::broker(format!("{why:#}")));
+                return Course { end, established: false, taken: 0 };
+            }
         };
         let mut connection = Connection::new(self, link);
         let end = connection.run(wire).await;
-        (end, connection.taken)
+        Course { end, established: connection.is_established(), taken: connection.taken }
     }
 
     /// Waits, and gives the spool what it is still owed. Whether to go on.
@@ -185,7 +206,7 @@ impl Uplink {
         if lost.cause == Cause::TakenOver {
             let Gateway { store, gateway, .. } = self.gateway;
             warn!(
-                broker = %host, port, ?pause,
+                broker = %host, port, why, ?pause,
                 "another agent with the id {} is connected: two gateways under the name {store}/{gateway}?",
                 self.client_id()
             );
