@@ -48,7 +48,7 @@ struct Recorded {
 
 type Central = BTreeMap<u64, Recorded>;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Op {
     Accept(u64),
     Evict(u64),

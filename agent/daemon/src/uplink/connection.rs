@@ -140,6 +140,7 @@ impl<'a> Connection<'a> {
         }
         self.uplink.core.handle_timeout(now);
         if !self.uplink.question.is_open()
+            && self.uplink.question.not_before() <= Instant::now()
             && let Some(send) = self.uplink.core.poll_send(now)
         {
             self.uplink.question.ask(send, &mut self.uplink.outbox);
@@ -158,13 +159,14 @@ impl<'a> Connection<'a> {
         let soon = Instant::now() + AT_ONCE;
         // While the spool owes an answer nothing else can be sent, but what is overdue is looked for.
         let pace = if self.uplink.question.is_open() { STATUS_AGAIN } else { AT_ONCE };
+        let again = Some(self.uplink.question.not_before()).filter(|at| *at > Instant::now());
         let core = self.uplink.core.poll_timeout().map(|(at, _)| {
             let wait = Duration::from_millis(at.since(clock::uptime()));
             Instant::now() + wait.max(pace)
         });
         let status = (self.ready && self.goodbye_by.is_none()).then_some(self.status_due.max(soon));
         let far = Instant::now() + STATUS_EVERY;
-        [status, self.goodbye_by.or(self.finish_by), self.ready_at, core]
+        [status, self.goodbye_by.or(self.finish_by), self.ready_at, core, again]
             .into_iter()
             .flatten()
             .fold(far, Instant::min)

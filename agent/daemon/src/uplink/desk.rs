@@ -5,13 +5,18 @@
 //! a time. So the connection stays up, and only nothing is sent.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use hangtag_agent_core::uplink::{Note, Send};
 use hangtag_protocol::id::Epoch;
 use hangtag_protocol::range::SeqSet;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::spool::{Held, Request};
+
+/// A spool that could not answer is asked again after this time.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The spool's thread has ended.
 #[derive(Debug)]
@@ -26,8 +31,11 @@ pub(super) struct Outbox {
 }
 
 /// A question to the spool, until it is answered.
-#[derive(Default)]
-pub(super) struct Question(Option<Asked>);
+pub(super) struct Question {
+    asked: Option<Asked>,
+    /// The spool could not answer the last one; the next waits so long.
+    not_before: Instant,
+}
 
 struct Asked {
     send: Send,
@@ -69,36 +77,50 @@ impl Outbox {
 }
 
 impl Question {
+    pub(super) fn new() -> Self {
+        Self { asked: None, not_before: Instant::now() }
+    }
+
     pub(super) fn is_open(&self) -> bool {
-        self.0.is_some()
+        self.asked.is_some()
+    }
+
+    /// When the next one may be asked, unless one is open.
+    pub(super) fn not_before(&self) -> Instant {
+        self.not_before
     }
 
     /// Asks for the events of a batch; one question must have been answered before the next.
     pub(super) fn ask(&mut self, send: Send, outbox: &mut Outbox) {
         let (answer, reply) = oneshot::channel();
         outbox.read = Some(Request::Read { epoch: send.epoch, range: send.range, reply: answer });
-        self.0 = Some(Asked { send, reply, stale: false });
+        self.asked = Some(Asked { send, reply, stale: false });
     }
 
     /// The connection that asked is gone: the answer, when it comes, is of no use.
     pub(super) fn outlive(&mut self) {
-        if let Some(asked) = &mut self.0 {
+        if let Some(asked) = &mut self.asked {
             asked.stale = true;
         }
     }
 
     /// The answer; `None` when there is none or it came too late. Cancel-safe.
     pub(super) async fn answer(&mut self) -> Option<(Send, Held)> {
-        let asked = self.0.as_mut()?;
+        let asked = self.asked.as_mut()?;
         let held = (&mut asked.reply).await;
-        let asked = self.0.take()?;
-        held.ok().filter(|held| !asked.stale && held.epoch == asked.send.epoch).map(|held| (asked.send, held))
+        let asked = self.asked.take()?;
+        let held = held.ok().filter(|held| held.epoch == asked.send.epoch);
+        if held.is_none() {
+            self.not_before = Instant::now() + ASK_AGAIN;
+        }
+        held.filter(|_| !asked.stale).map(|held| (asked.send, held))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hangtag_agent_core::uplink::Purpose;
     use hangtag_protocol::id::Seq;
     use hangtag_protocol::range::SeqRange;
 
@@ -118,6 +140,19 @@ mod tests {
         let Some(Request::Settle { settled, .. }) = requests.recv().await else { panic!("a watermark") };
         assert_eq!(settled.len(), 99);
         assert!(requests.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_spool_that_cannot_answer_is_not_asked_all_the_time() {
+        let (spool, mut requests) = mpsc::channel(8);
+        let (mut outbox, mut question) = (Outbox::new(spool), Question::new());
+        let (limit, advice, end) = (1_000, 1_000, Seq(2));
+        let (range, purpose) = (SeqRange::new(1, 1), Purpose::Backlog);
+        question.ask(Send { epoch: Epoch(1), range, purpose, limit, advice, end }, &mut outbox);
+        outbox.hand_over().await.unwrap();
+        drop(requests.recv().await);
+        assert!(question.answer().await.is_none() && !question.is_open());
+        assert!(question.not_before() > Instant::now());
     }
 
     #[tokio::test]

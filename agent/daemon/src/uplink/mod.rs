@@ -46,7 +46,7 @@ const QUEUE: usize = uplink::WINDOW + 2;
 const RECONNECT_MS: (u64, u64) = (500, 30_000);
 /// The same, halved at random, when another client took the session over: two that fight for one name must
 /// not do so all the time.
-const TAKEN_OVER_MS: (u64, u64) = (20_000, 120_000);
+const TAKEN_OVER_MS: (u64, u64) = (20_000, 60_000);
 /// A connection that lasted so long and took batches starts the pauses again from the first.
 const STEADY: Duration = Duration::from_secs(10);
 /// One that lasted so long does in any case.
@@ -105,7 +105,7 @@ impl Uplink {
             settled_by,
         };
         let core = uplink::Uplink::new(core_settings, state.borrow().epochs.iter().map(view));
-        let (outbox, question) = (Outbox::new(spool), Question::default());
+        let (outbox, question) = (Outbox::new(spool), Question::new());
         Self { gateway, boot, mqtt, settled_by, core, state, outbox, question, health, finish }
     }
 
