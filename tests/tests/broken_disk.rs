@@ -45,12 +45,12 @@ impl Shop {
         let mount = image.mount(&folder.path().join("disk"))?;
         let data = mount.path().join("agent-data");
         let gateway = Gateway::create(&site, "agent", &data, broker_port, "")?;
-        let carousel = Carousel::start(&gateway.readers(), 1, 200)?;
+        let carousel = Carousel::start(&gateway.readers(), 1, 400)?;
         Ok((Self { gateway, site, image, carousel, _broker: broker, folder }, mount))
     }
 
     /// Waits until the agent accepts no more.
-    fn wait_still(&self, agent: &mut Process) -> anyhow::Result<()> {
+    fn wait_still(&self, agent: &mut Process, still: Duration) -> anyhow::Result<()> {
         let (mut count, mut since) = (self.gateway.accepted(), Instant::now());
         wait_for("the agent to stop accepting", PATIENCE, || {
             agent.check()?;
@@ -58,7 +58,7 @@ impl Shop {
             if accepted > count {
                 (count, since) = (accepted, Instant::now());
             }
-            Ok((since.elapsed() > STILL).then_some(()))
+            Ok((since.elapsed() > still).then_some(()))
         })
     }
 
@@ -126,7 +126,7 @@ fn a_full_disk_stops_acceptance_and_nothing_else() -> anyhow::Result<()> {
     let mut agent = shop.gateway.start()?;
     shop.accepts_more(&mut agent)?;
     let filler = fill_up(&mount)?;
-    shop.wait_still(&mut agent)?;
+    shop.wait_still(&mut agent, STILL)?;
     let said = log_of(&shop.gateway);
     assert!(said.contains("ERROR"), "the operator is told:\n{said}");
     let central = shop.site.start_central()?;
@@ -147,7 +147,8 @@ fn an_agent_on_a_full_disk_ends_when_it_is_told_to() -> anyhow::Result<()> {
     let mut agent = shop.gateway.start()?;
     shop.accepts_more(&mut agent)?;
     let filler = fill_up(&mount)?;
-    shop.wait_still(&mut agent)?;
+    // By then every channel within the agent is full, up to the readers.
+    shop.wait_still(&mut agent, 6 * STILL)?;
     // It cannot keep what it has seen since: whether it calls that a success is its own affair.
     let begin = Instant::now();
     let ended = agent.stop(STOPS_WITHIN);
@@ -172,7 +173,7 @@ fn a_disk_that_became_read_only_stops_acceptance_and_nothing_else() -> anyhow::R
     shop.accepts_more(&mut agent)?;
     // As after an error of the card: nothing more is written, files can still be read.
     mount.abort()?;
-    shop.wait_still(&mut agent)?;
+    shop.wait_still(&mut agent, STILL)?;
     let central = shop.site.start_central()?;
     shop.drained(&mut agent)?;
     // Somebody mends it. While nothing is mounted the agent must not look, as if the machine stood still.
