@@ -175,7 +175,7 @@ fn a_disk_that_became_read_only_stops_acceptance_and_nothing_else() -> anyhow::R
     mount.abort()?;
     shop.wait_still(&mut agent, STILL)?;
     let central = shop.site.start_central()?;
-    shop.drained(&mut agent)?;
+    let drained = shop.drained(&mut agent);
     // Somebody mends it. While nothing is mounted the agent must not look, as if the machine stood still.
     agent.pause()?;
     let at = mount.path().to_owned();
@@ -184,7 +184,7 @@ fn a_disk_that_became_read_only_stops_acceptance_and_nothing_else() -> anyhow::R
     agent.resume()?;
     let closed = shop.close(agent, central);
     mended.unmount()?;
-    closed
+    closed.and(drained)
 }
 
 /// Mounts a copy of a file system that failed: the old one hangs on in the kernel while files are open.
