@@ -125,7 +125,13 @@ impl Carved {
             // With the spool's own record at hand, other epochs are old: they were done with.
             let is_new = known.iter().chain(&records).all(|record| record.epoch != epoch);
             if is_new && (known.is_empty() || witness.is_some_and(|told| told.epoch == epoch)) {
-                records.push(EpochRecord::new(epoch, 0));
+                let mut record = EpochRecord::new(epoch, 0);
+                if let Some(told) = witness.filter(|told| told.epoch == epoch) {
+                    let last = Seq(told.oldest.0.saturating_sub(1));
+                    record.settled.insert(SeqRange { first: Seq::FIRST, last });
+                    record.oldest = told.oldest;
+                }
+                records.push(record);
             }
         }
         records.extend(known);
@@ -133,15 +139,8 @@ impl Carved {
     }
 
     fn epoch(&self, mut record: EpochRecord, witness: Option<Testimony>, all: bool) -> CarvedEpoch {
-        let has_meta = self.meta.is_some();
         if let Some(told) = witness.filter(|told| told.epoch == record.epoch) {
             record.next = record.next.max(told.next);
-            if !has_meta {
-                record.oldest = told.oldest;
-                record
-                    .settled
-                    .insert(SeqRange { first: Seq::FIRST, last: Seq(told.oldest.0.saturating_sub(1)) });
-            }
         }
         let mut values = Vec::new();
         let mut found = SeqSet::default();

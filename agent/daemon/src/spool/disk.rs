@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use hangtag_agent_core::spool::record::{self, Kind};
 use hangtag_protocol::id::{Epoch, Seq};
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
+use rustix::fs::{FallocateFlags, FlockOperation, StatVfsMountFlags, fallocate, flock, statvfs};
 use tracing::warn;
 
 use super::store::StoreError;
@@ -79,6 +79,11 @@ impl Folder {
     pub(super) fn free(&self) -> io::Result<u64> {
         let stat = statvfs(&self.0)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Whether nothing can be written.
+    pub(super) fn is_read_only(&self) -> bool {
+        statvfs(&self.0).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
     }
 
     /// What the spool may take of a disk, given what it takes.

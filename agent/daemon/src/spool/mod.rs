@@ -176,6 +176,8 @@ pub(crate) struct Signals {
 enum Fault {
     #[error("the disk is full: {} KiB are free, the spool leaves {} KiB", .free / 1_024, RESERVE / 1_024)]
     DiskFull { free: u64 },
+    #[error("the disk is read-only")]
+    ReadOnly,
     #[error("the spool is full: {taken} of {cap} bytes wait, and when_full = \"refuse\"")]
     Full { taken: u64, cap: u64 },
     #[error("{0}")]
@@ -213,7 +215,7 @@ impl Spool {
         let opening = || format!("cannot open the spool in {}", folder.spool().display());
         let lock = folder.lock().with_context(opening)?;
         let witness = folder.witness().map_err(StoreError::Io).with_context(opening)?;
-        let opened = open_or_make_room(&folder, &witness).with_context(opening)?;
+        let opened = open_or_make_room(&folder, &witness, false).with_context(opening)?;
         folder.load_ballast();
         let log = settings.accepted_log.as_deref().map(AcceptedLog::open).transpose()?;
         let run = u32::try_from(random().context("no random numbers")? >> 32).expect("32 bits are left");
@@ -363,6 +365,10 @@ impl Spool {
         if self.over {
             return Ok(());
         }
+        // Asked before sled meets it: a store that failed once answers nothing any more.
+        if self.folder.is_read_only() {
+            return Err(Fault::ReadOnly);
+        }
         let free = self.folder.free().map_err(StoreError::Io)?;
         if free < RESERVE {
             return Err(Fault::DiskFull { free });
@@ -413,7 +419,7 @@ impl Spool {
     /// Opens the store if it is not open.
     fn reopen(&mut self) -> Result<(), StoreError> {
         if self.opened.is_none() {
-            let mut opened = open_or_make_room(&self.folder, &self.witness)?;
+            let mut opened = open_or_make_room(&self.folder, &self.witness, true)?;
             for anchor in &self.anchors {
                 add_anchor(&mut opened.meta.anchors, *anchor);
             }
@@ -667,12 +673,12 @@ impl Spool {
 }
 
 /// Opens the spool; if the disk is full, the ballast goes first.
-fn open_or_make_room(folder: &Folder, witness: &Witness) -> Result<Opened, StoreError> {
+fn open_or_make_room(folder: &Folder, witness: &Witness, again: bool) -> Result<Opened, StoreError> {
     let told = witness.read();
-    match recovery::open(folder, told) {
+    match recovery::open(folder, told, again) {
         Err(why) if !why.is_damage() && folder.drop_ballast() => {
             warn!(%why, "the spool does not open: giving up the ballast");
-            recovery::open(folder, told)
+            recovery::open(folder, told, again)
         }
         other => other,
     }

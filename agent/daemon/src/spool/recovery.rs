@@ -3,13 +3,13 @@
 //! | found | done |
 //! |---|---|
 //! | nothing | a new spool with a new epoch |
-//! | nothing, but a witness that there was something | the same, and all that it told of is lost |
+//! | nothing, but a witness that there was something | all that it told of is lost, and a new epoch begins |
 //! | a good database | its values are listed by their chapters |
 //! | a replacement that was cut off | it is finished |
 //! | a half-written snapshot file of sled's | it is removed first |
 //! | a database that does not open, or contradicts itself | sled's snapshot files are removed and it is tried once more |
 //! | one that still does not open | what its files hold is rescued; it is kept as `spool.bad-TIME`; a new epoch begins |
-//! | a database that ends before its witness | the rest is lost, and a new epoch begins |
+//! | a database that ends before its witness | the same: sled takes a damaged end for one that was never written |
 //! | a value that does not read back | its numbers are lost |
 //! | a full or read-only disk, no rights, another agent | an error: the data stays where it is |
 //!
@@ -39,21 +39,29 @@ pub(crate) struct Opened {
     pub(crate) snapshot: Vec<u8>,
 }
 
-/// Opens the spool in a data folder, or begins a new one. Fails only when the folder cannot be used at the
-/// moment.
-pub(crate) fn open(folder: &Folder, witness: Option<Testimony>) -> Result<Opened, StoreError> {
+/// Opens the spool in a data folder, or begins a new one. `again`: this process had it open before. Fails
+/// only when the folder cannot be used at the moment.
+pub(crate) fn open(folder: &Folder, witness: Option<Testimony>, again: bool) -> Result<Opened, StoreError> {
     folder.finish_replacing()?;
     let dir = folder.spool();
     remove_snapshots(&dir, false)?;
-    let why = match try_open(&dir) {
-        Err(why) if why.is_damage() => why,
-        other => return heed(other?, witness),
-    };
-    warn!(spool = %dir.display(), %why, "the spool does not open; trying without sled's snapshot files");
-    remove_snapshots(&dir, true)?;
-    let why = match try_open(&dir) {
-        Err(why) if why.is_damage() => why,
-        other => return heed(other?, witness),
+    // A sled that panicked keeps its lock for as long as the process lives. The folder is ours.
+    let beyond = |why: &StoreError, again: bool| why.is_damage() || again && matches!(why, StoreError::InUse);
+    let mut opened = try_open(&dir);
+    if let Err(why) = &opened
+        && beyond(why, again)
+    {
+        warn!(spool = %dir.display(), %why, "the spool does not open; trying without sled's snapshot files");
+        remove_snapshots(&dir, true)?;
+        opened = try_open(&dir);
+    }
+    let why = match opened {
+        Ok(opened) => match check(&opened, witness) {
+            Ok(()) => return Ok(opened),
+            Err(why) => why,
+        },
+        Err(why) if beyond(&why, true) => why,
+        Err(why) => return Err(why),
     };
     rescue(folder, witness, &why)?;
     try_open(&dir)
@@ -87,44 +95,19 @@ pub(crate) fn rescue(
     builder.finish(meta.commits + 1, meta.minutes, meta.anchors, &[], true)
 }
 
-/// Compares what was found with what the witness saw.
-fn heed(mut opened: Opened, witness: Option<Testimony>) -> Result<Opened, StoreError> {
-    let Some(told) = witness else { return Ok(opened) };
+/// Compares what was found with what the witness saw: sled takes a damaged end for one that was never written.
+fn check(opened: &Opened, witness: Option<Testimony>) -> Result<(), StoreError> {
+    let Some(told) = witness else { return Ok(()) };
     let known = opened.index.epoch(told.epoch).map(|epoch| epoch.record().next);
     // An epoch of which nothing was left to tell is forgotten.
-    let is_known = known.is_some_and(|next| next >= told.next) || told.oldest >= told.next;
-    if is_known {
-        return Ok(opened);
+    if known.is_some_and(|next| next >= told.next) || told.oldest >= told.next {
+        return Ok(());
     }
-    let from = known.unwrap_or(Seq::FIRST).max(told.oldest);
-    let lost = SeqRange { first: from, last: Seq(told.next.0 - 1) };
-    error!(
-        epoch = %told.epoch, from = lost.first.0, to = lost.last.0,
-        "the spool ends before the last accepted event: the rest is lost, and a new epoch begins"
-    );
-    let (mut records, marks) = opened.index.records();
-    let marks = marks.to_vec();
-    let slot = records.iter().map(|record| record.slot).max().unwrap_or(0);
-    match records.iter_mut().find(|record| record.epoch == told.epoch) {
-        Some(record) => {
-            record.next = told.next;
-            record.lost.insert(lost);
-        }
-        None => {
-            let mut record = EpochRecord::new(told.epoch, slot + 1);
-            (record.next, record.oldest) = (told.next, told.oldest);
-            record.lost.insert(lost);
-            records.push(record);
-        }
-    }
-    records.push(EpochRecord::new(Epoch(random()?), slot + 2));
-    opened.meta.epochs = records;
-    opened.meta.marks = marks;
-    opened.meta.commits += 1;
-    opened.store.commit(Vec::new(), &opened.meta, Some(&[]))?;
-    // What is unlisted at the end of the old epoch is listed by its keys as before.
-    let (index, _) = list(&opened.store, &opened.meta)?;
-    Ok(Opened { index, snapshot: Vec::new(), ..opened })
+    let next = known.unwrap_or(Seq::FIRST);
+    Err(StoreError::Damaged(format!(
+        "it ends before event {next}, and {} had been accepted",
+        told.next.0 - 1
+    )))
 }
 
 /// sled panics on some damaged files instead of returning an error.
