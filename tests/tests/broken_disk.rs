@@ -30,7 +30,7 @@ struct Shop {
     gateway: Gateway,
     site: Site,
     image: Image,
-    carousel: Carousel,
+    carousel: Option<Carousel>,
     _broker: Mosquitto,
     folder: tempfile::TempDir,
 }
@@ -45,7 +45,7 @@ impl Shop {
         let mount = image.mount(&folder.path().join("disk"))?;
         let data = mount.path().join("agent-data");
         let gateway = Gateway::create(&site, "agent", &data, broker_port, "")?;
-        let carousel = Carousel::start(&gateway.readers(), 1, 400)?;
+        let carousel = Some(Carousel::start(&gateway.readers(), 1, 400)?);
         Ok((Self { gateway, site, image, carousel, _broker: broker, folder }, mount))
     }
 
@@ -81,9 +81,9 @@ impl Shop {
     }
 
     /// The disk is good: the agent goes on by itself, and in the end everything is where it should be.
-    fn close(self, mut agent: Process, central: Process) -> anyhow::Result<()> {
+    fn close(&mut self, mut agent: Process, central: Process) -> anyhow::Result<()> {
         self.accepts_more(&mut agent)?;
-        drop(self.carousel);
+        self.carousel = None;
         agent.stop(STOPS_WITHIN)?;
         let mut agent = self.gateway.start()?;
         let verdict = wait_complete(PATIENCE, || {
@@ -121,7 +121,7 @@ fn a_full_disk_stops_acceptance_and_nothing_else() -> anyhow::Result<()> {
     if let Some(why) = refusal() {
         return skip(why);
     }
-    let (shop, mount) = Shop::open()?;
+    let (mut shop, mount) = Shop::open()?;
     // Central is away at first: events wait on the small disk.
     let mut agent = shop.gateway.start()?;
     shop.accepts_more(&mut agent)?;
@@ -142,7 +142,7 @@ fn an_agent_on_a_full_disk_ends_when_it_is_told_to() -> anyhow::Result<()> {
     if let Some(why) = refusal() {
         return skip(why);
     }
-    let (shop, mount) = Shop::open()?;
+    let (mut shop, mount) = Shop::open()?;
     let central = shop.site.start_central()?;
     let mut agent = shop.gateway.start()?;
     shop.accepts_more(&mut agent)?;
@@ -168,7 +168,7 @@ fn a_disk_that_became_read_only_stops_acceptance_and_nothing_else() -> anyhow::R
     if let Some(why) = refusal() {
         return skip(why);
     }
-    let (shop, mount) = Shop::open()?;
+    let (mut shop, mount) = Shop::open()?;
     let mut agent = shop.gateway.start()?;
     shop.accepts_more(&mut agent)?;
     // As after an error of the card: nothing more is written, files can still be read.

@@ -14,9 +14,6 @@ use hangtag_tests::harness::{folder, free_port};
 
 /// How long something that happens within seconds may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How many events wait in the broker when it dies, at least: an agent that hears nothing from central
-/// does not send much.
-const WAITING: usize = 10;
 /// Events of a stretch of time in which whatever is on its way arrives.
 const MEANWHILE: usize = 100;
 
