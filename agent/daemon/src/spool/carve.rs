@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use hangtag_agent_core::spool::epoch::EpochRecord;
 use hangtag_agent_core::spool::record::{self, BEFORE_BODY, Kind, MAX_RECORD};
@@ -49,19 +49,18 @@ pub(crate) struct CarvedEpoch {
 }
 
 impl Carved {
-    /// Looks through a folder. Files that cannot be read hold nothing.
-    pub(crate) fn look(dir: &Path) -> io::Result<Self> {
+    /// Looks through files and folders; what is not there holds nothing.
+    pub(crate) fn look(places: &[PathBuf]) -> io::Result<Self> {
         let mut carved = Self::default();
-        let mut folders = vec![dir.to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(&folder)? {
-                let entry = entry?;
-                if entry.file_type()?.is_dir() {
-                    folders.push(entry.path());
-                } else {
-                    carved.files.push(entry.path());
-                    carved.look_at(carved.files.len() - 1)?;
+        let mut places = places.to_vec();
+        while let Some(place) = places.pop() {
+            if place.is_dir() {
+                for entry in fs::read_dir(&place)? {
+                    places.push(entry?.path());
                 }
+            } else if place.exists() {
+                carved.files.push(place);
+                carved.look_at(carved.files.len() - 1)?;
             }
         }
         Ok(carved)

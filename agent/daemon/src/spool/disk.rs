@@ -8,6 +8,7 @@
 //! spool.new/       a finished one that is to take the place of spool/, which then goes
 //! spool.rescued/   a finished one that is to take the place of a damaged spool/, which is kept
 //! spool.bad-TIME/  a damaged one, for people; the latest is kept
+//! before.db        sled's file as it was before it was opened last; gone once it opened well
 //! ballast          8 MiB that are given up when the disk is full: sled needs room to open
 //! witness          how far the spool was at least, see below
 //! set-aside.jsonl  events that could not be sent
@@ -22,7 +23,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use hangtag_agent_core::spool::record::{self, Kind};
@@ -37,6 +38,8 @@ use crate::clock;
 const BALLAST: u64 = 8 << 20;
 /// Below so much free space nothing is accepted, in bytes: sled must never meet the end of the disk.
 pub(crate) const RESERVE: u64 = 4 << 20;
+/// The largest file of sled's that is copied before it is opened, in bytes.
+const COPIED: u64 = 256 << 20;
 /// The spool may take at most this part of what the disk has for it.
 const SHARE: u64 = 3;
 
@@ -59,6 +62,39 @@ impl Folder {
 
     pub(super) fn set_aside(&self) -> PathBuf {
         self.0.join("set-aside.jsonl")
+    }
+
+    pub(super) fn before(&self) -> PathBuf {
+        self.0.join("before.db")
+    }
+
+    /// Keeps sled's file as it is before sled opens it: at a damaged place sled overwrites what follows. The
+    /// copy is gone again before the kernel writes it to the disk, unless it is needed.
+    pub(super) fn keep_copy(&self) {
+        let db = self.spool().join("db");
+        let size = fs::metadata(&db).map_or(0, |file| file.len());
+        let room = self.free().is_ok_and(|free| free > 2 * size + BALLAST + RESERVE);
+        // One that is there is from an opening that did not end.
+        if size == 0 || size > COPIED || !room || self.before().exists() {
+            return;
+        }
+        if let Err(why) = fs::copy(&db, self.before()) {
+            warn!(%why, "cannot keep a copy of the spool while it is opened");
+            self.drop_copy();
+        }
+    }
+
+    /// Removes that copy.
+    pub(super) fn drop_copy(&self) {
+        // It may never have been made.
+        let _ = fs::remove_file(self.before());
+    }
+
+    /// Whether the folder is the one whose lock this is: a disk that was unmounted leaves another one.
+    pub(super) fn is_locked_by(&self, lock: &File) -> bool {
+        let there = fs::metadata(self.0.join("lock"));
+        lock.metadata()
+            .is_ok_and(|ours| there.is_ok_and(|it| (it.dev(), it.ino()) == (ours.dev(), ours.ino())))
     }
 
     fn ballast(&self) -> PathBuf {

@@ -46,7 +46,8 @@ pub(crate) fn look(data: &Path, all: bool) -> anyhow::Result<(Carved, Vec<Carved
     // An agent that runs changes the files under the reader.
     let _lock = folder.lock().with_context(|| format!("the spool in {} is in use", dir.display()))?;
     let witness = folder.witness().ok().and_then(|witness| witness.read());
-    let carved = Carved::look(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let carved = Carved::look(&[dir.clone(), folder.before()])
+        .with_context(|| format!("cannot read {}", dir.display()))?;
     let epochs = carved.epochs(witness, all);
     Ok((carved, epochs))
 }

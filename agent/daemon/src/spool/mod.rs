@@ -188,7 +188,7 @@ enum Fault {
 pub(crate) struct Spool {
     settings: Settings,
     folder: Folder,
-    _lock: File,
+    lock: File,
     witness: Witness,
     /// While the store is broken there is none.
     opened: Option<Opened>,
@@ -224,7 +224,7 @@ impl Spool {
         let mut spool = Self {
             settings,
             folder,
-            _lock: lock,
+            lock,
             witness,
             opened: Some(opened),
             run,
@@ -352,7 +352,7 @@ impl Spool {
                     error!(why = text, "cannot keep events: nothing is accepted until that changes");
                 }
                 self.fault = Some(text);
-                if let Fault::Store(why) = fault {
+                if let (Fault::Store(why), Some(_)) = (fault, &self.opened) {
                     self.broken(&why);
                 }
             }
@@ -419,6 +419,10 @@ impl Spool {
     /// Opens the store if it is not open.
     fn reopen(&mut self) -> Result<(), StoreError> {
         if self.opened.is_none() {
+            if !self.folder.is_locked_by(&self.lock) {
+                let why = "the data folder is not the one that it was at the start";
+                return Err(StoreError::Io(std::io::Error::other(why)));
+            }
             let mut opened = open_or_make_room(&self.folder, &self.witness, true)?;
             for anchor in &self.anchors {
                 add_anchor(&mut opened.meta.anchors, *anchor);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | nothing | a new spool with a new epoch |
 //! | nothing, but a witness that there was something | all that it told of is lost, and a new epoch begins |
+//! | any database | sled's file is copied first: where it is damaged sled overwrites what follows |
 //! | a good database | its values are listed by their chapters |
 //! | a replacement that was cut off | it is finished |
 //! | a half-written snapshot file of sled's | it is removed first |
@@ -47,6 +48,7 @@ pub(crate) fn open(folder: &Folder, witness: Option<Testimony>, again: bool) -> 
     remove_snapshots(&dir, false)?;
     // A sled that panicked keeps its lock for as long as the process lives. The folder is ours.
     let beyond = |why: &StoreError, again: bool| why.is_damage() || again && matches!(why, StoreError::InUse);
+    folder.keep_copy();
     let mut opened = try_open(&dir);
     if let Err(why) = &opened
         && beyond(why, again)
@@ -57,7 +59,10 @@ pub(crate) fn open(folder: &Folder, witness: Option<Testimony>, again: bool) -> 
     }
     let why = match opened {
         Ok(opened) => match check(&opened, witness) {
-            Ok(()) => return Ok(opened),
+            Ok(()) => {
+                folder.drop_copy();
+                return Ok(opened);
+            }
             Err(why) => why,
         },
         Err(why) if beyond(&why, true) => why,
@@ -77,7 +82,7 @@ pub(crate) fn rescue(
         spool = %folder.spool().display(), %why,
         "the spool is damaged: what it holds is rescued, it is set aside, and a new epoch begins"
     );
-    let carved = Carved::look(&folder.spool())?;
+    let carved = Carved::look(&[folder.spool(), folder.before()])?;
     let mut builder = Builder::new(folder)?;
     for found in carved.epochs(witness, false) {
         let (epoch, next) = (found.record.epoch, found.record.next);
@@ -92,7 +97,9 @@ pub(crate) fn rescue(
     }
     builder.epoch(EpochRecord::new(Epoch(random()?), 0));
     let meta = carved.meta.unwrap_or_default();
-    builder.finish(meta.commits + 1, meta.minutes, meta.anchors, &[], true)
+    builder.finish(meta.commits + 1, meta.minutes, meta.anchors, &[], true)?;
+    folder.drop_copy();
+    Ok(())
 }
 
 /// Compares what was found with what the witness saw: sled takes a damaged end for one that was never written.
@@ -129,7 +136,7 @@ fn scan(mut store: Store, dir: &Path) -> Result<Opened, StoreError> {
         if !store.is_empty() {
             return Err(StoreError::Damaged("it has events but no record of itself".into()));
         }
-        if store.disk_bytes() > 0 && Carved::look(dir)?.meta.is_some() {
+        if store.disk_bytes() > 0 && Carved::look(&[dir.to_owned()])?.meta.is_some() {
             return Err(StoreError::Damaged("sled finds nothing, but its files hold a spool".into()));
         }
         let meta = Meta { epochs: vec![EpochRecord::new(Epoch(random()?), 0)], ..Meta::default() };

@@ -332,6 +332,27 @@ fn a_damaged_database_is_rescued_set_aside_and_a_new_epoch_begins() {
     assert_eq!(spool.state.borrow().epochs.len(), 1);
 }
 
+/// sled overwrites what follows a damaged place; a value holds 256 events, and little else may go with it.
+#[test]
+fn one_damaged_page_costs_its_events_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut worst = 0;
+    for part in 1..8 {
+        let data = dir.path().join(part.to_string());
+        fs::create_dir(&data).unwrap();
+        let before = prepared(&data);
+        let path = data.join("spool/db");
+        let mut bytes = fs::read(&path).unwrap();
+        let at = bytes.len() * part / 8;
+        bytes[at..at + 16].fill(0xa5);
+        fs::write(&path, bytes).unwrap();
+        let (lost, _) = check_after_damage(&data, before, 2_049, 1_000);
+        worst = worst.max(lost);
+        assert!(!data.join("before.db").exists());
+    }
+    assert!(worst <= 2 * VALUE_EVENTS as u64, "{worst}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
