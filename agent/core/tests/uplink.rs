@@ -245,12 +245,32 @@ fn live_events_that_could_not_be_sent_do_not_hold_up_later_ones() {
     gateway.uplink.handle_connected(Limits { window: 1, ..LIMITS }, gateway.now);
     gateway.accept(256);
     let (_, id) = gateway.send(1_000).unwrap();
+    // Central has it, but the broker does not say so.
+    gateway.settle(vec![mark(OLD, &[(1, 256)])]);
     gateway.accept(50_000);
-    gateway.wait(2_000);
+    gateway.wait(5_000);
     gateway.accept(256);
     gateway.uplink.handle_puback(id, Answer::Taken, gateway.now);
     let (send, _) = gateway.send(1_000).unwrap();
     assert_eq!((send.purpose, send.range), (Purpose::Live, SeqRange::new(50_257, 50_512)));
+}
+
+#[test]
+fn events_of_the_last_moments_before_the_connection_are_live() {
+    let mut gateway = Gateway::new(vec![held(OLD, 1_000)]);
+    gateway.accept(100);
+    gateway.now = gateway.now + 4_900;
+    gateway.accept(10);
+    gateway.now = gateway.now + 200;
+    gateway.connect();
+    gateway.uplink.handle_timeout(gateway.now);
+    gateway.wait(100);
+    assert_eq!(gateway.drain()[0], (Purpose::Live, SeqRange::new(1_100, 1_109)));
+    gateway.accept(5);
+    gateway.wait(250);
+    assert_eq!(gateway.drain(), [(Purpose::Live, SeqRange::new(1_110, 1_114))]);
+    gateway.reconnect(Ended::Explained);
+    assert!(gateway.drain().iter().all(|(purpose, _)| *purpose == Purpose::Backlog), "sent before");
 }
 
 #[test]

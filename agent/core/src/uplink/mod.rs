@@ -10,8 +10,8 @@
 //!            backlog: oldest epoch, lowest ─────┘ a share of the window, as much as central keeps up with
 //! ```
 //!
-//! An event is *live* if it was accepted while the connection was up, was never sent, and did not wait
-//! longer than [`LIVE_MS`]; everything else is *backlog* and marked as replayed. When watermarks stop,
+//! An event is *live* if it was accepted by this process, was never sent, and waited no longer than
+//! [`LIVE_MS`], be it for a connection; everything else is *backlog* and marked as replayed. When watermarks stop,
 //! single batches probe whether central is back; when it settles others and not one, that one is sent
 //! again.
 
@@ -54,7 +54,7 @@ pub const BATCH_EVENTS: u64 = 256;
 pub const BATCH_AGE_MS: u64 = 250;
 /// A live event that could not be sent for so long is backlog, so that those after it are not held up by
 /// it, in milliseconds.
-pub const LIVE_MS: u64 = 2_000;
+pub const LIVE_MS: u64 = 5_000;
 /// How long central may take to settle what was sent before it is sent again, in milliseconds: at
 /// first, and at most.
 const PATIENCE_MS: (u64, u64) = (5_000, 60_000);
@@ -77,7 +77,7 @@ pub struct Uplink {
     share: Share,
     bucket: Bucket,
     notes: VecDeque<Note>,
-    /// The number after an event that was accepted while connected, and when.
+    /// The number after an event that was accepted lately, and when.
     marks: VecDeque<(Seq, Uptime)>,
     /// Payloads that central could not read, as the latest watermark has them.
     unreadable: Vec<u32>,
@@ -133,7 +133,7 @@ impl Uplink {
                 self.marks.clear();
                 continue;
             };
-            if strand.see(view) && self.link.is_some() {
+            if strand.see(view) {
                 self.marks.retain(|(next, _)| *next > strand.live_from);
                 let full = self.marks.len() >= MARKS;
                 match self.marks.back_mut().filter(|_| full) {
@@ -148,6 +148,9 @@ impl Uplink {
         if let Some((_, drained)) = self.strands.split_last_mut() {
             drained.iter_mut().for_each(|strand| strand.live_from = strand.next);
         }
+        if self.link.is_none() {
+            self.forget_old_marks(now);
+        }
         for gone in before {
             self.transit.release(|record| record.epoch == gone.epoch);
             self.trouble.forget(gone.epoch, SeqRange { first: Seq(0), last: Seq(u64::MAX) });
@@ -158,11 +161,10 @@ impl Uplink {
     pub fn handle_connected(&mut self, limits: Limits, now: Uptime) {
         self.link = Some(Link { limits, proved: false });
         for strand in &mut self.strands {
-            strand.live_from = strand.next;
             strand.absent = SeqSet::default();
             strand.losses_told = false;
         }
-        self.marks.clear();
+        self.forget_old_marks(now);
         self.stall = None;
         self.settled_at = None;
         self.patience.reset();
@@ -365,6 +367,14 @@ impl Uplink {
         {
             strand.absent.insert(range);
             self.forget_absent_at = self.forget_absent_at.or(Some(now + ABSENT_MS));
+        }
+    }
+
+    /// What was accepted longer ago than a live event may wait is backlog.
+    fn forget_old_marks(&mut self, now: Uptime) {
+        let Some(strand) = self.strands.last_mut() else { return };
+        while let Some((next, _)) = self.marks.pop_front_if(|(_, at)| now.since(*at) >= LIVE_MS) {
+            strand.live_from = strand.live_from.max(next);
         }
     }
 
