@@ -14,8 +14,8 @@
 //!
 //! Every central of any age reads the header, so that a body it cannot read is still settled. Body
 //! format 1 is a postcard struct: the lowest number still held, the lost ranges, the clock anchors of
-//! the boots in it, and the events as [`columns`] have them. Format 2 has the [`lineage`](crate::lineage)
-//! before the events.
+//! the boots in it, and the events as [`columns::v1`] has them. Format 2 has the
+//! [`lineage`](crate::lineage) before the events, and those as [`columns`] have them.
 
 use alloc::vec::Vec;
 
@@ -245,22 +245,27 @@ impl Batch {
     /// # Errors
     /// When the format is not known, or the bytes are not that format.
     pub fn decode_body(header: Header, body: &[u8]) -> Result<Self, BodyError> {
-        let body = match header.format {
+        let count = usize::try_from(header.count).expect("at most 65,536");
+        let (body, events) = match header.format {
             1 => {
                 let BodyV1 { oldest_held, lost, anchors, events } = whole(body)?;
-                BodyV2 { oldest_held, lost, anchors, lineage: Lineage::default(), events }
+                let unpacked = columns::v1::unpack(header.first, count, events)?;
+                (BodyV2 { oldest_held, lost, anchors, lineage: Lineage::default(), events }, unpacked)
             }
-            2 => whole(body)?,
+            2 => {
+                let body: BodyV2<'_> = whole(body)?;
+                let unpacked = columns::unpack(header.first, count, body.events)?;
+                (body, unpacked)
+            }
             format => return Err(BodyError::Format(format)),
         };
-        let count = usize::try_from(header.count).expect("at most 65,536");
         Ok(Self {
             header,
             oldest_held: Seq(body.oldest_held),
             lost: body.lost.into_iter().map(|(first, last)| SeqRange::new(first, last)).collect(),
             anchors: body.anchors,
             lineage: body.lineage,
-            events: columns::unpack(header.first, count, body.events)?,
+            events,
         })
     }
 }

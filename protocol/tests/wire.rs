@@ -186,7 +186,52 @@ fn any_event() -> impl Strategy<Value = Event> {
     )
 }
 
+/// Few tags, zones and readers, and times and evidence that follow from one another, mostly.
+fn likely_events() -> impl Strategy<Value = Vec<Event>> {
+    let step = (0usize..7, 0u8..6, 0usize..4, 0u64..9, 0u16..9, prop::bool::weighted(0.9));
+    prop::collection::vec(step, 0..120).prop_map(|steps| {
+        let (mut now, mut since) = (10_000_000, [9_000_000; 6]);
+        let event = |(kind, tag, place, ticks, odd, as_usual): (usize, u8, usize, u64, u16, bool)| {
+            now += 500 * ticks;
+            let at = if as_usual { now } else { now - u64::from(odd) * 77 };
+            let dwell_ds = u16::try_from((at - since[usize::from(tag)]) / 100).unwrap() + odd / 8;
+            let evidence = Evidence { reads: 10 + odd, margin_db: odd as u8, unrest: 0, dwell_ds };
+            let epc = Epc::new(&[0x30, 0x74, 0x25, 0x7b, 0xf7, 0x19, 0x4e, 0x40, 0, 0, tag, 9]).unwrap();
+            let zone = ["rail-1", "rail-2", "booth-1", "shelf"][place];
+            let handling = Handling { epc, zone: ZoneId::new(zone).unwrap(), evidence };
+            let visit = Seq(u64::from(odd));
+            let fitting = Fitting { epc, zone: handling.zone, visit, evidence };
+            let what = match kind {
+                0 => What::PickedUp(handling),
+                1 => What::PutDown(handling),
+                2 => What::CarriedIn(fitting),
+                3 => What::TriedOn(fitting),
+                4 => What::CarriedOut(fitting),
+                5 => What::Retracted { seq: visit },
+                _ => What::Coverage(Coverage {
+                    reader: ReaderId::new(["floor", "booths"][place % 2]).unwrap(),
+                    state: [ReaderState::Listening, ReaderState::Silent][usize::from(!as_usual)],
+                    from: Uptime(at - 60_000),
+                }),
+            };
+            since[usize::from(tag)] = at.min(now - 700);
+            Event { boot: BootId(7), at: Uptime(at), confidence: 70 + odd as u8, what }
+        };
+        steps.into_iter().map(event).collect()
+    })
+}
+
 proptest! {
+    #[test]
+    fn likely_events_round_trip(events in likely_events(), first in 1u64..1_000) {
+        let packed = columns::pack(Seq(first), &events);
+        prop_assert_eq!(columns::unpack(Seq(first), events.len(), &packed), Ok(events.clone()));
+        let bits: f64 = columns::sizes(Seq(first), &events).iter().map(|(_, bits)| bits).sum();
+        prop_assert!((bits / 8.0 - packed.len() as f64).abs() < 4.0, "{bits} bits in {} bytes", packed.len());
+        let rest = [&packed[..], &[0]].concat();
+        prop_assert!(columns::unpack(Seq(first), events.len(), &rest).is_err());
+    }
+
     #[test]
     fn any_events_round_trip(events in prop::collection::vec(any_event(), 0..80), first in 1u64..1_000_000) {
         let packed = columns::pack(Seq(first), &events);

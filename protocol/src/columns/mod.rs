@@ -1,34 +1,81 @@
 //! Events packed small. Enters: consecutive events. Leaves: bytes, and the same events again.
 //!
-//! Rows become columns, and every column is written in the smallest of five ways. The bytes are a
-//! postcard struct (`Packed`) whose fields are dictionaries and columns:
+//! Batch format 2 and the values of the spool. Every event is a row of decisions that an adaptive
+//! arithmetic coder (`coder`) writes close to their entropy: each has a chance that is learned from the
+//! decisions before it, beginning with `prior`. What *bit*, *tree*, *number*, *sized* and *plain* are is
+//! drawn in `model`, where their chances are in `place`. [`v1`] is the columns of format 1.
 //!
 //! ```text
-//! boots, zones, readers   dictionaries, in the order of first use
-//! epc_*                   dictionary, sorted: bytes shared with the one before, length, the rest
-//! boot at kind confidence                   one value per event; at = zigzag(difference)
-//! epc zone reads margin unrest dwell        one per event about a garment
-//! visit                                     one per event in a booth: own number - visit's number
-//! retracts                                  one per retraction: own number - the retracted number
-//! reader state from                         one per coverage event; from = zigzag(at - from)
+//! batch       nothing if it has no events, else phase: 9 plain bits; then each event
+//! event       kind, confidence, boot; then
+//!               of a garment: tag, at, zone, visit (in booths), margin, unrest, reads, dwell
+//!               retracted: at, own number - the retracted number (number)
+//!               coverage: reader, state, at, from
+//!
+//! kind        tree of 3 bits, by the kind of the event before (7 for the first)
+//! confidence  tree of 8 bits, by kind. The *class* of all that follows is kind and confidence / 5 mod 8
+//! boot        bit: that of the event before; else bit: one met, and its rank (number); else 64 plain bits
+//! at          in ticks of 500 ms from the phase, rounded up, and the rest that was added. A tick plus the
+//!             kind's lag (picked up 3, but 60 in class 5; put down 11; carried in or out 4; tried on 20;
+//!             others 0) is when it was concluded; that minus the latest tick in which something was (0 at
+//!             the start) is the difference.
+//!             bit by class: it is negative; then number: -1 - difference, or difference by kind (picked
+//!             up in class 5 has its own)
+//!             bit by class: the rest is 0; else its 9 bits, tree of 3 and 6 plain
+//!             The latest tick moves unless the difference is negative; in another boot always.
+//! tag         those last seen in a kind that the event's kind follows are *ready*: put down before picked
+//!             up; picked up or carried out before put down and carried in; carried in before tried on;
+//!             carried in or tried on before carried out
+//!             bit by kind and min(ready, 7), if any is: a ready one; else bit by kind, if there are
+//!             others: one of them; rank among the ready (number by kind) or the others (number); else
+//!             it is spelled out, as drawn in `tags`
+//! zone        bit by class, if the tag was met: its last zone; else rank among the zones of the floor,
+//!             or of the booths: bits by kind and min(n, 15), is it the n-th? After as many noes as there
+//!             are zones it is spelled out, as drawn in `names`
+//! visit       likely = that of the tag's last event, if it has one, else the last one in the zone.
+//!             bit by kind and whether the tag was met, if there is a likely one: that; else bit by kind:
+//!             own number; else own number - visit (number)
+//! margin      bit by class: 0; else, if carried in, bit by class: confidence - 70, at least 0; else
+//!             number by kind
+//! unrest      bits by class: 0? 100? (confidence + 34 - 60, at least 0)·100/64, 100 if that is above 255?
+//!             else tree of 8 bits
+//! reads       number by kind
+//! dwell       if the tag was met, sure = at (of picked up: when it was concluded) - when its state began
+//!             (at of its last event, but tried on ends no state), at least 0, in whole tenths of a
+//!             second, at most 65,535. bit by class: sure; else bit by kind: less, and sure - it
+//!             (number), or it - sure (number by kind). If the tag was not met, number by kind
+//! reader      bit by min(readers met, 7), if any: one met, and its place, the longest silent first
+//!             (number); else it is spelled out
+//! state       tree of 2 bits
+//! at          of coverage: bit, if the reader was met: its last at + how long that stretch was; else as
+//!             above
+//! from        bit: the reader's last at, if it was met, else at - how long the last stretch in the batch
+//!             was (60,000 ms at first); else at - from (number)
 //! ```
 //!
-//! How a column is written is in [`codec`]. What is decoded is bounded by [`MAX_EVENTS`], whatever the bytes
-//! claim.
+//! *Rank*: how many others were met since, 0 for the one met last. All differences wrap at 2^64. What is
+//! decoded is bounded by [`MAX_EVENTS`], whatever the bytes claim.
 
-pub mod codec;
+mod coder;
+mod coverage;
+mod evidence;
+mod model;
+mod names;
+mod place;
+mod prior;
+mod tags;
+pub mod v1;
+mod walk;
+mod zones;
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
+use coder::{Decoder, Encoder, End, Scale};
+use v1::ColumnError;
+use walk::Walk;
 
-use codec::{ColumnError, column, decode_column, length, unzigzag, zigzag};
-
-use crate::clock::{BootId, Uptime};
-use crate::epc::{Epc, MAX_EPC};
-use crate::event::{Coverage, Event, Evidence, Fitting, Handling, Kind, ReaderState, What};
-use crate::id::{ReaderId, Seq, ZoneId};
+use crate::event::Event;
+use crate::id::Seq;
 
 /// The most events that are packed together.
 pub const MAX_EVENTS: usize = 4_096;
@@ -45,7 +92,10 @@ pub enum UnpackError {
     /// Bytes are left over.
     #[error("{0} bytes are left over after the packed structure")]
     Rest(usize),
-    /// A column does not decode.
+    /// The bytes end before the events do.
+    #[error("the bytes end before the events do")]
+    Short,
+    /// A column of format 1 does not decode.
     #[error("column {column}: {why}")]
     Column {
         /// The column.
@@ -71,110 +121,13 @@ pub enum UnpackError {
     },
 }
 
-#[derive(Serialize, Deserialize)]
-struct Packed<'a> {
-    boots: Vec<u64>,
-    #[serde(borrow)]
-    zones: Vec<&'a str>,
-    #[serde(borrow)]
-    readers: Vec<&'a str>,
-    epcs: u32,
-    epc_shared: &'a [u8],
-    epc_length: &'a [u8],
-    epc_rest: &'a [u8],
-    boot: &'a [u8],
-    at: &'a [u8],
-    kind: &'a [u8],
-    confidence: &'a [u8],
-    epc: &'a [u8],
-    zone: &'a [u8],
-    reads: &'a [u8],
-    margin: &'a [u8],
-    unrest: &'a [u8],
-    dwell: &'a [u8],
-    visit: &'a [u8],
-    retracts: &'a [u8],
-    reader: &'a [u8],
-    state: &'a [u8],
-    from: &'a [u8],
-}
-
 /// Packs events whose numbers follow one another from `first` on.
 ///
 /// # Panics
 /// When there are more than [`MAX_EVENTS`].
 #[must_use]
 pub fn pack(first: Seq, events: &[Event]) -> Vec<u8> {
-    assert!(events.len() <= MAX_EVENTS, "at most {MAX_EVENTS} events are packed together");
-    let mut sorted: Vec<Epc> = events.iter().filter_map(|e| e.garment().map(|g| g.0)).collect();
-    sorted.sort_unstable();
-    sorted.dedup();
-    let (mut boots, mut zones, mut readers) = (Vec::new(), Vec::new(), Vec::new());
-    let mut rows = Rows::default();
-    let mut last_at = 0;
-    for (event, seq) in events.iter().zip(first.0..) {
-        rows.boot.push(index_of(&mut boots, event.boot.0));
-        rows.at.push(zigzag(event.at.0.wrapping_sub(last_at)));
-        last_at = event.at.0;
-        rows.kind.push(event.kind() as u64);
-        rows.confidence.push(event.confidence.into());
-        if let Some((epc, zone, visit, evidence)) = event.garment() {
-            rows.epc.push(sorted.partition_point(|other| *other < epc) as u64);
-            rows.zone.push(index_of(&mut zones, zone));
-            rows.reads.push(evidence.reads.into());
-            rows.margin.push(evidence.margin_db.into());
-            rows.unrest.push(evidence.unrest.into());
-            rows.dwell.push(evidence.dwell_ds.into());
-            rows.visit.extend(visit.map(|visit| seq.wrapping_sub(visit.0)));
-        }
-        match event.what {
-            What::Retracted { seq: mistaken } => rows.retracts.push(seq.wrapping_sub(mistaken.0)),
-            What::Coverage(coverage) => {
-                rows.reader.push(index_of(&mut readers, coverage.reader));
-                rows.state.push(coverage.state as u64);
-                rows.from.push(zigzag(event.at.0.wrapping_sub(coverage.from.0)));
-            }
-            What::PickedUp(_)
-            | What::PutDown(_)
-            | What::CarriedIn(_)
-            | What::TriedOn(_)
-            | What::CarriedOut(_) => {}
-        }
-    }
-    let (mut shared, mut length, mut rest) = (Vec::new(), Vec::new(), Vec::new());
-    let mut before: &[u8] = &[];
-    for epc in &sorted {
-        let same = before.iter().zip(epc.as_bytes()).take_while(|(a, b)| a == b).count();
-        shared.push(same as u64);
-        length.push(epc.as_bytes().len() as u64);
-        rest.extend_from_slice(&epc.as_bytes()[same..]);
-        before = epc.as_bytes();
-    }
-    let packed = Packed {
-        boots,
-        zones: zones.iter().map(ZoneId::as_str).collect(),
-        readers: readers.iter().map(ReaderId::as_str).collect(),
-        epcs: u32::try_from(sorted.len()).expect("at most MAX_EVENTS"),
-        epc_shared: &column(&shared),
-        epc_length: &column(&length),
-        epc_rest: &rest,
-        boot: &column(&rows.boot),
-        at: &column(&rows.at),
-        kind: &column(&rows.kind),
-        confidence: &column(&rows.confidence),
-        epc: &column(&rows.epc),
-        zone: &column(&rows.zone),
-        reads: &column(&rows.reads),
-        margin: &column(&rows.margin),
-        unrest: &column(&rows.unrest),
-        dwell: &column(&rows.dwell),
-        visit: &column(&rows.visit),
-        retracts: &column(&rows.retracts),
-        reader: &column(&rows.reader),
-        state: &column(&rows.state),
-        from: &column(&rows.from),
-    };
-    postcard::to_allocvec(&packed).expect("vectors and slices always encode")
+    walk(Encoder::new(32 + 12 * events.len()), first, events).finish()
 }
 
 /// Unpacks `count` events, the first of which has the number `first`.
@@ -185,203 +138,40 @@ pub fn unpack(first: Seq, count: usize, bytes: &[u8]) -> Result<Vec<Event>, Unpa
     if count > MAX_EVENTS {
         return Err(UnpackError::Count(count));
     }
-    let (packed, rest): (Packed<'_>, _) = postcard::take_from_bytes(bytes).map_err(UnpackError::Structure)?;
-    if !rest.is_empty() {
-        return Err(UnpackError::Rest(rest.len()));
-    }
-    let kinds = values("kind", packed.kind, count)?
-        .into_iter()
-        .map(|n| Kind::from_number(n).ok_or(UnpackError::Value { column: "kind", value: n }))
-        .collect::<Result<Vec<Kind>, _>>()?;
-    let of = |wanted: &[Kind]| kinds.iter().filter(|kind| wanted.contains(kind)).count();
-    let fittings = of(&[Kind::CarriedIn, Kind::TriedOn, Kind::CarriedOut]);
-    let garments = fittings + of(&[Kind::PickedUp, Kind::PutDown]);
-    let (retractions, coverages) = (of(&[Kind::Retracted]), of(&[Kind::Coverage]));
-
-    let zones = names("zones", &packed.zones, |text| ZoneId::new(text).ok())?;
-    let readers = names("readers", &packed.readers, |text| ReaderId::new(text).ok())?;
-    let epcs = epcs(&packed, garments)?;
-
-    let mut boot = Cursor::new("boot", packed.boot, count)?;
-    let mut at = Cursor::new("at", packed.at, count)?;
-    let mut confidence = Cursor::new("confidence", packed.confidence, count)?;
-    let mut epc = Cursor::new("epc", packed.epc, garments)?;
-    let mut zone = Cursor::new("zone", packed.zone, garments)?;
-    let mut reads = Cursor::new("reads", packed.reads, garments)?;
-    let mut margin = Cursor::new("margin", packed.margin, garments)?;
-    let mut unrest = Cursor::new("unrest", packed.unrest, garments)?;
-    let mut dwell = Cursor::new("dwell", packed.dwell, garments)?;
-    let mut visit = Cursor::new("visit", packed.visit, fittings)?;
-    let mut retracts = Cursor::new("retracts", packed.retracts, retractions)?;
-    let mut reader = Cursor::new("reader", packed.reader, coverages)?;
-    let mut state = Cursor::new("state", packed.state, coverages)?;
-    let mut from = Cursor::new("from", packed.from, coverages)?;
-
+    let mut walk = Walk::new(Decoder::new(bytes));
     let mut events = Vec::with_capacity(count);
-    let mut last_at = 0u64;
-    for (kind, seq) in kinds.into_iter().zip(first.0..) {
-        last_at = last_at.wrapping_add(unzigzag(at.next()));
-        let boot = BootId(*boot.entry(&packed.boots)?);
-        let confidence = confidence.small()?;
-        let mut handling = || {
-            Ok::<_, UnpackError>(Handling {
-                epc: *epc.entry(&epcs)?,
-                zone: *zone.entry(&zones)?,
-                evidence: Evidence {
-                    reads: reads.small()?,
-                    margin_db: margin.small()?,
-                    unrest: unrest.small()?,
-                    dwell_ds: dwell.small()?,
-                },
-            })
-        };
-        let mut fitting = |Handling { epc, zone, evidence }| Fitting {
-            epc,
-            zone,
-            visit: Seq(seq.wrapping_sub(visit.next())),
-            evidence,
-        };
-        let what = match kind {
-            Kind::PickedUp => What::PickedUp(handling()?),
-            Kind::PutDown => What::PutDown(handling()?),
-            Kind::CarriedIn => What::CarriedIn(fitting(handling()?)),
-            Kind::TriedOn => What::TriedOn(fitting(handling()?)),
-            Kind::CarriedOut => What::CarriedOut(fitting(handling()?)),
-            Kind::Retracted => What::Retracted { seq: Seq(seq.wrapping_sub(retracts.next())) },
-            Kind::Coverage => What::Coverage(Coverage {
-                reader: *reader.entry(&readers)?,
-                state: *state.entry(&[ReaderState::Listening, ReaderState::Silent, ReaderState::Absent])?,
-                from: Uptime(last_at.wrapping_sub(unzigzag(from.next()))),
-            }),
-        };
-        events.push(Event { boot, at: Uptime(last_at), confidence, what });
+    if count > 0 {
+        walk.start(&[]);
     }
+    for at in 0..count as u64 {
+        events.push(walk.event(first.0.wrapping_add(at), None)?);
+    }
+    walk.model.coder.finish().map_err(|end| match end {
+        End::Short => UnpackError::Short,
+        End::Rest(bytes) => UnpackError::Rest(bytes),
+    })?;
     Ok(events)
 }
 
-#[derive(Default)]
-struct Rows {
-    boot: Vec<u64>,
-    at: Vec<u64>,
-    kind: Vec<u64>,
-    confidence: Vec<u64>,
-    epc: Vec<u64>,
-    zone: Vec<u64>,
-    reads: Vec<u64>,
-    margin: Vec<u64>,
-    unrest: Vec<u64>,
-    dwell: Vec<u64>,
-    visit: Vec<u64>,
-    retracts: Vec<u64>,
-    reader: Vec<u64>,
-    state: Vec<u64>,
-    from: Vec<u64>,
-}
-
-/// The place of a value in a dictionary, which grows when the value is new.
-fn index_of<T: PartialEq>(dictionary: &mut Vec<T>, value: T) -> u64 {
-    let found = dictionary.iter().position(|known| *known == value);
-    found.unwrap_or_else(|| {
-        dictionary.push(value);
-        dictionary.len() - 1
-    }) as u64
-}
-
-fn names<T>(
-    dictionary: &'static str,
-    texts: &[&str],
-    parse: impl Fn(&str) -> Option<T>,
-) -> Result<Vec<T>, UnpackError> {
-    let entry =
-        |(entry, text): (usize, &&str)| parse(text).ok_or(UnpackError::Dictionary { dictionary, entry });
-    texts.iter().enumerate().map(entry).collect()
-}
-
-fn epcs(packed: &Packed<'_>, garments: usize) -> Result<Vec<Epc>, UnpackError> {
-    let wrong = |entry| UnpackError::Dictionary { dictionary: "epcs", entry };
-    // Every entry is used at least once: no more entries than garment events.
-    let count =
-        usize::try_from(packed.epcs).ok().filter(|n| *n <= garments).ok_or_else(|| wrong(garments))?;
-    let mut shared = Cursor::new("epc_shared", packed.epc_shared, count)?;
-    let mut length = Cursor::new("epc_length", packed.epc_length, count)?;
-    let mut rest = packed.epc_rest;
-    let mut epcs: Vec<Epc> = Vec::with_capacity(count);
-    for entry in 0..count {
-        let (shared, length): (u8, u8) = (shared.small()?, length.small()?);
-        let (shared, length) = (usize::from(shared), usize::from(length));
-        let before = epcs.last().map_or(&[][..], Epc::as_bytes);
-        let own = length.checked_sub(shared).and_then(|own| rest.split_at_checked(own));
-        let (Some(head), Some((own, left))) = (before.get(..shared), own) else { return Err(wrong(entry)) };
-        if length > MAX_EPC {
-            return Err(wrong(entry));
-        }
-        let mut bytes = [0; MAX_EPC];
-        bytes[..shared].copy_from_slice(head);
-        bytes[shared..length].copy_from_slice(own);
-        epcs.push(Epc::new(&bytes[..length]).map_err(|_| wrong(entry))?);
-        rest = left;
-    }
-    if rest.is_empty() { Ok(epcs) } else { Err(wrong(count)) }
-}
-
-/// The values of one column, handed out one by one; as many as were asked for when it was made.
-struct Cursor {
-    column: &'static str,
-    values: alloc::vec::IntoIter<u64>,
-}
-
-impl Cursor {
-    fn new(column: &'static str, bytes: &[u8], count: usize) -> Result<Self, UnpackError> {
-        Ok(Self { column, values: values(column, bytes, count)?.into_iter() })
-    }
-
-    fn next(&mut self) -> u64 {
-        self.values.next().expect("a column has a value for each of its rows")
-    }
-
-    fn small<T: TryFrom<u64>>(&mut self) -> Result<T, UnpackError> {
-        let value = self.next();
-        T::try_from(value).map_err(|_| UnpackError::Value { column: self.column, value })
-    }
-
-    fn entry<'d, T>(&mut self, dictionary: &'d [T]) -> Result<&'d T, UnpackError> {
-        let value = self.next();
-        let entry = usize::try_from(value).ok().and_then(|n| dictionary.get(n));
-        entry.ok_or(UnpackError::Value { column: self.column, value })
-    }
-}
-
-fn values(column: &'static str, bytes: &[u8], count: usize) -> Result<Vec<u64>, UnpackError> {
-    decode_column(bytes, count).map_err(|why| UnpackError::Column { column, why })
-}
-
-/// The dictionaries and columns of packed events, each with its bytes: where the bytes go.
+/// Where the bits go: each column of the packed events, in the order of first use, and its bits.
 ///
-/// # Errors
-/// When the outer structure does not decode.
-pub fn sizes(bytes: &[u8]) -> Result<Vec<(String, usize)>, UnpackError> {
-    let packed: Packed<'_> = postcard::from_bytes(bytes).map_err(UnpackError::Structure)?;
-    let texts = |list: &[&str]| list.iter().map(|text| text.len() + 1).sum::<usize>() + 1;
-    let columns = [
-        ("boots", packed.boots.iter().map(|boot| length(*boot)).sum::<usize>() + 1),
-        ("zones", texts(&packed.zones)),
-        ("readers", texts(&packed.readers)),
-        ("epcs", packed.epc_shared.len() + packed.epc_length.len() + packed.epc_rest.len()),
-        ("boot", packed.boot.len()),
-        ("at", packed.at.len()),
-        ("kind", packed.kind.len()),
-        ("confidence", packed.confidence.len()),
-        ("epc", packed.epc.len()),
-        ("zone", packed.zone.len()),
-        ("reads", packed.reads.len()),
-        ("margin", packed.margin.len()),
-        ("unrest", packed.unrest.len()),
-        ("dwell", packed.dwell.len()),
-        ("visit", packed.visit.len()),
-        ("retracts", packed.retracts.len()),
-        ("reader", packed.reader.len()),
-        ("state", packed.state.len()),
-        ("from", packed.from.len()),
-    ];
-    Ok(columns.into_iter().map(|(name, bytes)| (name.into(), bytes)).collect())
+/// # Panics
+/// When there are more than [`MAX_EVENTS`].
+#[must_use]
+pub fn sizes(first: Seq, events: &[Event]) -> Vec<(&'static str, f64)> {
+    let columns = walk(Scale::default(), first, events).finish();
+    columns.into_iter().map(|(column, parts)| (column, parts as f64 / coder::BIT as f64)).collect()
+}
+
+fn walk<C: coder::Coder>(coder: C, first: Seq, events: &[Event]) -> C {
+    assert!(events.len() <= MAX_EVENTS, "at most {MAX_EVENTS} events are packed together");
+    let mut walk = Walk::new(coder);
+    if !events.is_empty() {
+        walk.start(events);
+    }
+    for (event, seq) in events.iter().zip(first.0..) {
+        let same = walk.event(seq, Some(event)).expect("what exists can be written");
+        debug_assert_eq!(&same, event);
+    }
+    walk.model.coder
 }

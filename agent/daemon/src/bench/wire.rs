@@ -4,6 +4,8 @@
 //! The packet is the MQTT PUBLISH as the uplink sends it, with topic and properties; TCP and TLS come on
 //! top and depend on how packets fall together.
 
+use std::collections::BTreeMap;
+
 use hangtag_protocol::batch::{Batch, FORMAT, Header};
 use hangtag_protocol::clock::{BootId, ClockAnchor, UNKNOWN_ERROR, UnixMillis, Uptime};
 use hangtag_protocol::columns;
@@ -59,29 +61,26 @@ pub(super) fn run(report: &mut Report) -> anyhow::Result<()> {
     report.sample("wire", &Sample::new(payloads.clone()), "B/event");
     report.sample("wire_over_floor_given_kind", &over(&payloads, given_kind.bytes()), "x");
     report.aimed("wire_over_floor", &over(&payloads, floor), "x", Aim::AtMost(1.35));
-    columns_of(report)
+    columns_of(report);
+    Ok(())
 }
 
 /// Where the bytes go: a day's columns, as they are packed.
-fn columns_of(report: &mut Report) -> anyhow::Result<()> {
-    let mut sum: Vec<(String, usize)> = Vec::new();
+fn columns_of(report: &mut Report) {
+    let mut sum: BTreeMap<&'static str, f64> = BTreeMap::new();
     let mut day = Day::new(TAGS, 1, BOOT, START, Seq(1_000_000));
     for _ in 0..BATCHES {
         let events: Vec<(Seq, Event)> = day.by_ref().take(BATCH_EVENTS).collect();
         let first = events[0].0;
         let events: Vec<Event> = events.into_iter().map(|(_, event)| event).collect();
-        let sizes = columns::sizes(&columns::pack(first, &events))?;
-        sum.resize(sizes.len(), (String::new(), 0));
-        for ((name, sum), (column, bytes)) in sum.iter_mut().zip(sizes) {
-            *name = column;
-            *sum += bytes;
+        for (column, bits) in columns::sizes(first, &events) {
+            *sum.entry(column).or_default() += bits;
         }
     }
-    for (name, bytes) in sum.iter().filter(|(_, bytes)| *bytes > 0) {
-        let bits = (bytes * 8) as f64 / (BATCHES * BATCH_EVENTS) as f64;
-        report.value(&format!("wire_packed_{name}"), bits, "bits/event");
+    for (column, bits) in sum {
+        let bits = bits / (BATCHES * BATCH_EVENTS) as f64;
+        report.value(&format!("wire_packed_{column}"), bits, "bits/event");
     }
-    Ok(())
 }
 
 /// The invented shop's gateway.

@@ -37,10 +37,11 @@ pub(super) fn run(path: &Path, sizes: bool) -> anyhow::Result<()> {
     writeln!(out, "{line}")?;
     if sizes {
         let packed = columns::pack(header.first, &batch.events);
-        for (column, bytes) in columns::sizes(&packed)? {
-            writeln!(out, "{bytes:>7} {column}")?;
+        for (column, bits) in columns::sizes(header.first, &batch.events) {
+            writeln!(out, "{:>9.1} {column}", bits / 8.0)?;
         }
-        writeln!(out, "{:>7} header, anchors, lost ranges and lengths", payload.len() - packed.len())?;
+        let rest = payload.len().saturating_sub(packed.len());
+        writeln!(out, "{rest:>9} header, anchors, lost ranges, lineage")?;
         return Ok(());
     }
     for (seq, event) in (header.first.0..).zip(&batch.events) {
