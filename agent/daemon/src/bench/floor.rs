@@ -18,7 +18,11 @@
 //! because a kind allows few values.
 //!
 //! Frequencies are counted over the whole run and cost nothing; a value that was seen once may have been
-//! one of many (Miller–Madow: half a nat for each). Numbers, epoch, names and checksum are not counted.
+//! one of many (Miller–Madow: half a nat for each). Numbers, epoch, names and checksum are not counted,
+//! although a batch that is read by itself needs them: what is measured is held against less than that.
+//!
+//! It is no floor for a coder that looks across columns: how long a garment was in somebody's hand follows
+//! from when it was picked up, if that is in the batch.
 
 use std::collections::BTreeMap;
 
