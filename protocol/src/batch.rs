@@ -19,7 +19,7 @@
 
 use alloc::vec::Vec;
 
-use crc::{CRC_32_ISCSI, Crc};
+use crc::{CRC_32_ISCSI, Crc, Table};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::ClockAnchor;
@@ -39,8 +39,8 @@ pub const MAX_BYTES: usize = 65_536;
 /// The most events that a header may count.
 pub const MAX_COUNT: u32 = 65_536;
 
-/// CRC-32C.
-pub const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
+/// CRC-32C, sixteen bytes at a time.
+pub static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 
 const MAGIC: [u8; 4] = *b"HTAG";
 const REPLAYED: u8 = 1;
@@ -171,10 +171,25 @@ impl Batch {
     /// # Panics
     /// When the header's format is not [`FORMAT`] or its count is not that of the events.
     pub fn encode(&self) -> Result<Vec<u8>, TooLarge> {
+        assert_eq!(
+            usize::try_from(self.header.count),
+            Ok(self.events.len()),
+            "the header counts the events"
+        );
+        self.encode_packed(&columns::pack(self.header.first, &self.events))
+    }
+
+    /// Writes the payload with events that are packed already, instead of its own. The header counts them.
+    ///
+    /// # Errors
+    /// When it would be larger than [`MAX_BYTES`]: send fewer events.
+    ///
+    /// # Panics
+    /// When the header's format is not [`FORMAT`].
+    pub fn encode_packed(&self, packed: &[u8]) -> Result<Vec<u8>, TooLarge> {
         let header = &self.header;
         assert_eq!(header.format, FORMAT, "only the current format is written");
-        assert_eq!(usize::try_from(header.count), Ok(self.events.len()), "the header counts the events");
-        let mut out = Vec::with_capacity(64 + 16 * self.events.len());
+        let mut out = Vec::with_capacity(256 + packed.len());
         out.extend(MAGIC);
         out.push(header.format);
         out.push(if header.replayed { REPLAYED } else { 0 });
@@ -193,7 +208,7 @@ impl Batch {
             lost: self.lost.iter().map(|range| (range.first.0, range.last.0)).collect(),
             anchors: self.anchors.clone(),
             lineage: self.lineage.clone(),
-            events: &columns::pack(header.first, &self.events),
+            events: packed,
         };
         let body = postcard::to_allocvec(&body).expect("numbers and slices always encode");
         out.extend(checksum(&out, &body).to_le_bytes());

@@ -136,6 +136,8 @@ impl Tag {
         let slot = known.unwrap_or_else(|| {
             let track = Track::new(antenna, read.at);
             if self.tracks.len() < MAX_TRACKS {
+                // Most garments are heard at one antenna: room for more would be most of what they take.
+                self.tracks.reserve_exact(1);
                 self.tracks.push(track);
                 return self.tracks.len() - 1;
             }

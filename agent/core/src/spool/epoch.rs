@@ -18,6 +18,9 @@ use super::record::{self, Kind};
 use super::value::{self, VALUE_BYTES, VALUE_EVENTS, Value, ValueError, range_of};
 use super::{Key, Put};
 
+/// So many events at once begin a value of their own: to pack those before them once more would cost more
+/// than it saves.
+const FRESH: usize = 64;
 /// The most values in one chapter.
 const CHAPTER: usize = 64;
 
@@ -156,7 +159,7 @@ impl EpochIndex {
         let mut puts: Vec<Put> = Vec::new();
         let mut rest = events;
         while !rest.is_empty() {
-            let before = if self.has_room() { self.tail.len() } else { 0 };
+            let before = if rest.len() < FRESH && self.has_room() { self.tail.len() } else { 0 };
             if before == 0 {
                 self.tail.clear();
             }

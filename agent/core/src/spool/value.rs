@@ -1,14 +1,19 @@
 //! A value: up to 256 consecutive events, packed, with their epoch and numbers beside them.
 //!
 //! ```text
-//! record 'V': epoch u64, first u64, count u16 (little-endian), then the events as `columns` packs them
+//! record 'V': epoch u64, first u64, count u16, number of boots u16, boots u64 (little-endian), then the events
+//!             as `columns` packs them
 //! ```
+//!
+//! The packed events are those of a batch: a whole value is sent as it is. Its boots say which clock anchors
+//! go with it.
 //!
 //! One event per value would be slow and large, so the last value is rewritten under its key until it
 //! is full.
 
 use alloc::vec::Vec;
 
+use hangtag_protocol::clock::BootId;
 use hangtag_protocol::columns::{self, UnpackError};
 use hangtag_protocol::event::Event;
 use hangtag_protocol::id::{Epoch, Seq};
@@ -22,7 +27,8 @@ pub const VALUE_EVENTS: usize = 256;
 /// that it never syncs; a page holds up to 18 values.
 pub const VALUE_BYTES: usize = 7_000;
 
-const BEFORE_PACKED: usize = 18;
+const BEFORE_BOOTS: usize = 20;
+const BOOT_BYTES: usize = 8;
 
 /// Why a value cannot be read back.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +61,9 @@ pub struct Value<'a> {
     pub first: Seq,
     /// How many there are.
     pub count: u16,
-    packed: &'a [u8],
+    /// Its events as `columns` packs them.
+    pub packed: &'a [u8],
+    boots: &'a [u8],
 }
 
 impl<'a> Value<'a> {
@@ -85,12 +93,19 @@ impl<'a> Value<'a> {
     /// # Errors
     /// When it is too short.
     pub fn of(body: &'a [u8]) -> Result<Self, ValueError> {
-        let Some((head, packed)) = body.split_first_chunk::<BEFORE_PACKED>() else {
-            return Err(ValueError::Short(body.len()));
-        };
+        let short = || ValueError::Short(body.len());
+        let (head, rest) = body.split_first_chunk::<BEFORE_BOOTS>().ok_or_else(short)?;
         let number = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| head[at + i]));
         let count = u16::from_le_bytes([head[16], head[17]]);
-        Ok(Self { epoch: Epoch(number(0)), first: Seq(number(8)), count, packed })
+        let boots = usize::from(u16::from_le_bytes([head[18], head[19]]));
+        let (boots, packed) = rest.split_at_checked(boots * BOOT_BYTES).ok_or_else(short)?;
+        Ok(Self { epoch: Epoch(number(0)), first: Seq(number(8)), count, packed, boots })
+    }
+
+    /// The boots in which its events happened.
+    pub fn boots(&self) -> impl Iterator<Item = BootId> {
+        let number = |bytes: &[u8]| u64::from_le_bytes(core::array::from_fn(|i| bytes[i]));
+        self.boots.chunks_exact(BOOT_BYTES).map(move |bytes| BootId(number(bytes)))
     }
 
     /// The numbers of its events.
@@ -115,10 +130,18 @@ impl<'a> Value<'a> {
 #[must_use]
 pub fn encode(epoch: Epoch, first: Seq, events: &[Event]) -> Vec<u8> {
     let packed = columns::pack(first, events);
-    let mut body = Vec::with_capacity(BEFORE_PACKED + packed.len());
+    let mut boots: Vec<BootId> = Vec::new();
+    for event in events {
+        if boots.last() != Some(&event.boot) && !boots.contains(&event.boot) {
+            boots.push(event.boot);
+        }
+    }
+    let mut body = Vec::with_capacity(BEFORE_BOOTS + BOOT_BYTES * boots.len() + packed.len());
     body.extend(epoch.0.to_le_bytes());
     body.extend(first.0.to_le_bytes());
     body.extend(u16::try_from(events.len()).expect("at most VALUE_EVENTS").to_le_bytes());
+    body.extend(u16::try_from(boots.len()).expect("at most one per event").to_le_bytes());
+    boots.iter().for_each(|boot| body.extend(boot.0.to_le_bytes()));
     body.extend(packed);
     record::seal(Kind::Value, &body)
 }
@@ -140,6 +163,8 @@ mod tests {
         let bytes = encode(Epoch(7), Seq(5), &events);
         let value = Value::read_as(&bytes, Epoch(7), Seq(5)).unwrap();
         assert_eq!((value.range(), value.events()), (SeqRange::new(5, 6), Ok(events)));
+        assert_eq!(value.boots().collect::<Vec<_>>(), [BootId(1)]);
+        assert!(matches!(Value::of(&[1; 30]), Err(ValueError::Short(30))), "boots beyond its end");
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
