@@ -171,11 +171,7 @@ impl Batch {
     /// # Panics
     /// When the header's format is not [`FORMAT`] or its count is not that of the events.
     pub fn encode(&self) -> Result<Vec<u8>, TooLarge> {
-        assert_eq!(
-            usize::try_from(self.header.count),
-            Ok(self.events.len()),
-            "the header counts the events"
-        );
+        assert_eq!(usize::try_from(self.header.count), Ok(self.events.len()), "the header counts the events");
         self.encode_packed(&columns::pack(self.header.first, &self.events))
     }
 

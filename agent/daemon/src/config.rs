@@ -74,6 +74,9 @@ pub(crate) struct SpoolSettings {
     /// Events are made durable together, at most so many milliseconds after the first of them.
     #[serde(default = "default_commit")]
     pub(crate) commit_ms: u16,
+    /// So many events are made durable at once, whenever the first of them came, 1 to 100,000.
+    #[serde(default = "default_commit_events")]
+    pub(crate) commit_events: u32,
     /// What happens when the spool is full of events that central has not settled.
     #[serde(default)]
     pub(crate) when_full: WhenFull,
@@ -183,10 +186,14 @@ fn default_retention() -> u16 {
 fn default_baud() -> u32 {
     115_200
 }
+fn default_commit_events() -> u32 {
+    256
+}
 fn default_spool() -> SpoolSettings {
     SpoolSettings {
         cap_mib: default_cap(),
         commit_ms: default_commit(),
+        commit_events: default_commit_events(),
         when_full: WhenFull::default(),
         retention_h: default_retention(),
         delete_after: DeleteAfter::default(),
@@ -221,6 +228,7 @@ impl Config {
             data: self.data.clone(),
             cap_bytes: u64::from(self.spool.cap_mib) << 20,
             commit: Duration::from_millis(self.spool.commit_ms.into()),
+            commit_events: usize::try_from(self.spool.commit_events).unwrap_or(usize::MAX),
             when_full: self.spool.when_full,
             retention: u32::from(self.spool.retention_h) * 60,
             boot,
@@ -254,6 +262,10 @@ impl File {
         }
         if !(10..=10_000).contains(&self.spool.commit_ms) {
             return wrong("spool.commit_ms", format!("{} is not 10 to 10000", self.spool.commit_ms));
+        }
+        if !(1..=100_000).contains(&self.spool.commit_events) {
+            let why = format!("{} is not 1 to 100000", self.spool.commit_events);
+            return wrong("spool.commit_events", why);
         }
         if self.spool.retention_h > 240 {
             return wrong("spool.retention_h", format!("{} is not 0 to 240", self.spool.retention_h));
@@ -390,6 +402,7 @@ zone = "rail-a"
             ("host = \"localhost\"", "host = \"localhost\"\nbacklog_share = 5", "mqtt.backlog_share: 5"),
             ("host = \"localhost\"", "host = \"localhost\"\nmax_kib_per_s = 0", "mqtt.max_kib_per_s: 0"),
             ("[[zone]]", "[spool]\ndelete_after = \"never\"\n[[zone]]", "`never`"),
+            ("[[zone]]", "[spool]\ncommit_events = 0\n[[zone]]", "spool.commit_events: 0"),
         ] {
             let text = GOOD.replacen(from, to, 1);
             assert_ne!(text, GOOD, "{from}");

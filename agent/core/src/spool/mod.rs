@@ -452,9 +452,11 @@ mod tests {
         index.append(1, &events);
         index.settle(E, settled(1_000));
         assert_eq!((index.waiting(), index.held()), (0, 1_000));
-        assert!(!index.is_full(10_000));
-        assert_eq!(index.evict(10_000), 0);
-        assert!(index.disk_bytes() <= 10_000 && index.lost() == 0);
+        // Room for one value.
+        let cap = VALUE_BYTES as u64 * DISK_FACTOR;
+        assert!(!index.is_full(cap));
+        assert_eq!(index.evict(cap), 0);
+        assert!(index.disk_bytes() <= cap && index.lost() == 0);
     }
 
     #[test]

@@ -12,20 +12,22 @@ const BACKLOG_BYTES: (u64, u64, u64) = (32 << 10, 128 << 10, 960 << 10);
 const SLOW_MS: u64 = 400;
 /// Below this there is room for more.
 const QUICK_MS: u64 = 250;
-/// By how much the backlog's share grows at a time.
+/// By how much the backlog's share grows at a time; until central was too slow once it doubles.
 const GROWTH: u64 = 64 << 10;
 
 /// How much of the backlog may be unsettled.
 #[derive(Clone, Debug)]
 pub(super) struct Share {
     limit: u64,
+    /// Central was too slow once: from then on the limit grows by steps.
+    found: bool,
     /// Batches that were sent before do not know of the latest halving.
     halved_at: Uptime,
 }
 
 impl Share {
     pub(super) fn new() -> Self {
-        Self { limit: BACKLOG_BYTES.1, halved_at: Uptime(0) }
+        Self { limit: BACKLOG_BYTES.1, found: false, halved_at: Uptime(0) }
     }
 
     pub(super) fn has_room(&self, unsettled: u64) -> bool {
@@ -38,10 +40,11 @@ impl Share {
         let took = now.since(sent_at);
         if took > SLOW_MS && sent_at >= self.halved_at {
             self.limit = (self.limit / 2).max(BACKLOG_BYTES.0);
-            self.halved_at = now;
+            (self.found, self.halved_at) = (true, now);
         } else if took < QUICK_MS && unsettled >= self.limit / 2 {
             // A limit that was not in use proved nothing.
-            self.limit = (self.limit + GROWTH).min(BACKLOG_BYTES.2);
+            let growth = if self.found { GROWTH } else { self.limit };
+            self.limit = (self.limit + growth).min(BACKLOG_BYTES.2);
         }
     }
 }

@@ -34,6 +34,8 @@ const WINDOW: u64 = 20_000;
 const SETTLE_EVERY: usize = 10;
 
 const LOOP_ROUNDS: usize = 7;
+/// `commit_events`: the interval alone is to decide, within what memory allows.
+const LOOP_EVENTS: usize = 65_536;
 const LOOP_TAKES: Duration = Duration::from_millis(1_500);
 /// Events that are handed over at once, and how many such chunks take turns.
 const CHUNK: usize = 256;
@@ -109,7 +111,7 @@ pub(super) async fn closed_loop(folder: &Path, report: &mut Report) -> anyhow::R
         let every = Duration::from_millis(every_ms);
         let folder = folder.join(format!("{every_ms}"));
         std::fs::create_dir_all(&folder)?;
-        let keeper = Keeper::in_folder(&folder, every)?;
+        let keeper = Keeper::in_folder(&folder, every, LOOP_EVENTS)?;
         let mut plain = plain_file(&folder)?;
         let mut chunks = Chunks::new()?;
         let (mut ours, mut floor, mut ratio) = (vec![], vec![], vec![]);

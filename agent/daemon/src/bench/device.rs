@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::append::{pack, plain_file};
 use super::day::{Day, TAGS};
-use super::keeper::Keeper;
+use super::keeper::{COMMIT_EVENTS, Keeper};
 use super::report::{Aim, Report, Sample};
 use crate::clock;
 
@@ -64,7 +64,7 @@ async fn through_spool(
     window: Duration,
     counter: Counter,
 ) -> anyhow::Result<Vec<f64>> {
-    let keeper = Keeper::in_folder(folder, COMMIT)?;
+    let keeper = Keeper::in_folder(folder, COMMIT, COMMIT_EVENTS)?;
     let mut day = Day::new(TAGS, 1, clock::boot_id()?, Uptime(3_600_000), Seq::FIRST);
     let mut meter = Meter::new(folder, rate, window, counter)?;
     while let Some(events) = meter.next_feed(FEED).await? {

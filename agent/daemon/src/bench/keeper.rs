@@ -19,6 +19,8 @@ use crate::spool::{Accept, Request, Settings, Signals, Spool, State};
 
 /// What a measure's spool may take on disk.
 const CAP_BYTES: u64 = 16 << 30;
+/// As the configuration has it by default.
+pub(super) const COMMIT_EVENTS: usize = 256;
 /// As many as the running agent lets wait.
 const ACCEPT: usize = 64;
 
@@ -39,9 +41,9 @@ impl Keeper {
         })
     }
 
-    /// Opens a spool in a folder; events are made durable `commit` after they came.
-    pub(super) fn in_folder(folder: &Path, commit: Duration) -> anyhow::Result<Self> {
-        Self::start(settings(folder, commit)?)
+    /// Opens a spool in a folder; events are made durable `commit` after they came, or when so many wait.
+    pub(super) fn in_folder(folder: &Path, commit: Duration, commit_events: usize) -> anyhow::Result<Self> {
+        Self::start(Settings { commit_events, ..settings(folder, commit)? })
     }
 
     fn start(settings: Settings) -> anyhow::Result<Self> {
@@ -123,6 +125,7 @@ fn settings(folder: &Path, commit: Duration) -> anyhow::Result<Settings> {
         data: folder.to_owned(),
         cap_bytes: CAP_BYTES,
         commit,
+        commit_events: COMMIT_EVENTS,
         when_full: WhenFull::DropOldest,
         retention: 0,
         boot: clock::boot_id()?,

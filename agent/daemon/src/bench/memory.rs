@@ -143,6 +143,8 @@ pub(super) async fn hold(config: &Config) -> anyhow::Result<()> {
         }
         while inference.poll_event().is_some() {}
     }
+    // The agent has no list of all garments.
+    drop(stock);
     println!("ready: {} garments, next event {}", inference.tags(), keeper.next());
     // Until whoever started this is done; it never writes.
     tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0])).await??;

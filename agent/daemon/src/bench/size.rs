@@ -8,7 +8,7 @@ use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::id::Seq;
 
 use super::day::{Day, TAGS};
-use super::keeper::Keeper;
+use super::keeper::{COMMIT_EVENTS, Keeper};
 use super::report::{Aim, Report, Sample};
 use super::scratch::{bytes_in, resident_mib};
 use crate::clock;
@@ -16,11 +16,10 @@ use crate::clock;
 const EVENTS: u64 = 5_000_000;
 const LOOK_EVERY: u64 = 500_000;
 const WAITING: u64 = 10_000;
-const COMMIT_EVENTS: usize = 256;
 
 /// Measures.
 pub(super) async fn run(folder: &Path, report: &mut Report) -> anyhow::Result<()> {
-    let keeper = Keeper::in_folder(folder, Duration::ZERO)?;
+    let keeper = Keeper::in_folder(folder, Duration::ZERO, COMMIT_EVENTS)?;
     let mut day = Day::new(TAGS, 1, clock::boot_id()?, Uptime(3_600_000), Seq::FIRST);
     let (mut disk, mut memory) = (Vec::new(), Vec::new());
     let mut look_at = LOOK_EVERY;

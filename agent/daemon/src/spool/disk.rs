@@ -25,6 +25,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use hangtag_agent_core::spool::record::{self, Kind};
 use hangtag_protocol::id::{Epoch, Seq};
@@ -40,6 +41,12 @@ const BALLAST: u64 = 8 << 20;
 pub(crate) const RESERVE: u64 = 4 << 20;
 /// The largest file of sled's that is copied before it is opened, in bytes.
 const COPIED: u64 = 256 << 20;
+/// With more than this nobody looks after every commit, in bytes: before the next look the spool and others
+/// cannot get down to the reserve.
+const AMPLE: u64 = 64 << 20;
+/// After so many bytes of its own, before sled multiplies them, and after so long the spool looks again.
+const LOOK_BYTES: usize = 1 << 20;
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The spool may take at most this part of what the disk has for it.
 const SHARE: u64 = 3;
 
@@ -122,11 +129,6 @@ impl Folder {
         statvfs(&self.0).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
     }
 
-    /// What the spool may take of a disk, given what it takes.
-    pub(super) fn quota(&self, cap: u64, taken: u64) -> u64 {
-        self.free().map_or(cap, |free| cap.min((free + taken) / SHARE))
-    }
-
     /// Puts the ballast there, if there is room for it and more.
     pub(super) fn load_ballast(&self) {
         let there = fs::metadata(self.ballast()).is_ok_and(|file| file.len() == BALLAST);
@@ -193,6 +195,45 @@ impl Folder {
         let path = self.0.join("witness");
         let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
         Ok(Witness(file))
+    }
+}
+
+/// What the spool may take of a disk, given what is free and what it takes.
+pub(super) fn quota(cap: u64, free: u64, taken: u64) -> u64 {
+    cap.min((free + taken) / SHARE)
+}
+
+/// What is free on the disk, looked at now and then: every commit asks.
+pub(super) struct Gauge {
+    folder: Folder,
+    seen: Option<(Instant, u64)>,
+    /// Bytes that were written since.
+    written: usize,
+}
+
+impl Gauge {
+    pub(super) fn new(folder: Folder) -> Self {
+        Self { folder, seen: None, written: 0 }
+    }
+
+    /// Bytes that are free for the agent.
+    pub(super) fn free(&mut self) -> io::Result<u64> {
+        if let Some((at, free)) = self.seen
+            && free >= AMPLE
+            && self.written < LOOK_BYTES
+            && at.elapsed() < LOOK_EVERY
+        {
+            return Ok(free);
+        }
+        (self.seen, self.written) = (None, 0);
+        let free = self.folder.free()?;
+        self.seen = Some((Instant::now(), free));
+        Ok(free)
+    }
+
+    /// So many bytes are about to be written.
+    pub(super) fn count(&mut self, bytes: usize) {
+        self.written = self.written.saturating_add(bytes);
     }
 }
 

@@ -10,7 +10,7 @@
 //! | [`disk`] | the folder, its lock, free space, the ballast, the witness |
 //! | [`export`] | what waits, as a file for central |
 //!
-//! Events are made durable together: when 256 wait, or the first has waited for the commit interval. What
+//! Events are made durable together: when enough wait, or the first has waited for the commit interval. What
 //! cannot be written is not accepted: it waits, which slows the readers, while requests are answered as far
 //! as possible, until there is room or the store opens again.
 
@@ -28,8 +28,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use hangtag_agent_core::spool::epoch::EpochIndex;
 use hangtag_agent_core::spool::value::{VALUE_EVENTS, Value, ValueError};
 use hangtag_protocol::clock::{BootId, ClockAnchor, Uptime};
+use hangtag_protocol::columns;
 use hangtag_protocol::event::Event;
 use hangtag_protocol::id::{Epoch, Seq};
 use hangtag_protocol::line::EventLine;
@@ -42,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use accepted_log::AcceptedLog;
-use disk::{Folder, RESERVE, Testimony, Witness};
+use disk::{Folder, Gauge, RESERVE, Testimony, Witness};
 use rebuild::Fork;
 use recovery::{Opened, guarded, random};
 use store::StoreError;
@@ -63,6 +65,10 @@ const LOST_PER_BATCH: usize = 64;
 const LARGE: u64 = 32 << 20;
 /// What it may hold then, in bytes: building it holds everything up for a moment.
 const LITTLE: u64 = 4 << 20;
+/// Values that are read at once while a backlog drains.
+pub(crate) const AHEAD: usize = 16;
+/// How often the oldest event that waits is looked at, at most: it is read back for its time alone.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Fill levels, in percent, that are worth a word.
 const LEVELS: [u8; 3] = [70, 90, 99];
 
@@ -77,8 +83,8 @@ pub(crate) struct Accept {
 #[derive(Debug)]
 pub(crate) enum Request {
     /// Consecutive events of an epoch within a range, from its first or the next one that is held; not
-    /// necessarily all.
-    Read { epoch: Epoch, range: SeqRange, reply: oneshot::Sender<Held> },
+    /// necessarily all. `ahead`: and what is to be sent after them, value by value.
+    Read { epoch: Epoch, range: SeqRange, ahead: bool, reply: oneshot::Sender<Vec<Held>> },
     /// These numbers of an epoch are settled, and no others: it replaces what was said before.
     Settle { epoch: Epoch, settled: SeqSet },
     /// Central has other events from this number of an epoch on (see `hangtag_protocol::lineage`): what is
@@ -96,12 +102,47 @@ pub(crate) struct Held {
     pub(crate) epoch: Epoch,
     /// The number of the first; `None` when none of the range is held.
     pub(crate) first: Option<Seq>,
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Events,
     pub(crate) anchors: Vec<ClockAnchor>,
     /// Lost ranges of the epoch that central may not know of, the lowest ones.
     pub(crate) lost: Vec<SeqRange>,
     pub(crate) lineage: Lineage,
     pub(crate) oldest_held: Seq,
+}
+
+/// The events themselves.
+#[derive(Debug)]
+pub(crate) enum Events {
+    /// A whole value, as it is on disk.
+    Packed { count: u16, packed: Vec<u8> },
+    /// A part of one.
+    Plain(Vec<Event>),
+}
+
+impl Held {
+    /// How many events there are.
+    pub(crate) fn count(&self) -> usize {
+        match &self.events {
+            Events::Packed { count, .. } => (*count).into(),
+            Events::Plain(events) => events.len(),
+        }
+    }
+
+    /// The events, unpacked; none when another program packed them.
+    pub(crate) fn into_events(self) -> Vec<Event> {
+        match (self.events, self.first) {
+            (Events::Plain(events), _) => events,
+            (Events::Packed { count, packed }, Some(first)) => {
+                columns::unpack(first, count.into(), &packed).unwrap_or_default()
+            }
+            (Events::Packed { .. }, None) => Vec::new(),
+        }
+    }
+
+    /// The number of the last event.
+    pub(crate) fn last(&self) -> Option<Seq> {
+        self.first.map(|first| Seq((first.0 + self.count() as u64).saturating_sub(1)))
+    }
 }
 
 /// What the spool holds, told as it changes.
@@ -153,6 +194,8 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     pub(crate) cap_bytes: u64,
     pub(crate) commit: Duration,
+    /// So many events are made durable at once, even if the first has not waited for so long.
+    pub(crate) commit_events: usize,
     pub(crate) when_full: WhenFull,
     /// How long settled events are kept, in minutes of running time.
     pub(crate) retention: u32,
@@ -189,6 +232,7 @@ pub(crate) struct Spool {
     settings: Settings,
     folder: Folder,
     lock: File,
+    gauge: Gauge,
     witness: Witness,
     /// While the store is broken there is none.
     opened: Option<Opened>,
@@ -206,6 +250,9 @@ pub(crate) struct Spool {
     over: bool,
     /// The oldest event that waits, and when it happened, if it was in this boot.
     oldest: (Option<(Epoch, Seq)>, Option<Uptime>),
+    /// When that was looked at, and when it is to be looked at again.
+    looked: Instant,
+    look_at: Option<Instant>,
 }
 
 impl Spool {
@@ -223,6 +270,7 @@ impl Spool {
         let state = watch::Sender::new(state_of(&opened));
         let mut spool = Self {
             settings,
+            gauge: Gauge::new(folder.clone()),
             folder,
             lock,
             witness,
@@ -237,6 +285,8 @@ impl Spool {
             anchors: Vec::new(),
             over: false,
             oldest: (None, None),
+            looked: Instant::now(),
+            look_at: None,
         };
         spool.testify();
         spool.tell();
@@ -268,6 +318,7 @@ impl Spool {
         thread::Builder::new().name("spool".into()).spawn(move || {
             let mut waiting: Vec<Accept> = Vec::new();
             let mut due: Option<Instant> = None;
+            let most = self.settings.commit_events;
             let mut give_up: Option<Instant> = None;
             let (mut accepting, mut asked, mut closed) = (true, true, false);
             while accepting || asked {
@@ -275,21 +326,26 @@ impl Spool {
                 // Every branch is cancel-safe: receiving from a channel, and a timer.
                 let next = runtime.block_on(async {
                     tokio::select! {
-                        accepted = accept.recv(), if !closed && count < VALUE_EVENTS => Next::Accept(accepted),
+                        accepted = accept.recv(), if !closed && count < most => Next::Accept(accepted),
                         request = requests.recv(), if asked => Next::Request(request),
                         () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Next::Commit,
+                        () = sleep_until(self.look_at.unwrap_or_else(Instant::now)), if self.look_at.is_some() => Next::Look,
                         () = stopping.cancelled(), if self.fault.is_some() && give_up.is_none() => Next::GiveUp,
                     }
                 });
                 match next {
                     Next::Accept(Some(_)) if self.over => continue,
                     Next::Accept(Some(accepted)) => {
-                        let full = count + accepted.events.len() >= VALUE_EVENTS;
+                        let full = count + accepted.events.len() >= most || self.settings.commit.is_zero();
                         waiting.push(accepted);
-                        let soon = Instant::now() + self.settings.commit;
-                        let soon = if full && self.fault.is_none() { Instant::now() } else { soon };
-                        due = Some(due.map_or(soon, |due| due.min(soon)));
-                        continue;
+                        if !full || self.fault.is_some() {
+                            let soon = Instant::now() + self.settings.commit;
+                            due = Some(due.map_or(soon, |due| due.min(soon)));
+                            continue;
+                        }
+                        // At once: a timer would round up to the next millisecond.
+                        self.accept(&mut waiting);
+                        due = (!waiting.is_empty()).then(|| Instant::now() + RETRY);
                     }
                     Next::Request(Some(Request::Fork { epoch, from })) => {
                         // What waits belongs to the old numbers, and moves with them.
@@ -301,6 +357,10 @@ impl Spool {
                     Next::Accept(None) => {
                         closed = true;
                         give_up = give_up.or(Some(Instant::now() + GIVE_UP));
+                    }
+                    Next::Look => {
+                        self.look_at = None;
+                        self.tell();
                     }
                     Next::GiveUp => give_up = Some(Instant::now() + GIVE_UP),
                     Next::Commit => {
@@ -369,13 +429,13 @@ impl Spool {
         if self.folder.is_read_only() {
             return Err(Fault::ReadOnly);
         }
-        let free = self.folder.free().map_err(StoreError::Io)?;
+        let free = self.gauge.free().map_err(StoreError::Io)?;
         if free < RESERVE {
             return Err(Fault::DiskFull { free });
         }
         let minutes = self.minutes();
         let opened = self.opened.as_mut().expect("reopened");
-        let cap = self.folder.quota(self.settings.cap_bytes, opened.store.disk_bytes());
+        let cap = disk::quota(self.settings.cap_bytes, free, opened.store.disk_bytes());
         let Opened { store, index, meta, .. } = opened;
         index.trim(minutes, self.settings.retention);
         meta.minutes = minutes;
@@ -396,6 +456,7 @@ impl Spool {
         let puts = index.append(self.run, &new);
         let drops = self.settings.when_full == WhenFull::DropOldest;
         let lost = if drops { index.evict(cap) } else { 0 };
+        self.gauge.count(puts.iter().map(|put| put.bytes.len()).sum());
         guarded(|| commit(store, index, meta, puts, snapshot))?;
         if lost > 0 {
             warn!(lost, "the spool is full: the oldest events are lost");
@@ -461,12 +522,16 @@ impl Spool {
     /// Answers a request.
     pub(crate) fn handle_request(&mut self, request: Request) {
         match request {
-            Request::Read { epoch, range, reply } => {
+            Request::Read { epoch, range, ahead, reply } => {
                 let held = self.read(epoch, range).unwrap_or_else(|why| {
                     error!(%why, "cannot read events back");
                     self.broken(&why);
                     nothing(epoch)
                 });
+                let mut held = vec![held];
+                if ahead {
+                    self.read_ahead(epoch, &mut held);
+                }
                 // The uplink may have given up waiting; then nobody needs the answer.
                 let _ = reply.send(held);
                 if self.opened.as_ref().is_some_and(|opened| opened.index.lost() != self.state.borrow().lost)
@@ -525,10 +590,11 @@ impl Spool {
     /// Writes events that cannot be sent down for people, and declares them lost.
     fn set_aside(&mut self, epoch: Epoch, range: SeqRange, why: &str) {
         let held = self.read(epoch, range).unwrap_or_else(|_| nothing(epoch));
+        let first = held.first;
         error!(%epoch, ?range, why, file = %self.folder.set_aside().display(), "events cannot be sent: they are set aside and lost");
         let mut text = String::new();
-        for (seq, event) in held.first.into_iter().flat_map(|first| first.0..).map(Seq).zip(&held.events) {
-            let line = EventLine::new(seq, event);
+        for (seq, event) in first.into_iter().flat_map(|first| first.0..).map(Seq).zip(held.into_events()) {
+            let line = EventLine::new(seq, &event);
             text += &serde_json::json!({ "epoch": epoch.to_string(), "why": why, "event": line }).to_string();
             text.push('\n');
         }
@@ -544,41 +610,65 @@ impl Spool {
     fn read(&mut self, epoch: Epoch, range: SeqRange) -> Result<Held, StoreError> {
         let Some(Opened { store, index, meta, .. }) = &mut self.opened else { return Ok(nothing(epoch)) };
         let Some(held) = index.epoch(epoch) else { return Ok(nothing(epoch)) };
-        let told = |first, events: Vec<Event>, index: &hangtag_agent_core::spool::epoch::EpochIndex| Held {
+        let told = |first, boots: &[BootId], events| Held {
             epoch,
             first,
-            anchors: {
-                let boots =
-                    |anchor: &&ClockAnchor| events.iter().any(|event: &Event| event.boot == anchor.boot);
-                meta.anchors.iter().filter(boots).copied().collect()
-            },
-            lost: index.record().lost.ranges().iter().take(LOST_PER_BATCH).copied().collect(),
-            lineage: index.record().lineage.clone(),
-            oldest_held: index.oldest_held(),
+            anchors: meta.anchors.iter().filter(|anchor| boots.contains(&anchor.boot)).copied().collect(),
+            lost: held.record().lost.ranges().iter().take(LOST_PER_BATCH).copied().collect(),
+            lineage: held.record().lineage.clone(),
+            oldest_held: held.oldest_held(),
             events,
         };
         let Some((key, first)) = held.value_at(range.first).filter(|(_, first)| *first <= range.last) else {
-            return Ok(told(None, Vec::new(), held));
+            return Ok(told(None, &[], Events::Plain(Vec::new())));
         };
         let bytes = guarded(|| store.record(key))?.unwrap_or_default();
-        let events = Value::read_as(&bytes, epoch, first).and_then(|value| value.events());
-        let mut events = match events {
+        let value = match Value::read_as(&bytes, epoch, first) {
+            Ok(value) => value,
+            Err(why) => {
+                self.lose(epoch, first, &why)?;
+                return Ok(nothing(epoch));
+            }
+        };
+        let boots: Vec<BootId> = value.boots().collect();
+        let from = first.max(range.first);
+        // Events that were set aside are held, and are not to be sent.
+        let lost = held.record().lost.ranges().iter().find(|lost| lost.last >= from);
+        let end = lost.map_or(Seq(u64::MAX), |lost| lost.first).min(Seq(range.last.0.saturating_add(1)));
+        let Value { count, packed, .. } = value;
+        if from == first && value.range().last < end {
+            let packed = packed.to_vec();
+            return Ok(told(Some(first), &boots, Events::Packed { count, packed }));
+        }
+        let mut events = match value.events() {
             Ok(events) => events,
             Err(why) => {
                 self.lose(epoch, first, &why)?;
                 return Ok(nothing(epoch));
             }
         };
-        let from = first.max(range.first);
         events.drain(..usize::try_from(from.0 - first.0).unwrap_or(usize::MAX).min(events.len()));
-        events.truncate(usize::try_from(range.last.0 - from.0 + 1).unwrap_or(usize::MAX));
-        // Events that were set aside are held, and are not to be sent.
-        if let Some(lost) = held.record().lost.ranges().iter().find(|lost| lost.last >= from) {
-            let keep = lost.first.0.saturating_sub(from.0);
-            events.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
-        }
+        events.truncate(usize::try_from(end.0.saturating_sub(from.0)).unwrap_or(usize::MAX));
         let first = (!events.is_empty()).then_some(from);
-        Ok(told(first, events, held))
+        Ok(told(first, &boots, Events::Plain(events)))
+    }
+
+    /// Reads on after what was read: the next values that are not settled.
+    fn read_ahead(&mut self, epoch: Epoch, held: &mut Vec<Held>) {
+        while held.len() < AHEAD {
+            let Some(last) = held.last().and_then(Held::last) else { return };
+            let Some(index) = self.opened.as_ref().and_then(|opened| opened.index.epoch(epoch)) else {
+                return;
+            };
+            let rest = SeqRange { first: last.plus(1), last: Seq(index.record().next.0 - 1) };
+            let Some(open) = index.record().settled.missing_in(rest).first().copied() else { return };
+            let range = SeqRange { last: open.last.min(open.first.plus(VALUE_EVENTS as u64 - 1)), ..open };
+            match self.read(epoch, range) {
+                Ok(next) if next.first.is_some() => held.push(next),
+                // Whoever asks for it is told.
+                Ok(_) | Err(_) => return,
+            }
+        }
     }
 
     /// Takes an unreadable value out, after its loss is on record.
@@ -647,22 +737,13 @@ impl Spool {
             Some(_) | None => self.state.borrow().clone(),
         };
         if let Some(opened) = &self.opened {
-            let waits = |epoch: &hangtag_agent_core::spool::epoch::EpochIndex| {
-                Some((epoch.record().epoch, epoch.oldest_waiting()?))
-            };
-            let oldest = opened.index.epochs().iter().find_map(waits);
-            if oldest != self.oldest.0 {
-                let first = oldest.and_then(|(epoch, seq)| {
-                    let held = self.read(epoch, SeqRange { first: seq, last: seq }).ok()?;
-                    held.events.into_iter().next()
-                });
-                let here = |event: &Event| event.boot == self.settings.boot;
-                self.oldest = (oldest, first.filter(here).map(|event| event.at));
-            }
+            let waits = |epoch: &EpochIndex| Some((epoch.record().epoch, epoch.oldest_waiting()?));
+            self.look_at_oldest(opened.index.epochs().iter().find_map(waits));
         }
         if let Some(opened) = &self.opened {
-            let taken = opened.index.disk_bytes();
-            let cap = self.folder.quota(self.settings.cap_bytes, opened.store.disk_bytes()).max(1);
+            let (cap, taken) = (self.settings.cap_bytes, opened.index.disk_bytes());
+            let free = self.gauge.free();
+            let cap = free.map_or(cap, |free| disk::quota(cap, free, opened.store.disk_bytes())).max(1);
             state.percent = u8::try_from((taken.saturating_mul(100) / cap).min(100)).unwrap_or(100);
         }
         let level = LEVELS.into_iter().rfind(|level| *level <= state.percent).unwrap_or(0);
@@ -673,6 +754,24 @@ impl Spool {
         state.oldest_at = self.oldest.1;
         state.fault = self.fault.clone();
         self.state.send_replace(state);
+    }
+
+    /// When the oldest event that waits happened: at once if there was none before, else now and then.
+    fn look_at_oldest(&mut self, oldest: Option<(Epoch, Seq)>) {
+        let again = self.looked + LOOK_EVERY;
+        let Some((epoch, seq)) = oldest else {
+            (self.oldest, self.look_at) = ((None, None), None);
+            return;
+        };
+        if self.oldest.0 == oldest || self.oldest.0.is_some() && Instant::now() < again {
+            self.look_at = (self.oldest.0 != oldest).then_some(again);
+            return;
+        }
+        let held = self.read(epoch, SeqRange { first: seq, last: seq }).ok();
+        let first = held.and_then(|held| held.into_events().into_iter().next());
+        let here = |event: &Event| event.boot == self.settings.boot;
+        self.oldest = (oldest, first.filter(here).map(|event| event.at));
+        (self.looked, self.look_at) = (Instant::now(), None);
     }
 }
 
@@ -706,7 +805,7 @@ fn nothing(epoch: Epoch) -> Held {
     Held {
         epoch,
         first: None,
-        events: Vec::new(),
+        events: Events::Plain(Vec::new()),
         anchors: Vec::new(),
         lost: Vec::new(),
         lineage: Lineage::default(),
@@ -718,6 +817,7 @@ enum Next {
     Accept(Option<Accept>),
     Request(Option<Request>),
     Commit,
+    Look,
     GiveUp,
 }
 

@@ -93,6 +93,8 @@ pub(crate) struct Store {
     /// A second handle of sled's file, to sync it.
     file: File,
     snapshot_parts: u16,
+    /// What is stored of it, if that is known: it seldom changes.
+    snapshot: Option<Vec<u8>>,
 }
 
 impl Store {
@@ -116,7 +118,7 @@ impl Store {
         let file = File::open(dir.join("db"))?;
         file.sync_all()?;
         let parts = db.scan_prefix(b"s").keys().count();
-        Ok(Self { db, file, snapshot_parts: u16::try_from(parts).unwrap_or(u16::MAX) })
+        Ok(Self { db, file, snapshot_parts: u16::try_from(parts).unwrap_or(u16::MAX), snapshot: None })
     }
 
     /// What the spool knows of itself; `None` in a new one.
@@ -181,6 +183,7 @@ impl Store {
         }
         batch.insert(META, meta.encode());
         let mut parts = self.snapshot_parts;
+        let snapshot = snapshot.filter(|new| self.snapshot.as_deref() != Some(*new));
         if let Some(snapshot) = snapshot {
             parts = 0;
             for part in snapshot.chunks(VALUE_BYTES) {
@@ -191,6 +194,9 @@ impl Store {
         }
         self.db.apply_batch(batch)?;
         self.snapshot_parts = parts;
+        if let Some(snapshot) = snapshot {
+            self.snapshot = Some(snapshot.to_vec());
+        }
         self.barrier()
     }
 

@@ -18,6 +18,7 @@ fn settings(data: &Path) -> Settings {
         data: data.to_owned(),
         cap_bytes: 64 << 20,
         commit: Duration::from_millis(20),
+        commit_events: VALUE_EVENTS,
         when_full: WhenFull::DropOldest,
         retention: 60,
         boot: BootId(1),
@@ -64,9 +65,9 @@ fn settle(spool: &mut Spool, last: u64) {
 fn all_of(spool: &mut Spool, epoch: Epoch) -> Vec<(Seq, Event)> {
     let mut found = Vec::new();
     let mut from = Seq(1);
-    while let Ok(Held { first: Some(first), events, .. }) =
-        spool.read(epoch, SeqRange { first: from, last: Seq(1 << 40) })
-    {
+    while let Ok(held) = spool.read(epoch, SeqRange { first: from, last: Seq(1 << 40) }) {
+        let Some(first) = held.first else { break };
+        let events = held.into_events();
         from = first.plus(events.len() as u64);
         found.extend((first.0..).map(Seq).zip(events));
     }
@@ -107,6 +108,31 @@ fn what_was_accepted_is_there_after_a_restart() {
     accept(&mut spool, 301..302, b"");
     let runs = spool.state.borrow().current().lineage.runs().len();
     assert_eq!(runs, 2, "each process that accepts something is in the lineage");
+}
+
+#[test]
+fn a_backlog_is_read_ahead_without_what_is_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    for n in 0..30 {
+        accept(&mut spool, 1 + n * 100..101 + n * 100, b"");
+    }
+    let epoch = epoch(&spool);
+    let settled = SeqSet::from(vec![SeqRange::new(150, 420)]);
+    spool.handle_request(Request::Settle { epoch, settled });
+    let read = |spool: &mut Spool, first: u64, last: u64| {
+        let (reply, mut answer) = oneshot::channel();
+        spool.handle_request(Request::Read { epoch, range: SeqRange::new(first, last), ahead: true, reply });
+        let ranges = |held: Held| {
+            let (range, all) = ((held.first.unwrap().0, held.last().unwrap().0), held.into_events());
+            assert!((range.0..).zip(&all).all(|(seq, found)| *found == event(seq)));
+            range
+        };
+        answer.try_recv().unwrap().into_iter().map(ranges).collect::<Vec<_>>()
+    };
+    assert_eq!(read(&mut spool, 1, 256)[..4], [(1, 100), (101, 149), (421, 500), (501, 600)]);
+    assert_eq!(read(&mut spool, 1, 256).len(), AHEAD);
+    assert_eq!(read(&mut spool, 2_801, u64::MAX), [(2_801, 2_900), (2_901, 3_000)]);
 }
 
 #[test]
@@ -451,7 +477,7 @@ fn what_cannot_be_sent_is_set_aside_and_lost() {
     assert_eq!(lost(&spool, epoch), [SeqRange::new(4, 5)]);
     assert_eq!(spool.state.borrow().waiting, 7);
     let held = spool.read(epoch, SeqRange::new(1, 9)).unwrap();
-    assert_eq!((held.first, held.events.len()), (Some(Seq(1)), 3));
+    assert_eq!((held.first, held.count()), (Some(Seq(1)), 3));
     assert_eq!(held.lost, [SeqRange::new(4, 5)]);
     let text = fs::read_to_string(dir.path().join("set-aside.jsonl")).unwrap();
     assert_eq!(text.lines().filter(|line| line.contains("too large")).count(), 2);

@@ -139,12 +139,19 @@ impl<'a> Connection<'a> {
             self.status_due = Instant::now() + if told { STATUS_EVERY } else { STATUS_AGAIN };
         }
         self.uplink.core.handle_timeout(now);
-        if !self.uplink.question.is_open()
-            && self.uplink.question.not_before() <= Instant::now()
-            && let Some(send) = self.uplink.core.poll_send(now)
-        {
-            self.uplink.question.ask(send, &mut self.uplink.outbox);
+        while let Some(send) = self.uplink.core.poll_send(now) {
+            let Uplink { question, outbox, .. } = &mut *self.uplink;
+            if let Some(held) = question.take(&send) {
+                self.send(&send, held)?;
+                continue;
+            }
+            if !question.is_open() && question.not_before() <= Instant::now() {
+                question.ask(send, outbox);
+            }
+            break;
         }
+        let Uplink { question, outbox, .. } = &mut *self.uplink;
+        question.ask_on(outbox);
         if self.finish_by.is_some() && self.is_drained() {
             // The queue is written out as the poll goes on; the broker then closes.
             self.publish_status(Presence::Offline);

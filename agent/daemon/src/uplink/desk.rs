@@ -3,17 +3,23 @@
 //! The spool is stuck for as long as its disk fails. Nothing here waits for it by itself: requests are kept
 //! until the channel has room, of those that replace one another the latest, and there is one question at
 //! a time. So the connection stays up, and only nothing is sent.
+//!
+//! While a backlog drains, a question is answered with the next values too, and before these are used up the
+//! desk asks on: the window need not wait for the disk.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use hangtag_agent_core::uplink::{Note, Send};
-use hangtag_protocol::id::Epoch;
-use hangtag_protocol::range::SeqSet;
+use hangtag_agent_core::uplink::{Note, Purpose, Send};
+use hangtag_protocol::id::{Epoch, Seq};
+use hangtag_protocol::range::{SeqRange, SeqSet};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::spool::{Held, Request};
+use crate::spool::{AHEAD, Held, Request};
+
+/// What was read ahead and not used for so long is read again: losses, anchors and runs go with it.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// A spool that could not answer is asked again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -30,16 +36,22 @@ pub(super) struct Outbox {
     read: Option<Request>,
 }
 
-/// A question to the spool, until it is answered.
+/// A question to the spool, until it is answered, and what was read ahead.
 pub(super) struct Question {
     asked: Option<Asked>,
     /// The spool could not answer the last one; the next waits so long.
     not_before: Instant,
+    ahead: VecDeque<Held>,
+    /// When the oldest of that was read.
+    read_at: Option<Instant>,
+    /// There was no more to read ahead.
+    at_end: bool,
 }
 
 struct Asked {
-    send: Send,
-    reply: oneshot::Receiver<Held>,
+    /// The batch that waits for it; none when it is asked ahead.
+    send: Option<Send>,
+    reply: oneshot::Receiver<Vec<Held>>,
     /// It was asked for a connection that is gone.
     stale: bool,
 }
@@ -78,7 +90,7 @@ impl Outbox {
 
 impl Question {
     pub(super) fn new() -> Self {
-        Self { asked: None, not_before: Instant::now() }
+        Self { asked: None, not_before: Instant::now(), ahead: VecDeque::new(), read_at: None, at_end: false }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -92,28 +104,87 @@ impl Question {
 
     /// Asks for the events of a batch; one question must have been answered before the next.
     pub(super) fn ask(&mut self, send: Send, outbox: &mut Outbox) {
+        let ahead = send.purpose == Purpose::Backlog;
+        if ahead {
+            self.ahead.clear();
+        }
+        let (epoch, range) = (send.epoch, send.range);
+        self.put(Some(send), epoch, range, ahead, outbox);
+    }
+
+    /// Asks for what follows, before what was read ahead is used up.
+    pub(super) fn ask_on(&mut self, outbox: &mut Outbox) {
+        if self.is_open() || self.at_end || self.ahead.len() > AHEAD / 2 {
+            return;
+        }
+        let Some((epoch, last)) = self.ahead.back().and_then(|held| Some((held.epoch, held.last()?))) else {
+            return;
+        };
+        let range = SeqRange { first: last.plus(1), last: Seq(u64::MAX) };
+        self.put(None, epoch, range, true, outbox);
+    }
+
+    fn put(&mut self, send: Option<Send>, epoch: Epoch, range: SeqRange, ahead: bool, outbox: &mut Outbox) {
         let (answer, reply) = oneshot::channel();
-        outbox.read = Some(Request::Read { epoch: send.epoch, range: send.range, reply: answer });
+        outbox.read = Some(Request::Read { epoch, range, ahead, reply: answer });
         self.asked = Some(Asked { send, reply, stale: false });
+    }
+
+    /// The events of a batch, if they were read ahead.
+    pub(super) fn take(&mut self, send: &Send) -> Option<Held> {
+        if send.purpose != Purpose::Backlog {
+            return None;
+        }
+        if self.read_at.is_some_and(|at| at.elapsed() > FRESH) {
+            self.ahead.clear();
+        }
+        // What lies before was settled meanwhile.
+        let wanted = |held: &Held| held.epoch == send.epoch && held.first >= Some(send.range.first);
+        while self.ahead.front().is_some_and(|held| !wanted(held)) {
+            self.ahead.pop_front();
+        }
+        let fits = |held: &&Held| {
+            held.first == Some(send.range.first) && held.last().is_some_and(|last| last <= send.range.last)
+        };
+        self.ahead.front().filter(fits)?;
+        self.ahead.pop_front()
     }
 
     /// The connection that asked is gone: the answer, when it comes, is of no use.
     pub(super) fn outlive(&mut self) {
+        self.ahead.clear();
         if let Some(asked) = &mut self.asked {
             asked.stale = true;
         }
     }
 
-    /// The answer; `None` when there is none or it came too late. Cancel-safe.
+    /// The answer; `None` when there is none, it came too late, or was asked ahead. Cancel-safe.
     pub(super) async fn answer(&mut self) -> Option<(Send, Held)> {
         let asked = self.asked.as_mut()?;
         let held = (&mut asked.reply).await;
         let asked = self.asked.take()?;
-        let held = held.ok().filter(|held| held.epoch == asked.send.epoch);
-        if held.is_none() {
+        let Some(held) = held.ok() else {
             self.not_before = Instant::now() + ASK_AGAIN;
+            return None;
+        };
+        if asked.stale {
+            return None;
         }
-        held.filter(|_| !asked.stale).map(|held| (asked.send, held))
+        let mut held = held.into_iter();
+        let answer = match asked.send {
+            Some(send) => {
+                let held = held.next().filter(|held| held.epoch == send.epoch)?;
+                Some((send, held))
+            }
+            None => None,
+        };
+        if self.ahead.is_empty() || answer.is_some() {
+            self.read_at = Some(Instant::now());
+        }
+        let before = self.ahead.len();
+        self.ahead.extend(held.filter(|held| held.first.is_some()));
+        self.at_end = self.ahead.len() == before;
+        answer
     }
 }
 

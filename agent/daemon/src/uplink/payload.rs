@@ -8,7 +8,7 @@ use hangtag_protocol::lineage::Lineage;
 use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::topic::Gateway;
 
-use crate::spool::Held;
+use crate::spool::{Events, Held};
 
 /// A payload, ready to be sent.
 #[derive(Debug)]
@@ -43,17 +43,29 @@ pub(super) fn encode(
         gateway,
         epoch: send.epoch,
         first,
-        count: u32::try_from(held.events.len()).expect("at most one value"),
+        count: u32::try_from(held.count()).expect("at most one value"),
     };
+    let lineage = held.lineage.since(recorded);
     let ours = |range: &SeqRange| SeqRange { last: range.last.min(Seq(send.end.0 - 1)), ..*range };
     let mut batch = Batch {
         header,
         oldest_held: held.oldest_held,
         lost: held.lost.iter().map(ours).filter(|range| !range.is_empty()).collect(),
-        anchors: held.anchors,
-        lineage: held.lineage.since(recorded),
-        events: held.events,
+        anchors: held.anchors.clone(),
+        lineage,
+        events: Vec::new(),
     };
+    // A whole value is packed already.
+    if let Events::Packed { packed, .. } = &held.events
+        && let Ok(bytes) = batch.encode_packed(packed)
+        && bytes.len() <= send.advice
+    {
+        let crc = CRC.checksum(&bytes);
+        return Ok(Payload { bytes, range: batch.header.range(), lost: batch.lost, crc });
+    }
+    batch.events = held.into_events();
+    let count = batch.events.len();
+    keep_events(&mut batch, count);
     loop {
         let encoded = batch.encode();
         let size = encoded.as_ref().map_or_else(|TooLarge(size)| *size, Vec::len);
@@ -107,7 +119,7 @@ mod tests {
         Held {
             epoch: Epoch(7),
             first: Some(Seq(10)),
-            events: events.collect(),
+            events: Events::Plain(events.collect()),
             anchors: Vec::new(),
             lost: vec![SeqRange::new(1, 4), SeqRange::new(6, 6), SeqRange::new(100, 900)],
             lineage: Lineage::default(),
@@ -134,6 +146,21 @@ mod tests {
         assert_eq!((batch.header.first, batch.events.len()), (Seq(10), 256));
         assert!(batch.header.replayed);
         assert_eq!(batch.lost[2], SeqRange::new(100, 299), "only what is this epoch's own");
+    }
+
+    #[test]
+    fn a_packed_value_goes_as_it_is_or_is_cut_like_any_other() {
+        let packed = |count| {
+            let held = held(count);
+            let (first, events) = (Seq(10), held.into_events());
+            let packed = hangtag_protocol::columns::pack(first, &events);
+            Held { events: Events::Packed { count: u16::try_from(count).unwrap(), packed }, ..self::held(0) }
+        };
+        let send_all = send(65_536, 65_536);
+        let (as_it_is, anew) = (sent(&send_all, packed(256)), sent(&send_all, held(256)));
+        assert_eq!(as_it_is.unwrap(), anew.unwrap());
+        let (cut, anew) = (sent(&send(1_000, 1_000), packed(256)), sent(&send(1_000, 1_000), held(256)));
+        assert_eq!(cut.unwrap(), anew.unwrap());
     }
 
     #[test]

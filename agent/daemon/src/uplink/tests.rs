@@ -21,7 +21,7 @@ use super::mqtt::{self, Address, Cause, Heard, Link, Lost, Terms, Wire};
 use super::{Settings, Uplink};
 use crate::config::Mqtt;
 use crate::health::Health;
-use crate::spool::{EpochState, Held, Request, State};
+use crate::spool::{EpochState, Events, Held, Request, State};
 
 const EPOCH: Epoch = Epoch(0xe);
 /// Far more than anything here takes, on a machine that is busy.
@@ -218,17 +218,17 @@ impl Bench {
 }
 
 fn answer(request: Request) {
-    if let Request::Read { epoch, range, reply } = request {
+    if let Request::Read { epoch, range, reply, .. } = request {
         let held = Held {
             epoch,
             first: (!range.is_empty()).then_some(range.first),
-            events: (range.first.0..=range.last.0).map(event).collect(),
+            events: Events::Plain((range.first.0..=range.last.0).map(event).collect()),
             anchors: Vec::new(),
             lost: Vec::new(),
             lineage: Lineage::default(),
             oldest_held: Seq(1),
         };
-        let _ = reply.send(held);
+        let _ = reply.send(vec![held]);
     }
 }
 
@@ -306,7 +306,7 @@ async fn the_end_waits_until_live_events_are_taken() {
 async fn a_spool_that_is_stuck_costs_no_connection() {
     let mut bench = Bench::new(10).await;
     let mut peer = Peer::greet(&bench.listener, &[], &nothing_settled()).await;
-    let Some(Request::Read { epoch, range, reply }) = bench.requests.recv().await else {
+    let Some(Request::Read { epoch, range, ahead, reply }) = bench.requests.recv().await else {
         panic!("a question")
     };
     // It does not answer. The keep alive goes on: nothing else waits for it.
@@ -315,7 +315,7 @@ async fn a_spool_that_is_stuck_costs_no_connection() {
     for to in [1, 2, 3] {
         peer.tell(&settled(to)).await;
     }
-    answer(Request::Read { epoch, range, reply });
+    answer(Request::Read { epoch, range, ahead, reply });
     let spool = tokio::spawn(Bench::serve_until(bench.requests, 10));
     let (id, batch, _) = peer.batch().await;
     assert_eq!(batch.header.range().last, Seq(10));
