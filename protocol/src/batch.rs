@@ -159,7 +159,13 @@ struct BodyV2<'a> {
     lost: Vec<(u64, u64)>,
     anchors: Vec<ClockAnchor>,
     lineage: Lineage,
+    #[serde(serialize_with = "at_once")]
     events: &'a [u8],
+}
+
+/// serde would write bytes one by one; these are the same bytes.
+fn at_once<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
 }
 
 impl Batch {
