@@ -179,6 +179,15 @@ impl Carved {
         })
     }
 
+    /// The value that holds an event, or the first one after it.
+    pub(crate) fn value_at(&self, epoch: Epoch, seq: Seq) -> Option<Vec<u8>> {
+        let before = self.values.range((epoch, Seq(0))..=(epoch, seq)).next_back();
+        let holding = before.filter(|((_, first), place)| first.0 + u64::from(place.count) > seq.0);
+        let after = || self.values.range((epoch, seq)..=(epoch, Seq(u64::MAX))).next();
+        let ((_, first), _) = holding.or_else(after)?;
+        self.value(epoch, *first).ok()
+    }
+
     /// Bytes of all files.
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.files.iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum()

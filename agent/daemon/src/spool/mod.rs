@@ -236,6 +236,8 @@ pub(crate) struct Spool {
     witness: Witness,
     /// While the store is broken there is none.
     opened: Option<Opened>,
+    /// What its files hold meanwhile, once somebody asked.
+    files: Option<carve::Carved>,
     /// This process, in the lineage.
     run: u32,
     since: Instant,
@@ -275,6 +277,7 @@ impl Spool {
             lock,
             witness,
             opened: Some(opened),
+            files: None,
             run,
             since: Instant::now(),
             minutes_before,
@@ -489,6 +492,7 @@ impl Spool {
                 add_anchor(&mut opened.meta.anchors, *anchor);
             }
             self.opened = Some(opened);
+            self.files = None;
             self.check_epoch();
         }
         Ok(())
@@ -523,11 +527,17 @@ impl Spool {
     pub(crate) fn handle_request(&mut self, request: Request) {
         match request {
             Request::Read { epoch, range, ahead, reply } => {
-                let held = self.read(epoch, range).unwrap_or_else(|why| {
-                    error!(%why, "cannot read events back");
-                    self.broken(&why);
-                    nothing(epoch)
-                });
+                let held = match self.read(epoch, range) {
+                    Ok(held) if self.opened.is_some() => Some(held),
+                    Ok(_) => self.read_from_files(epoch, range),
+                    Err(why) => {
+                        error!(%why, "cannot read events back");
+                        self.broken(&why);
+                        None
+                    }
+                };
+                // Without an answer the uplink asks again.
+                let Some(held) = held else { return };
                 let mut held = vec![held];
                 if ahead {
                     self.read_ahead(epoch, &mut held);
@@ -669,6 +679,33 @@ impl Spool {
                 Ok(_) | Err(_) => return,
             }
         }
+    }
+
+    /// While the store cannot be opened, for want of space or because the disk became read-only, its files
+    /// can be read all the same.
+    fn read_from_files(&mut self, epoch: Epoch, range: SeqRange) -> Option<Held> {
+        if self.files.is_none() {
+            let look = carve::Carved::look(&[self.folder.spool()]);
+            self.files = Some(look.inspect_err(|why| debug!(%why, "the spool's files cannot be read")).ok()?);
+        }
+        let files = self.files.as_ref()?;
+        let meta = files.meta.as_ref()?;
+        let record = meta.epochs.iter().find(|record| record.epoch == epoch)?;
+        let bytes = files.value_at(epoch, range.first)?;
+        let value = Value::read(&bytes).ok().filter(|value| value.first <= range.last)?;
+        let from = value.first.max(range.first);
+        let boots: Vec<BootId> = value.boots().collect();
+        let events = (value.first.0..).map(Seq).zip(value.events().ok()?);
+        let events = events.filter(|(seq, _)| *seq >= from && *seq <= range.last).map(|(_, event)| event);
+        Some(Held {
+            epoch,
+            first: Some(from),
+            anchors: meta.anchors.iter().filter(|anchor| boots.contains(&anchor.boot)).copied().collect(),
+            lost: record.lost.ranges().iter().take(LOST_PER_BATCH).copied().collect(),
+            lineage: record.lineage.clone(),
+            oldest_held: record.oldest,
+            events: Events::Plain(events.collect()),
+        })
     }
 
     /// Takes an unreadable value out, after its loss is on record.

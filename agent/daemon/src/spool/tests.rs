@@ -179,6 +179,24 @@ fn a_store_that_is_opened_again_keeps_nothing_twice() {
 }
 
 #[test]
+fn what_was_accepted_can_be_read_while_the_store_cannot_be_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    accept(&mut spool, 1..300, b"");
+    let epoch = epoch(&spool);
+    spool.opened = None;
+    let (reply, mut answer) = oneshot::channel();
+    spool.handle_request(Request::Read { epoch, range: SeqRange::new(290, 295), ahead: false, reply });
+    let held = answer.try_recv().unwrap().remove(0);
+    let Events::Plain(found) = held.events else { panic!("part of a value") };
+    assert_eq!((held.first, found), (Some(Seq(290)), (290..296).map(event).collect()));
+    assert!(!held.lineage.is_empty());
+    let (reply, mut answer) = oneshot::channel();
+    spool.handle_request(Request::Read { epoch, range: SeqRange::new(300, 400), ahead: false, reply });
+    assert!(answer.try_recv().is_err(), "there is no answer");
+}
+
+#[test]
 fn a_full_spool_refuses_if_told_so_and_goes_on_when_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
     let mut spool = Spool::open(Settings {
