@@ -2,7 +2,7 @@
 //! free space, the ballast and the witness.
 //!
 //! ```text
-//! lock             held by the agent, or by a command that changes the spool
+//! lock             held by the agent, or by a command that looks at the spool; 8 random bytes
 //! spool/           sled's folder
 //! spool.tmp/       a new spool that is being built; worth nothing
 //! spool.new/       a finished one that is to take the place of spool/, which then goes
@@ -23,7 +23,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,7 @@ use hangtag_protocol::id::{Epoch, Seq};
 use rustix::fs::{FallocateFlags, FlockOperation, StatVfsMountFlags, fallocate, flock, statvfs};
 use tracing::warn;
 
+use super::recovery::random;
 use super::store::StoreError;
 use crate::clock;
 
@@ -49,6 +50,13 @@ const LOOK_BYTES: usize = 1 << 20;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The spool may take at most this part of what the disk has for it.
 const SHARE: u64 = 3;
+
+/// Holds the data folder for this process.
+pub(super) struct Lock {
+    _file: File,
+    /// Random, drawn when the file was made: tells the folder from another one.
+    id: [u8; 8],
+}
 
 /// The data folder.
 #[derive(Clone, Debug)]
@@ -97,25 +105,35 @@ impl Folder {
         let _ = fs::remove_file(self.before());
     }
 
-    /// Whether the folder is the one whose lock this is: a disk that was unmounted leaves another one.
-    pub(super) fn is_locked_by(&self, lock: &File) -> bool {
-        let there = fs::metadata(self.0.join("lock"));
-        lock.metadata()
-            .is_ok_and(|ours| there.is_ok_and(|it| (it.dev(), it.ino()) == (ours.dev(), ours.ino())))
-    }
-
     fn ballast(&self) -> PathBuf {
         self.0.join("ballast")
     }
 
-    /// Takes the folder for this process, until the returned file is dropped.
-    pub(super) fn lock(&self) -> Result<File, StoreError> {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.0.join("lock"))?;
+    /// Takes the folder for this process, until the returned lock is dropped.
+    pub(super) fn lock(&self) -> Result<Lock, StoreError> {
+        let path = self.0.join("lock");
+        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(file),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse),
-            Err(why) => Err(StoreError::Io(why.into())),
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StoreError::InUse),
+            Err(why) => return Err(StoreError::Io(why.into())),
         }
+        let mut id = [0; 8];
+        if file.read_exact_at(&mut id, 0).is_err() {
+            id = random()?.to_le_bytes();
+            file.write_all_at(&id, 0)?;
+        }
+        Ok(Lock { _file: file, id })
+    }
+
+    /// Fails unless the folder is the one whose lock this is: a disk that was unmounted leaves another one
+    /// under the same name, where a new spool must not begin.
+    pub(super) fn check(&self, lock: &Lock) -> Result<(), StoreError> {
+        if fs::read(self.0.join("lock"))? == lock.id {
+            return Ok(());
+        }
+        let why = format!("{} is not the folder that it was at the start", self.0.display());
+        Err(StoreError::Io(io::Error::other(why)))
     }
 
     /// Bytes that are free for the agent.

@@ -22,7 +22,6 @@ mod rebuild;
 pub(crate) mod recovery;
 pub(crate) mod store;
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -44,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use accepted_log::AcceptedLog;
-use disk::{Folder, Gauge, RESERVE, Testimony, Witness};
+use disk::{Folder, Gauge, Lock, RESERVE, Testimony, Witness};
 use rebuild::Fork;
 use recovery::{Opened, guarded, random};
 use store::StoreError;
@@ -231,7 +230,7 @@ enum Fault {
 pub(crate) struct Spool {
     settings: Settings,
     folder: Folder,
-    lock: File,
+    lock: Lock,
     gauge: Gauge,
     witness: Witness,
     /// While the store is broken there is none.
@@ -483,10 +482,7 @@ impl Spool {
     /// Opens the store if it is not open.
     fn reopen(&mut self) -> Result<(), StoreError> {
         if self.opened.is_none() {
-            if !self.folder.is_locked_by(&self.lock) {
-                let why = "the data folder is not the one that it was at the start";
-                return Err(StoreError::Io(std::io::Error::other(why)));
-            }
+            self.folder.check(&self.lock)?;
             let mut opened = open_or_make_room(&self.folder, &self.witness, true)?;
             for anchor in &self.anchors {
                 add_anchor(&mut opened.meta.anchors, *anchor);
