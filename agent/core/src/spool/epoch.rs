@@ -259,7 +259,38 @@ impl EpochIndex {
         }
     }
 
-    /// A value cannot be read back: its events are lost. Returns the chapter that does not list it, to be
+    /// What follows begins at a number; what lies between was lost before it came here.
+    pub fn skip_to(&mut self, next: Seq) {
+        if next > self.record.next {
+            self.tail.clear();
+            self.lose(SeqRange { first: self.record.next, last: Seq(next.0 - 1) });
+            self.record.next = next;
+        }
+    }
+
+    /// The first numbers of the values of which everything is settled, oldest first.
+    pub fn settled_values(&self) -> impl Iterator<Item = Seq> {
+        let settled = |value: &&Entry| self.record.settled.covers(value.range());
+        self.values.iter().filter(settled).map(|value| value.first)
+    }
+
+    /// Bytes of the values of which not everything is settled.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> u64 {
+        let open = |value: &&Entry| !self.record.settled.covers(value.range());
+        self.values.iter().filter(open).map(|value| u64::from(value.bytes)).sum()
+    }
+
+    /// The two lost ranges with the fewest numbers between them, and the values between, by their firsts.
+    #[must_use]
+    pub fn closest_losses(&self) -> Vec<Seq> {
+        let pairs = self.record.lost.ranges().windows(2);
+        let Some(pair) = pairs.min_by_key(|pair| pair[1].first.0 - pair[0].last.0) else { return Vec::new() };
+        let between = |value: &&Entry| value.range().last > pair[0].last && value.first < pair[1].first;
+        self.values.iter().filter(between).map(|value| value.first).collect()
+    }
+
+    /// A value cannot be read back, or is not wanted: what of it is not settled is lost. Returns the chapter that does not list it, to be
     /// written in its stead.
     pub fn lose_value(&mut self, first: Seq) -> Option<Put> {
         let at = self.values.binary_search_by_key(&first, |value| value.first).ok()?;

@@ -35,7 +35,7 @@ use epoch::{EpochIndex, EpochRecord};
 /// What one live byte costs on disk at most: measured on a growing backlog of packed values.
 pub const DISK_FACTOR: u64 = 2;
 /// Lost ranges that are remembered of one epoch; a page of the database must stay small.
-const MAX_LOST: usize = 128;
+const MAX_LOST: usize = 256;
 /// How many times within the retention the spool takes down how far it was.
 const MARKS: u32 = 8;
 
@@ -200,28 +200,54 @@ impl Index {
         self.forget_done();
     }
 
-    /// Takes the oldest values out until the spool takes no more than `cap` bytes on disk; what of them is
-    /// not settled is lost. Returns how many events that are.
-    pub fn evict(&mut self, cap: u64) -> u64 {
+    /// Takes values out until the spool takes no more than `cap` bytes on disk: first those that are settled;
+    /// then, if waiting events may be dropped, the oldest; what of these is not settled is lost. Returns how
+    /// many events that are, and what to write.
+    pub fn evict(&mut self, cap: u64, drop_waiting: bool) -> (u64, Vec<Put>) {
         let before = self.lost();
-        while self.disk_bytes() > cap && self.values() > 1 {
-            self.drop_oldest();
+        let mut puts = Vec::new();
+        if self.disk_bytes() > cap {
+            let settled = self.epochs.iter().flat_map(|held| {
+                let epoch = held.record.epoch;
+                held.settled_values().map(move |first| (epoch, first))
+            });
+            for (epoch, first) in settled.collect::<Vec<_>>() {
+                if self.disk_bytes() <= cap || self.values() <= 1 {
+                    break;
+                }
+                puts.extend(self.lose_value(epoch, first));
+            }
         }
-        // Each lost range is remembered on its own: with too many, what lies between goes too.
-        while self.epochs.iter().any(|epoch| epoch.record.lost.ranges().len() > MAX_LOST) && self.values() > 1
-        {
+        while drop_waiting && self.disk_bytes() > cap && self.values() > 1 {
             self.drop_oldest();
         }
         let lost = self.lost() - before;
         self.forget_done();
-        lost
+        (lost, puts)
     }
 
-    /// Whether the spool would take more than `cap` bytes on disk even without what is settled.
+    /// Each lost range is remembered on its own: of an epoch with too many, the values between the closest two
+    /// are lost too. Returns how many events that are, and what to write.
+    pub fn merge_losses(&mut self) -> (u64, Vec<Put>) {
+        let before = self.lost();
+        let mut puts = Vec::new();
+        for at in 0..self.epochs.len() {
+            while self.epochs[at].record.lost.ranges().len() > MAX_LOST {
+                let between = self.epochs[at].closest_losses();
+                if between.is_empty() {
+                    break;
+                }
+                puts.extend(between.into_iter().filter_map(|first| self.epochs[at].lose_value(first)));
+            }
+        }
+        (self.lost() - before, puts)
+    }
+
+    /// Whether what is not settled would take more than `cap` bytes on disk.
     #[must_use]
     pub fn is_full(&self, cap: u64) -> bool {
-        let oldest = self.epochs.iter().find_map(EpochIndex::oldest_value);
-        self.disk_bytes() > cap && oldest.is_some_and(|(_, settled)| !settled)
+        self.disk_bytes() > cap
+            && self.epochs.iter().map(EpochIndex::waiting_bytes).sum::<u64>() * DISK_FACTOR > cap
     }
 
     fn drop_oldest(&mut self) {
@@ -433,8 +459,9 @@ mod tests {
         let mut lost = 0;
         for n in 0..1_000 {
             let puts = index.append(1, &[event(n)]);
-            lost += index.evict(cap);
-            disk.commit(puts, &mut index);
+            let (gone, more) = index.evict(cap, true);
+            lost += gone;
+            disk.commit([puts, more].concat(), &mut index);
         }
         assert!(index.disk_bytes() <= cap && index.is_full(cap / 2));
         let oldest = index.current().oldest_held();
@@ -455,8 +482,44 @@ mod tests {
         // Room for one value.
         let cap = VALUE_BYTES as u64 * DISK_FACTOR;
         assert!(!index.is_full(cap));
-        assert_eq!(index.evict(cap), 0);
+        assert_eq!(index.evict(cap, false).0, 0);
         assert!(index.disk_bytes() <= cap && index.lost() == 0);
+    }
+
+    #[test]
+    fn what_is_settled_goes_before_what_waits() {
+        let (mut index, mut disk) = (fresh(), Disk::default());
+        let puts = index.append(1, &(0..1_000).map(event).collect::<Vec<_>>());
+        disk.commit(puts, &mut index);
+        let old = index.current().value_at(Seq(300)).unwrap().1.0 - 1;
+        index.settle(E, SeqSet::from(vec![SeqRange::new(old + 1, 1_000)]));
+        assert!(!index.is_full(index.disk_bytes() / 2), "only what waits fills a spool");
+        let (lost, puts) = index.evict(index.disk_bytes() / 2, true);
+        disk.commit(puts, &mut index);
+        assert_eq!((lost, index.waiting()), (0, old));
+        assert_eq!(disk.open().unwrap().waiting(), old);
+    }
+
+    #[test]
+    fn of_too_many_losses_the_closest_are_merged() {
+        let (mut index, mut disk) = (fresh(), Disk::default());
+        let mut firsts = Vec::new();
+        for n in 0..700 {
+            let puts = index.append(1, &(n * 70..n * 70 + 70).map(event).collect::<Vec<_>>());
+            disk.commit(puts, &mut index);
+            firsts.push(Seq(n * 70 + 1));
+        }
+        let mut puts = Vec::new();
+        for first in firsts.iter().step_by(2) {
+            puts.extend(index.lose_value(E, *first));
+        }
+        let before = index.held();
+        let (lost, more) = index.merge_losses();
+        disk.commit([puts, more].concat(), &mut index);
+        assert!(index.current().record().lost.ranges().len() <= MAX_LOST);
+        assert_eq!(before - index.held(), lost);
+        assert!(lost <= 70 * 100, "{lost}: no more than needed");
+        assert_eq!(disk.open().unwrap().held(), index.held());
     }
 
     #[test]
@@ -596,8 +659,8 @@ mod tests {
                         disk.commit(Vec::new(), &mut index);
                     }
                     Step::Evict(cap) => {
-                        index.evict(cap);
-                        disk.commit(Vec::new(), &mut index);
+                        let (_, puts) = index.evict(cap, true);
+                        disk.commit(puts, &mut index);
                     }
                     Step::LoseValue(n) => {
                         if let Some((_, first)) = index.current().value_at(Seq(n as u64 + 1)) {

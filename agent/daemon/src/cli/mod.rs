@@ -117,7 +117,11 @@ impl Arguments {
         match self.command {
             Command::Run { config, accepted_log, capture } => {
                 let config = config.load()?;
-                runtime()?.block_on(pipeline::run(config, Extras { accepted_log, capture }))
+                let runtime = runtime()?;
+                let ended = runtime.block_on(pipeline::run(config, Extras { accepted_log, capture }));
+                // A name server that does not answer must not hold the end up.
+                runtime.shutdown_background();
+                ended
             }
             Command::Check { config } => {
                 let loaded = config.load()?;

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
@@ -20,6 +20,8 @@ use hangtag_protocol::range::{SeqRange, SeqSet};
 use super::disk::Testimony;
 use super::store::Meta;
 
+/// What a disk fails to read at once, at least.
+const BLOCK: usize = 4_096;
 /// How much of a file is looked at at once.
 const CHUNK: usize = 1 << 20;
 
@@ -67,12 +69,15 @@ impl Carved {
     }
 
     fn look_at(&mut self, file: usize) -> io::Result<()> {
-        let mut input = File::open(&self.files[file])?;
+        let input = File::open(&self.files[file])?;
+        let length = input.metadata()?.len();
         let mut buffer: Vec<u8> = Vec::with_capacity(CHUNK + MAX_RECORD);
         let mut begins_at = 0u64;
         loop {
-            let read = input.by_ref().take(CHUNK as u64).read_to_end(&mut buffer)?;
-            let end = read < CHUNK;
+            let at = begins_at + buffer.len() as u64;
+            let wanted = usize::try_from((length - at.min(length)).min(CHUNK as u64)).unwrap_or(CHUNK);
+            read_what_can_be(&input, at, wanted, &mut buffer);
+            let end = at + wanted as u64 >= length;
             // A record that begins near the end may go on in the next chunk.
             let settled_to = if end { buffer.len() } else { buffer.len().saturating_sub(MAX_RECORD) };
             let mut from = 0;
@@ -209,5 +214,19 @@ impl Carved {
         let bytes = bytes.unwrap_or_default();
         Value::read_as(&bytes, epoch, first)?;
         Ok(bytes)
+    }
+}
+
+/// Reads bytes of a file; where the disk gives none there are zeroes, which are no record.
+fn read_what_can_be(file: &File, at: u64, wanted: usize, buffer: &mut Vec<u8>) {
+    let from = buffer.len();
+    buffer.resize(from + wanted, 0);
+    if file.read_exact_at(&mut buffer[from..], at).is_ok() {
+        return;
+    }
+    for (n, block) in buffer[from..].chunks_mut(BLOCK).enumerate() {
+        if file.read_exact_at(block, at + (n * BLOCK) as u64).is_err() {
+            block.fill(0);
+        }
     }
 }

@@ -122,6 +122,7 @@ impl Folder {
         if file.read_exact_at(&mut id, 0).is_err() {
             id = random()?.to_le_bytes();
             file.write_all_at(&id, 0)?;
+            file.sync_all()?;
         }
         Ok(Lock { _file: file, id })
     }

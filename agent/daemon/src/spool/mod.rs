@@ -54,6 +54,8 @@ use crate::config::WhenFull;
 const RETRY: Duration = Duration::from_secs(1);
 /// How long the last events may take on shutdown while the disk fails.
 const GIVE_UP: Duration = Duration::from_secs(3);
+/// How long to wait before a spool that could not be built anew is built again.
+const REBUILD_AGAIN: Duration = Duration::from_secs(60);
 /// Anchors kept of one boot; of more, those nearest to each other in time say nothing new.
 const ANCHORS_PER_BOOT: usize = 8;
 /// Boots of which anchors are kept: a page of sled's must stay small, or it is never synced.
@@ -247,6 +249,12 @@ pub(crate) struct Spool {
     level: u8,
     /// What the clock showed since the start: a store that is opened again may not know all of it.
     anchors: Vec<ClockAnchor>,
+    /// A fork that is not done yet, and when it is tried again.
+    forked: Option<(Epoch, Seq, Instant)>,
+    /// Building the spool anew failed: not before.
+    rebuild_after: Instant,
+    /// The disk refused to keep what it had taken: what the kernel shows of it may not be there.
+    distrust: bool,
     /// A new epoch began: what inference numbers is of the old one.
     over: bool,
     /// The oldest event that waits, and when it happened, if it was in this boot.
@@ -285,6 +293,9 @@ impl Spool {
             fault: None,
             level: 0,
             anchors: Vec::new(),
+            forked: None,
+            rebuild_after: Instant::now(),
+            distrust: false,
             over: false,
             oldest: (None, None),
             looked: Instant::now(),
@@ -396,6 +407,11 @@ impl Spool {
 
     /// Makes events durable and takes them from what waits; what cannot be kept stays there.
     pub(crate) fn accept(&mut self, waiting: &mut Vec<Accept>) {
+        if let Some((epoch, from, at)) = self.forked
+            && Instant::now() >= at
+        {
+            self.fork(epoch, from);
+        }
         if self.over || waiting.is_empty() {
             return;
         }
@@ -439,6 +455,8 @@ impl Spool {
         let opened = self.opened.as_mut().expect("reopened");
         let cap = disk::quota(self.settings.cap_bytes, free, opened.store.disk_bytes());
         let Opened { store, index, meta, .. } = opened;
+        // When others fill the disk the spool does not grow, but gives up nothing that it has.
+        let cap = keep(cap, index.disk_bytes(), self.settings.cap_bytes);
         index.trim(minutes, self.settings.retention);
         meta.minutes = minutes;
         if self.settings.when_full == WhenFull::Refuse && index.is_full(cap) {
@@ -455,13 +473,18 @@ impl Spool {
         let new = events.clone().filter(|(seq, _)| *seq >= first).map(|(_, event)| event.clone());
         let new: Vec<Event> = new.collect();
         let snapshot = waiting.last().map(|accept| accept.snapshot.as_slice());
-        let puts = index.append(self.run, &new);
-        let drops = self.settings.when_full == WhenFull::DropOldest;
-        let lost = if drops { index.evict(cap) } else { 0 };
+        let mut puts = index.append(self.run, &new);
+        let (lost, more) = index.evict(cap, self.settings.when_full == WhenFull::DropOldest);
+        puts.extend(more);
+        let (torn, more) = index.merge_losses();
+        puts.extend(more);
         self.gauge.count(puts.iter().map(|put| put.bytes.len()).sum());
         guarded(|| commit(store, index, meta, puts, snapshot))?;
         if lost > 0 {
             warn!(lost, "the spool is full: the oldest events are lost");
+        }
+        if torn > 0 {
+            error!(lost = torn, "too many holes in the spool: what lies between some of them is lost");
         }
         debug!(first = first.0, events = new.len(), "accepted");
         self.testify();
@@ -487,6 +510,14 @@ impl Spool {
             for anchor in &self.anchors {
                 add_anchor(&mut opened.meta.anchors, *anchor);
             }
+            if self.distrust {
+                // The kernel shows what it failed to write, and forgets that it failed: only what is
+                // written and synced anew is sure to be there.
+                guarded(|| rebuild::rebuild(&self.folder, &opened, None))?;
+                drop(opened);
+                opened = open_or_make_room(&self.folder, &self.witness, true)?;
+                self.distrust = false;
+            }
             self.opened = Some(opened);
             self.files = None;
             self.check_epoch();
@@ -508,6 +539,7 @@ impl Spool {
     fn broken(&mut self, why: &StoreError) {
         // What was appended to the index and not written must be forgotten with it.
         self.opened = None;
+        self.distrust |= matches!(why, StoreError::Sync(_));
         if why.is_damage() {
             let told = self.witness.read();
             if let Err(why) = guarded(|| recovery::rescue(&self.folder, told, why)) {
@@ -564,7 +596,11 @@ impl Spool {
 
     /// Central has other events under these numbers: a new epoch begins.
     fn fork(&mut self, epoch: Epoch, from: Seq) {
-        let Some(opened) = &self.opened else { return };
+        let Some(opened) = &self.opened else {
+            self.forked = Some((epoch, from, Instant::now() + RETRY));
+            return;
+        };
+        self.forked = None;
         let current = opened.index.current().record();
         let Some(held) = opened.index.epoch(epoch).map(|held| held.record()) else { return };
         if epoch != current.epoch && from >= held.next {
@@ -576,21 +612,27 @@ impl Spool {
              restored from an old image. What is held from there on gets new numbers in a new epoch"
         );
         // The witness must not miss what moves.
-        self.witness.write(Testimony { epoch, next: held.next, oldest: held.next });
-        let fork = Fork { epoch, from, run: self.run };
-        let mut opened = self.opened.take().expect("it was there");
-        let (epochs, marks) = opened.index.records();
-        (opened.meta.epochs, opened.meta.marks) = (epochs, marks.to_vec());
-        let done = guarded(|| rebuild::rebuild(&self.folder, &opened, Some(fork)));
-        drop(opened);
-        if let Err(why) = done {
+        let end = held.next.min(from);
+        self.witness.write(Testimony { epoch, next: end, oldest: end });
+        if let Err(why) = self.rebuild(Some(Fork { epoch, from, run: self.run })) {
             error!(%why, "the new epoch cannot be begun at the moment");
-        }
-        if let Err(why) = self.reopen() {
-            error!(%why, "the spool cannot be opened at the moment");
+            self.forked = Some((epoch, from, Instant::now() + REBUILD_AGAIN));
         }
         self.testify();
         self.tell();
+    }
+
+    /// Builds the spool anew and opens it; if that fails, the present one stays.
+    fn rebuild(&mut self, fork: Option<Fork>) -> Result<(), StoreError> {
+        let Some(mut opened) = self.opened.take() else { return Ok(()) };
+        let (epochs, marks) = opened.index.records();
+        (opened.meta.epochs, opened.meta.marks) = (epochs, marks.to_vec());
+        let done = guarded(|| rebuild::rebuild(&self.folder, &opened, fork));
+        drop(opened);
+        if let Err(why) = self.reopen() {
+            error!(%why, "the spool cannot be opened at the moment");
+        }
+        done
     }
 
     /// Writes events that cannot be sent down for people, and declares them lost.
@@ -716,22 +758,17 @@ impl Spool {
 
     /// sled's file never shrinks: a spool that was large and holds little is built anew.
     fn compact(&mut self) {
-        let Some(opened) = &mut self.opened else { return };
+        let Some(opened) = &self.opened else { return };
         let (disk, live) = (opened.store.disk_bytes(), opened.index.live_bytes());
-        if disk < LARGE || live > LITTLE || disk < live * 8 {
+        if disk < LARGE || live > LITTLE || disk < live * 8 || Instant::now() < self.rebuild_after {
             return;
         }
-        let mut opened = self.opened.take().expect("it was there");
-        let (epochs, marks) = opened.index.records();
-        (opened.meta.epochs, opened.meta.marks) = (epochs, marks.to_vec());
-        let done = guarded(|| rebuild::rebuild(&self.folder, &opened, None));
-        drop(opened);
-        match done {
+        match self.rebuild(None) {
             Ok(()) => info!(bytes = disk, "the spool was large and held little: it was built anew"),
-            Err(why) => error!(%why, "the spool cannot be built anew"),
-        }
-        if let Err(why) = self.reopen() {
-            error!(%why, "the spool cannot be opened at the moment");
+            Err(why) => {
+                error!(%why, "the spool cannot be built anew");
+                self.rebuild_after = Instant::now() + REBUILD_AGAIN;
+            }
         }
     }
 
@@ -806,6 +843,11 @@ impl Spool {
         self.oldest = (oldest, first.filter(here).map(|event| event.at));
         (self.looked, self.look_at) = (Instant::now(), None);
     }
+}
+
+/// What the spool may take when the disk allows it `quota` bytes, it takes `taken`, and is told `cap`.
+fn keep(quota: u64, taken: u64, cap: u64) -> u64 {
+    quota.max(taken.min(cap))
 }
 
 /// Opens the spool; if the disk is full, the ballast goes first.

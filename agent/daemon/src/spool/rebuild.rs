@@ -47,11 +47,12 @@ impl Builder {
     }
 
     /// Takes over a value as it is; what cannot be read is lost.
-    pub(super) fn value(&mut self, first: Seq, bytes: Vec<u8>) -> Result<(), StoreError> {
+    pub(super) fn value(&mut self, range: SeqRange, bytes: Vec<u8>) -> Result<(), StoreError> {
         match self.current().adopt(bytes) {
             Ok(puts) => self.write(puts),
             Err(why) => {
-                warn!(first = first.0, %why, "a value cannot be read back: its events are lost");
+                warn!(?range, %why, "a value cannot be read back: its events are lost");
+                self.current().lose(range);
                 Ok(())
             }
         }
@@ -118,19 +119,17 @@ pub(super) fn rebuild(folder: &Folder, opened: &Opened, fork: Option<Fork>) -> R
         }
         let (id, end) = (record.epoch, record.next);
         builder.epoch(record);
-        each_value(store, epoch, |first, bytes| {
-            let range = Value::read_as(&bytes, id, first).map(|value| value.range());
-            match range {
-                Ok(range) if range.last < end => builder.value(first, bytes),
-                Ok(range) if range.first < end => {
-                    let mut events = Value::read(&bytes).and_then(|value| value.events()).unwrap_or_default();
-                    events.truncate(usize::try_from(end.0 - first.0).unwrap_or(usize::MAX));
-                    builder.value(first, value::encode(id, first, &events))
-                }
-                Ok(_) => Ok(()),
-                // Refused, and named.
-                Err(_) => builder.value(first, bytes),
+        each_value(store, epoch, |range, bytes| {
+            if range.first >= end {
+                return Ok(());
             }
+            let value = Value::read_as(&bytes, id, range.first);
+            if let (true, Ok(mut events)) = (range.last >= end, value.and_then(|value| value.events())) {
+                events.truncate(usize::try_from(end.0 - range.first.0).unwrap_or(usize::MAX));
+                return builder.value(range, value::encode(id, range.first, &events));
+            }
+            // What cannot be read is refused, and lost as far as it belongs here.
+            builder.value(SeqRange { last: range.last.min(Seq(end.0 - 1)), ..range }, bytes)
         })?;
     }
     let mut snapshot = store.snapshot()?;
@@ -139,15 +138,22 @@ pub(super) fn rebuild(folder: &Folder, opened: &Opened, fork: Option<Fork>) -> R
         to.lineage.push(Run { first: Seq::FIRST, id: fork.run });
         builder.epoch(to);
         let epoch = index.epoch(record.epoch).expect("it was listed");
+        // One to one: what is missing here is missing there, and is told to be.
         let number = |seq: Seq| (seq >= fork.from).then(|| Seq(seq.0 - fork.from.0 + 1));
-        each_value(store, epoch, |first, bytes| {
-            let events = Value::read_as(&bytes, record.epoch, first).and_then(|value| value.events());
-            let events = events.unwrap_or_default();
-            let own = (first.0..).zip(events).filter(|(seq, _)| Seq(*seq) >= fork.from);
-            let own: Vec<Event> = own.map(|(_, event)| renumber(event, number)).collect();
-            builder.events(&own)
+        each_value(store, epoch, |range, bytes| {
+            let events = Value::read_as(&bytes, record.epoch, range.first).and_then(|value| value.events());
+            let own = (range.first.0..).map(Seq).zip(events.unwrap_or_default());
+            let own: Vec<(Seq, Event)> =
+                own.filter_map(|(seq, event)| Some((number(seq)?, renumber(event, number)))).collect();
+            let Some((first, _)) = own.first() else { return Ok(()) };
+            builder.current().skip_to(*first);
+            builder.events(&own.into_iter().map(|(_, event)| event).collect::<Vec<_>>())
         })?;
-        snapshot = infer::renumber(&snapshot, number).unwrap_or_default();
+        builder.current().skip_to(number(record.next).unwrap_or(Seq::FIRST));
+        // Open visits belong to the epoch that takes events.
+        let is_current = index.current().record().epoch == record.epoch;
+        let moved = is_current.then(|| infer::renumber(&snapshot, number).ok()).flatten();
+        snapshot = moved.unwrap_or_default();
     }
     builder.finish(meta.commits + 1, meta.minutes, meta.anchors.clone(), &snapshot, false)
 }
@@ -156,10 +162,10 @@ pub(super) fn rebuild(folder: &Folder, opened: &Opened, fork: Option<Fork>) -> R
 pub(super) fn each_value(
     store: &Store,
     epoch: &EpochIndex,
-    mut take: impl FnMut(Seq, Vec<u8>) -> Result<(), StoreError>,
+    mut take: impl FnMut(SeqRange, Vec<u8>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     for (key, range) in epoch.all_values() {
-        take(range.first, store.record(key)?.unwrap_or_default())?;
+        take(range, store.record(key)?.unwrap_or_default())?;
     }
     Ok(())
 }

@@ -88,11 +88,12 @@ pub(crate) fn rescue(
         let (epoch, next) = (found.record.epoch, found.record.next);
         let (lost, rescued) = (found.record.lost.len(), found.values.len());
         error!(%epoch, next = next.0, values = rescued, lost, "rescued from the damaged spool");
+        let values: Vec<_> = carved.values(&found).map(|(range, _)| range).collect();
         builder.epoch(found.record);
-        for first in found.values {
+        for range in values {
             // It was sound a moment ago.
-            let bytes = carved.value(epoch, first).unwrap_or_default();
-            builder.value(first, bytes)?;
+            let bytes = carved.value(epoch, range.first).unwrap_or_default();
+            builder.value(range, bytes)?;
         }
     }
     builder.epoch(EpochRecord::new(Epoch(random()?), 0));
@@ -107,7 +108,7 @@ fn check(opened: &Opened, witness: Option<Testimony>) -> Result<(), StoreError> 
     let Some(told) = witness else { return Ok(()) };
     let known = opened.index.epoch(told.epoch).map(|epoch| epoch.record().next);
     // An epoch of which nothing was left to tell is forgotten.
-    if known.is_some_and(|next| next >= told.next) || told.oldest >= told.next {
+    if known.map_or(told.oldest >= told.next, |next| next >= told.next) {
         return Ok(());
     }
     let next = known.unwrap_or(Seq::FIRST);

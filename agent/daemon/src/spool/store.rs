@@ -64,6 +64,9 @@ pub(crate) enum StoreError {
     InUse,
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The disk did not keep what it had taken.
+    #[error("syncing: {0}")]
+    Sync(io::Error),
     #[error("{0}")]
     Damaged(String),
     #[error("sled panicked: {0}")]
@@ -77,11 +80,17 @@ impl StoreError {
         match self {
             Self::Sled(sled::Error::Corruption { .. } | sled::Error::Unsupported(_)) => true,
             // sled reports a foreign configuration file as an input error of its own making.
-            Self::Sled(sled::Error::Io(why)) | Self::Io(why) => matches!(
-                why.kind(),
-                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof
-            ),
-            Self::Sled(_) | Self::InUse => false,
+            // A page that the disk cannot read any more is damage too.
+            Self::Sled(sled::Error::Io(why)) | Self::Io(why) => {
+                why.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+                    || matches!(
+                        why.kind(),
+                        io::ErrorKind::InvalidData
+                            | io::ErrorKind::InvalidInput
+                            | io::ErrorKind::UnexpectedEof
+                    )
+            }
+            Self::Sled(_) | Self::Sync(_) | Self::InUse => false,
             Self::Damaged(_) | Self::Panic(_) => true,
         }
     }
@@ -214,7 +223,7 @@ impl Store {
     /// Linux only our own sync makes the device keep them (spacejam/sled#1351). Both are needed.
     fn barrier(&self) -> Result<(), StoreError> {
         self.db.flush()?;
-        self.file.sync_data()?;
+        self.file.sync_data().map_err(StoreError::Sync)?;
         Ok(())
     }
 

@@ -207,7 +207,7 @@ impl Uplink {
             let Gateway { store, gateway, .. } = self.gateway;
             warn!(
                 broker = %host, port, why, ?pause,
-                "another agent with the id {} is connected: two gateways under the name {store}/{gateway}?",
+                "another agent with the id {} seems to be connected: two gateways under the name {store}/{gateway}?",
                 self.client_id()
             );
         } else if why == told {
