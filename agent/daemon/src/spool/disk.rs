@@ -209,6 +209,17 @@ impl Folder {
         Ok(())
     }
 
+    /// The spool that counts, also in the middle of a replacement.
+    pub(super) fn latest(&self) -> PathBuf {
+        let finished = ["spool.rescued", "spool.new"].map(|name| self.0.join(name));
+        finished.into_iter().find(|dir| dir.exists()).unwrap_or_else(|| self.spool())
+    }
+
+    /// What the witness says, if there is one.
+    pub(super) fn testimony(&self) -> Option<Testimony> {
+        Witness(File::open(self.0.join("witness")).ok()?).read()
+    }
+
     /// Opens the witness.
     pub(super) fn witness(&self) -> io::Result<Witness> {
         let path = self.0.join("witness");

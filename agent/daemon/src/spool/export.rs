@@ -22,6 +22,7 @@ use hangtag_protocol::topic::Gateway;
 
 use super::carve::{Carved, CarvedEpoch};
 use super::disk::Folder;
+use super::store::StoreError;
 
 /// The first bytes of an export.
 const BEGIN: &[u8; 5] = b"HTGX\x01";
@@ -39,13 +40,16 @@ pub(crate) struct Exported {
 /// The spool of a stopped agent, as its files tell; what is settled only with `all`.
 pub(crate) fn look(data: &Path, all: bool) -> anyhow::Result<(Carved, Vec<CarvedEpoch>)> {
     let folder = Folder::new(data);
-    let dir = folder.spool();
-    if !dir.exists() {
-        bail!("there is no spool in {}: the agent has not run here", dir.display());
+    let dir = folder.latest();
+    if !dir.join("db").exists() && !folder.before().exists() {
+        bail!("there is no spool in {}: the agent has not run here, or its files are gone", dir.display());
     }
-    // An agent that runs changes the files under the reader.
-    let _lock = folder.lock().with_context(|| format!("the spool in {} is in use", dir.display()))?;
-    let witness = folder.witness().ok().and_then(|witness| witness.read());
+    // An agent that runs changes the files under the reader. On a read-only disk none can run.
+    let _lock = match folder.lock() {
+        Err(StoreError::InUse) => bail!("the spool in {} is in use: stop the agent first", dir.display()),
+        other => other.ok(),
+    };
+    let witness = folder.testimony();
     let carved = Carved::look(&[dir.clone(), folder.before()])
         .with_context(|| format!("cannot read {}", dir.display()))?;
     let epochs = carved.epochs(witness, all);
