@@ -112,13 +112,21 @@ impl Ledger {
         self.oldest_held
     }
 
-    /// Records who wrote a batch, whose last event is `last`, and what its agent still holds. Nothing changes
-    /// when it is refused.
+    /// Records who wrote a batch, whose last event is `last` and which tells that `lost` is lost, and what its
+    /// agent still holds. Nothing changes when it is refused.
     ///
     /// # Errors
     /// When the batch does not continue what is recorded: its events must not be stored under this epoch.
-    pub fn join(&mut self, told: &Lineage, last: Seq, oldest_held: Seq) -> Result<(), Apart> {
-        if let Some(from) = self.lineage.overrun(told, last) {
+    pub fn join(
+        &mut self,
+        told: &Lineage,
+        last: Seq,
+        lost: &[SeqRange],
+        oldest_held: Seq,
+    ) -> Result<(), Apart> {
+        // Whoever lost a number had handed it out.
+        let reach = lost.iter().map(|range| range.last).fold(last, Seq::max);
+        if let Some(from) = self.lineage.overrun(told, reach) {
             return Err(Apart::Fork(from));
         }
         let joined = self.lineage.join(told, self.highest())?;
@@ -181,10 +189,13 @@ impl Ledger {
         SeqSet::from(all.copied().collect::<Vec<_>>())
     }
 
-    /// The highest number that is stored; 0 when none is.
+    /// The highest number that is known to be handed out, because it is stored or was declared lost; 0 when
+    /// none is.
     #[must_use]
     pub fn highest(&self) -> Seq {
-        self.stored.ranges().last().map_or(Seq(0), |range| range.last)
+        // A header alone does not tell which run handed out the numbers of a batch that is set aside.
+        let last = |set: &SeqSet| set.ranges().last().map_or(Seq(0), |range| range.last);
+        last(&self.stored).max(last(&self.lost))
     }
 
     /// The numbers that are not settled although the agent holds them no more.
@@ -268,23 +279,56 @@ mod tests {
     #[test]
     fn a_copy_does_not_join_and_changes_nothing() {
         let mut ledger = Ledger::default();
-        ledger.join(&lineage(&[(1, 7)]), Seq(0), Seq(1)).unwrap();
+        ledger.join(&lineage(&[(1, 7)]), Seq(0), &[], Seq(1)).unwrap();
         ledger.settle(&ledger.weigh(SeqRange::new(1, 9), &[]));
-        ledger.join(&lineage(&[(1, 7), (10, 8)]), Seq(0), Seq(1)).unwrap();
+        ledger.join(&lineage(&[(1, 7), (10, 8)]), Seq(0), &[], Seq(1)).unwrap();
         ledger.settle(&ledger.weigh(SeqRange::new(10, 12), &[]));
         let before = ledger.clone();
-        assert_eq!(ledger.join(&lineage(&[(1, 7), (11, 9)]), Seq(0), Seq(5)), Err(Apart::Fork(Seq(11))));
-        assert_eq!(ledger.join(&lineage(&[(11, 9)]), Seq(0), Seq(5)), Err(Apart::Unknown));
+        assert_eq!(ledger.join(&lineage(&[(1, 7), (11, 9)]), Seq(0), &[], Seq(5)), Err(Apart::Fork(Seq(11))));
+        assert_eq!(ledger.join(&lineage(&[(11, 9)]), Seq(0), &[], Seq(5)), Err(Apart::Unknown));
         assert_eq!(ledger, before);
         let mark = ledger.mark(Epoch(1));
         assert_eq!((mark.highest, mark.lineage), (Seq(12), lineage(&[(1, 7), (10, 8)])));
     }
 
     #[test]
+    fn a_lost_number_was_handed_out_too() {
+        let mut ledger = Ledger::default();
+        ledger.join(&lineage(&[(1, 7)]), Seq(349), &[], Seq(1)).unwrap();
+        ledger.settle(&ledger.weigh(SeqRange::new(1, 349), &[]));
+        // An epoch that is rescued without its lineage declares its end lost.
+        let (none, lost) = (SeqRange { first: Seq(501), last: Seq(500) }, [SeqRange::new(350, 500)]);
+        ledger.join(&Lineage::default(), none.last, &lost, Seq(1)).unwrap();
+        ledger.settle(&ledger.weigh(none, &lost));
+        // Its spool of yesterday goes on from there.
+        let rolled_back = lineage(&[(1, 7), (350, 8)]);
+        assert_eq!(ledger.join(&rolled_back, Seq(600), &[], Seq(1)), Err(Apart::Fork(Seq(350))));
+        let mark = ledger.mark(Epoch(1));
+        assert_eq!((mark.contiguous_to, mark.highest), (Seq(500), Seq(500)));
+        assert_eq!(
+            rolled_back.fork(Seq(601), &mark.lineage, mark.highest),
+            Some(Seq(350)),
+            "the agent agrees"
+        );
+    }
+
+    #[test]
+    fn an_original_that_lost_numbers_of_its_copy_does_not_join() {
+        let mut ledger = Ledger::default();
+        ledger.join(&lineage(&[(1, 7), (790, 9)]), Seq(800), &[], Seq(1)).unwrap();
+        ledger.settle(&ledger.weigh(SeqRange::new(790, 800), &[]));
+        let before = ledger.clone();
+        let mut join = |lost| ledger.join(&lineage(&[(1, 7)]), Seq(700), &[lost], Seq(1));
+        assert_eq!(join(SeqRange::new(701, 899)), Err(Apart::Fork(Seq(790))));
+        assert_eq!(join(SeqRange::new(701, 789)), Ok(()));
+        assert_eq!(ledger, before);
+    }
+
+    #[test]
     fn only_the_latest_runs_are_recorded() {
         let mut ledger = Ledger::default();
         for n in 1..=100 {
-            ledger.join(&lineage(&[(n, 0), (n + 1, 0)]), Seq(0), Seq(1)).unwrap();
+            ledger.join(&lineage(&[(n, 0), (n + 1, 0)]), Seq(0), &[], Seq(1)).unwrap();
         }
         assert_eq!(ledger.lineage().runs().len(), MAX_RUNS);
         assert_eq!(ledger.lineage().last().map(|run| run.first), Some(Seq(101)));
@@ -294,8 +338,8 @@ mod tests {
     fn what_nobody_holds_is_unexplained_until_it_comes() {
         let mut ledger = Ledger::default();
         ledger.settle(&ledger.weigh(SeqRange::new(1, 10), &[SeqRange::new(21, 22)]));
-        ledger.join(&Lineage::default(), Seq(0), Seq(31)).unwrap();
-        ledger.join(&Lineage::default(), Seq(0), Seq(5)).unwrap();
+        ledger.join(&Lineage::default(), Seq(0), &[], Seq(31)).unwrap();
+        ledger.join(&Lineage::default(), Seq(0), &[], Seq(5)).unwrap();
         assert_eq!(ledger.unexplained(), [SeqRange::new(11, 20), SeqRange::new(23, 30)]);
         assert_eq!(ledger.mark(Epoch(1)).contiguous_to, Seq(10), "nobody is permitted to delete them");
         ledger.settle(&ledger.weigh(SeqRange::new(12, 20), &[]));
@@ -309,7 +353,7 @@ mod tests {
             ledger.settle(&ledger.weigh(SeqRange::new(10 * n + 1, 10 * n + 9), &[]));
         }
         assert!(!ledger.mark(Epoch(1)).settled().contains(Seq(199)), "too many ranges");
-        ledger.join(&Lineage::default(), Seq(0), Seq(151)).unwrap();
+        ledger.join(&Lineage::default(), Seq(0), &[], Seq(151)).unwrap();
         assert!(ledger.mark(Epoch(1)).settled().contains(Seq(199)));
         assert!(!ledger.mark(Epoch(1)).settled().contains(Seq(160)), "the agent may still hold it");
     }

@@ -173,7 +173,7 @@ impl<'a> Group<'a> {
         let header = &batch.header;
         let (topic, epoch, numbers) = (&message.topic, header.epoch, header.range());
         let mut ledger = self.change(header, message.received)?.after.clone();
-        match ledger.join(&batch.lineage, numbers.last, batch.oldest_held) {
+        match ledger.join(&batch.lineage, numbers.last, &batch.lost, batch.oldest_held) {
             Ok(()) => {}
             Err(Apart::Fork(from)) => {
                 tracing::error!(
