@@ -104,6 +104,15 @@ impl Store {
         self.transact(|group| group.set_poison_aside(message, reason).map(|()| 1))
     }
 
+    /// Keeps a message that cannot even be set aside, because what is recorded of its gateway cannot be read.
+    /// Settles nothing, and tells no watermark: its agent goes on to hold its events.
+    ///
+    /// # Errors
+    /// When the database cannot even do that.
+    pub(crate) fn keep_unsettled(&mut self, message: &Message, reason: &str) -> Result<Appended, StoreError> {
+        self.transact(|group| group.keep_unsettled(message, reason).map(|()| 1))
+    }
+
     /// The payloads in quarantine that this version may be able to store although an earlier one could not.
     ///
     /// # Errors
@@ -141,7 +150,7 @@ impl Store {
         Ok(Appended { taken, marks, sums })
     }
 
-    /// The watermarks of all gateways that ever sent something.
+    /// The watermarks of all gateways that ever sent something, but for those of whom a row cannot be read.
     ///
     /// # Errors
     /// When the database fails.
@@ -149,8 +158,13 @@ impl Store {
         let gateways = self.gateways()?;
         let transaction = self.db.transaction()?;
         self.memory.refresh(&transaction)?;
-        let mark = |gateway| Ok((gateway, self.memory.mark(&transaction, &gateway, &BTreeMap::new())?));
-        gateways.into_iter().map(mark).collect()
+        let mut marks = BTreeMap::new();
+        for gateway in gateways {
+            if let Some(mark) = self.memory.readable_mark(&transaction, &gateway, &BTreeMap::new())? {
+                marks.insert(gateway, mark);
+            }
+        }
+        Ok(marks)
     }
 
     /// What is settled of one gateway.
@@ -171,18 +185,25 @@ impl Store {
         let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
         let mut gateways = BTreeSet::new();
         for row in rows {
-            let (store, gateway) = row?;
-            let wrong = |value: &str| StoreError::Content {
-                table: "epoch or status",
-                value: value.to_owned(),
-                wanted: "a name",
-            };
-            gateways.insert(Gateway {
-                tenant: self.tenant,
-                store: StoreId::new(&store).map_err(|_| wrong(&store))?,
-                gateway: GatewayId::new(&gateway).map_err(|_| wrong(&gateway))?,
-            });
+            match row.map_err(StoreError::from).and_then(|(store, gateway)| self.named(&store, &gateway)) {
+                Ok(gateway) => drop(gateways.insert(gateway)),
+                Err(error) if error.is_of_every_message() => return Err(error),
+                Err(error) => tracing::error!(%error, "cannot read the name of a gateway"),
+            }
         }
         Ok(gateways)
+    }
+
+    fn named(&self, store: &str, gateway: &str) -> Result<Gateway, StoreError> {
+        let wrong = |value: &str| StoreError::Content {
+            table: "epoch or status",
+            value: value.to_owned(),
+            wanted: "a name",
+        };
+        Ok(Gateway {
+            tenant: self.tenant,
+            store: StoreId::new(store).map_err(|_| wrong(store))?,
+            gateway: GatewayId::new(gateway).map_err(|_| wrong(gateway))?,
+        })
     }
 }

@@ -109,8 +109,12 @@ impl<'a> Group<'a> {
             epoch::save(self.db, &key, &before, &after, received)?;
             ledgers.insert(key, after);
         }
-        let mark = |gateway| Ok((gateway, self.memory.mark(self.db, &gateway, &ledgers)?));
-        let marks = self.owed.into_iter().map(mark).collect::<Result<_, StoreError>>()?;
+        let mut marks = BTreeMap::new();
+        for gateway in self.owed {
+            if let Some(mark) = self.memory.readable_mark(self.db, &gateway, &ledgers)? {
+                marks.insert(gateway, mark);
+            }
+        }
         Ok(Finished { ledgers, marks, sums: self.sums })
     }
 
@@ -262,6 +266,13 @@ impl<'a> Group<'a> {
             }
             (gateway, _) => self.refuse(message, gateway.as_ref(), reason),
         }
+    }
+
+    /// Keeps a message of a gateway whose record cannot be read: neither the record nor a watermark is touched.
+    pub(super) fn keep_unsettled(&mut self, message: &Message, reason: &str) -> Result<(), StoreError> {
+        let gateway = Gateway::parse(&message.topic).ok().map(|(gateway, _)| gateway);
+        tracing::error!(topic = message.topic, reason, "cannot settle a message, keeping it as it came");
+        self.refuse(message, gateway.as_ref(), reason)
     }
 
     /// Keeps a message that settles nothing, while there is room.

@@ -69,6 +69,25 @@ impl Memory {
         self.ledgers.extend(changes);
     }
 
+    /// The same as [`mark`](Self::mark), but `None`, and an error in the log, when one of the gateway's rows cannot
+    /// be read: the others are told theirs.
+    pub(super) fn readable_mark(
+        &self,
+        db: &Connection,
+        gateway: &Gateway,
+        changes: &BTreeMap<Key, Ledger>,
+    ) -> Result<Option<Watermark>, StoreError> {
+        match self.mark(db, gateway, changes) {
+            Ok(mark) => Ok(Some(mark)),
+            Err(error) if error.is_of_every_message() => Err(error),
+            Err(error) => {
+                let Gateway { store, gateway, .. } = gateway;
+                tracing::error!(%store, %gateway, %error, "cannot tell a watermark");
+                Ok(None)
+            }
+        }
+    }
+
     /// What is settled of one gateway, with what the transaction changed.
     pub(super) fn mark(
         &self,

@@ -4,7 +4,8 @@
 //! There is room for so many bytes. What is kept is of three kinds:
 //!
 //! ```text
-//! refused   settles nothing: no batch, or no header of this gateway's    goes first when there is no room
+//! refused   settles nothing: no batch, no header of this gateway's, or
+//!           what is recorded of the gateway cannot be read               goes first when there is no room
 //! fork      settles nothing: the agent gives its events new numbers      goes next
 //! settled   the agent may delete these events: this is the only copy     never goes
 //! ```

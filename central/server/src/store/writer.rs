@@ -2,8 +2,9 @@
 //! stable storage, and the watermarks to publish. What is live goes before what waited out an outage. It
 //! never drops a message: when the disk fails it tries the same group again until it succeeds or the
 //! channel closes. When a group fails for another reason, its messages go one by one, and the one that
-//! fails alone is set aside, so that it does not hold up the others. While nothing comes, what was set
-//! aside before the program started is tried again: a newer version may be able to read it.
+//! fails alone is set aside, so that it does not hold up the others; when what is recorded of its gateway
+//! cannot be read, without settling anything. While nothing comes, what was set aside before the program
+//! started is tried again: a newer version may be able to read it.
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -221,7 +222,12 @@ impl Queue {
             let appended = match guarded(|| store.append(messages.clone().take(group))) {
                 Err(error) if desperate && self.careful > 0 && !error.is_of_every_message() => {
                     let message = messages.clone().next().expect("the queue is not empty");
-                    guarded(|| store.set_aside(message, &error.to_string()))?
+                    match guarded(|| store.set_aside(message, &error.to_string())) {
+                        Err(error) if !error.is_of_every_message() => {
+                            guarded(|| store.keep_unsettled(message, &error.to_string()))?
+                        }
+                        other => other?,
+                    }
                 }
                 other => other?,
             };

@@ -72,6 +72,48 @@ fn a_poisonous_message_is_set_aside_and_the_others_are_stored() {
     assert_eq!(store.watermark(&gateway()).unwrap().epochs[0].contiguous_to, Seq(6));
 }
 
+/// Stores two messages of one gateway with a damaged row and one of another, and returns which gateways
+/// are told a watermark when all are.
+fn with_damage(bench: &mut Bench, damage: &str) -> Vec<String> {
+    bench.send(&plain(1, 2));
+    Connection::open(&bench.path).unwrap().execute_batch(damage).unwrap();
+    let mut other = plain(1, 2);
+    other.header.gateway.gateway = GatewayId::new("gw-2").unwrap();
+    let topic = other.header.gateway.topic(Channel::Events);
+    let other = Message { topic, ..message(&other) };
+    let status = Message { topic: gateway().topic(Channel::Status), ..message(&plain(1, 1)) };
+    let mut ends = start(bench, vec![message(&plain(3, 2)), other, status]);
+    let mut stored = Vec::new();
+    while stored.len() < 3 {
+        stored.extend(ends.output.blocking_recv().unwrap().stored);
+    }
+    ends.input.try_send(Input::TellAll).unwrap();
+    let told = ends.output.blocking_recv().unwrap().marks;
+    assert_eq!(ends.finish(), [0; 0]);
+    told.into_keys().map(|gateway| gateway.gateway.to_string()).collect()
+}
+
+#[test]
+fn a_gateway_whose_record_is_damaged_does_not_stop_the_others() {
+    for damage in ["UPDATE epoch SET lineage = '[[1'", "UPDATE epoch SET oldest_held = x'00'"] {
+        let mut bench = Bench::new();
+        assert_eq!(with_damage(&mut bench, damage), ["gw-2"]);
+        assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event WHERE gateway = 'gw-2'"), 2);
+        assert_eq!(bench.ask::<String>("SELECT group_concat(last) FROM settled WHERE gateway = 'gw-1'"), "2");
+        let kept: Vec<u8> =
+            bench.ask("SELECT payload FROM quarantine WHERE kind = 'refused' ORDER BY id LIMIT 1");
+        assert_eq!(kept, plain(3, 2).encode().unwrap());
+    }
+}
+
+#[test]
+fn a_damaged_record_of_an_earlier_epoch_does_not_stop_its_gateway() {
+    let mut bench = Bench::new();
+    let told = with_damage(&mut bench, "UPDATE epoch SET epoch = '0000000000000def', lineage = '[[1'");
+    assert_eq!(told, ["gw-2"], "what cannot be read may be settled or not");
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event"), 6);
+}
+
 #[test]
 fn what_is_live_goes_before_the_backlog() {
     let bench = Bench::new();
