@@ -151,11 +151,30 @@ fn import_all(config: &Config, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     for (sum, what) in [(sums.new, "new"), (sums.known, "known"), (sums.aside, "set aside")] {
         println!("{} batches, {} events {what}", sum.batches, sum.events);
     }
-    if sums.left.batches > 0 {
-        println!("{} batches, {} events not stored: see the log", sums.left.batches, sums.left.events);
+    for line in not_stored(&sums) {
+        println!("{line}");
         code = ExitCode::FAILURE;
     }
     Ok(code)
+}
+
+/// Which batches are in the files alone, and why.
+fn not_stored(sums: &Sums) -> Vec<String> {
+    let mut lines = Vec::new();
+    if sums.forked.batches > 0 {
+        let count = sums.forked.batches;
+        lines.push(format!(
+            "{count} batches belong to a copy of this gateway and were not stored: keep the file"
+        ));
+    }
+    let untold = "central has recorded none of the runs that they tell of: keep the file";
+    let full = "quarantine is full: raise quarantine.max_mib, and import the file again";
+    for (sum, why) in [(sums.untold, untold), (sums.left, full)] {
+        if sum.batches > 0 {
+            lines.push(format!("{} batches, {} events were not stored: {why}", sum.batches, sum.events));
+        }
+    }
+    lines
 }
 
 /// Strangers choose topics and parts of reasons: their control characters must not reach a terminal.
@@ -197,4 +216,51 @@ fn show(reader: &Reader, id: i64) -> anyhow::Result<()> {
 fn utc(at: UnixMillis) -> String {
     Timestamp::from_millisecond(at.0)
         .map_or_else(|_| at.0.to_string(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use hangtag_protocol::batch::Batch;
+    use hangtag_protocol::id::Seq;
+    use hangtag_protocol::lineage::{Lineage, Run};
+
+    use super::*;
+    use crate::store::tests::{Bench, batch, options, picked};
+
+    const TAG: &str = "3074257bf7194e4000001a85";
+
+    fn told(first: u64, runs: &[(u64, u32)]) -> Batch {
+        let runs: Vec<Run> = runs.iter().map(|(first, id)| Run { first: Seq(*first), id: *id }).collect();
+        Batch { lineage: Lineage::from(runs), ..batch(first, vec![picked(first * 1_000, TAG)]) }
+    }
+
+    fn export(path: &Path, batch: &Batch) {
+        let payload = batch.encode().unwrap();
+        let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
+        fs::write(path, [b"HTGX\x01", &length[..], &payload].concat()).unwrap();
+    }
+
+    #[test]
+    fn an_import_fails_when_a_batch_is_in_the_file_alone() {
+        let mut bench = Bench::new();
+        bench.send(&told(1, &[(1, 7)]));
+        bench.send(&told(2, &[(1, 7), (2, 8)]));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("exported.htgx");
+        let mut import = |batch: &Batch| {
+            export(&file, batch);
+            let imported = import::import(&mut bench.store, options().tenant, &file).unwrap();
+            not_stored(&imported.sums)
+        };
+        assert_eq!(import(&told(3, &[(1, 7), (2, 8)])), [""; 0]);
+        assert_eq!(
+            import(&told(2, &[(1, 7), (2, 9)])),
+            ["1 batches belong to a copy of this gateway and were not stored: keep the file"]
+        );
+        let [line] = &import(&told(4, &[(4, 9)]))[..] else { panic!("one line") };
+        assert!(line.starts_with("1 batches, 1 events were not stored: central has recorded none"), "{line}");
+    }
 }

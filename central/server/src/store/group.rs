@@ -28,9 +28,13 @@ pub(crate) struct Sums {
     pub new: Sum,
     /// All of whose events had been stored before; and known events of others.
     pub known: Sum,
-    /// In quarantine.
+    /// In quarantine, but for those of a fork.
     pub aside: Sum,
-    /// Left with the agent: quarantine is full, or the lineage tells too little.
+    /// Of a copy of the gateway: nobody stores them under these numbers.
+    pub forked: Sum,
+    /// Left with the agent: the lineage tells too little.
+    pub untold: Sum,
+    /// Left with the agent: quarantine is full.
     pub left: Sum,
 }
 
@@ -59,6 +63,8 @@ impl AddAssign for Sums {
         self.new += other.new;
         self.known += other.known;
         self.aside += other.aside;
+        self.forked += other.forked;
+        self.untold += other.untold;
         self.left += other.left;
     }
 }
@@ -185,7 +191,7 @@ impl<'a> Group<'a> {
                     "refused a batch of a gateway whose numbers another one used: is its disk a copy of another's?"
                 );
                 let why = (Kind::Fork, &*format!("fork: {}", Apart::Fork(from)));
-                let kept = quarantine::keep(
+                quarantine::keep(
                     self.db,
                     &mut self.memory.room,
                     message,
@@ -193,12 +199,12 @@ impl<'a> Group<'a> {
                     Some(header),
                     why,
                 )?;
-                *(if kept { &mut self.sums.aside } else { &mut self.sums.left }) += Sum::of(numbers);
+                self.sums.forked += Sum::of(numbers);
                 return Ok(());
             }
             Err(Apart::Unknown) => {
                 tracing::info!(topic, %epoch, ?numbers, "left a batch that does not tell enough of its lineage");
-                self.sums.left += Sum::of(numbers);
+                self.sums.untold += Sum::of(numbers);
                 return Ok(());
             }
         }

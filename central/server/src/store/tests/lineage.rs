@@ -24,7 +24,7 @@ fn a_copy_of_a_gateway_is_refused_and_learns_what_is_recorded() {
     let copy = told(9, 5, &[A, (11, 0xd)]);
     bench.send(&copy);
     let appended = bench.send(&copy);
-    assert_eq!((appended.sums.aside.batches, appended.sums.aside.events), (1, 5));
+    assert_eq!((appended.sums.forked.batches, appended.sums.forked.events), (1, 5));
     let mark = &appended.marks[&gateway()].epochs[0];
     assert_eq!((&mark.lineage, mark.highest, mark.contiguous_to), (&lineage(&[A, B]), Seq(15), Seq(15)));
     assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event"), 15);
@@ -60,7 +60,7 @@ fn a_lineage_that_tells_too_little_is_asked_for_more() {
     let mut bench = Bench::new();
     bench.send(&told(1, 10, &[A]));
     let appended = bench.send(&told(21, 3, &[C]));
-    assert_eq!((appended.sums.left.events, bench.settled_to()), (3, 10));
+    assert_eq!((appended.sums.untold.events, bench.settled_to()), (3, 10));
     assert_eq!(appended.marks[&gateway()].epochs[0].lineage, lineage(&[A]));
     assert_eq!(bench.ask::<i64>("SELECT count(*) FROM quarantine"), 0);
     bench.send(&told(21, 3, &[A, B, C]));
