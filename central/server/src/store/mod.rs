@@ -81,6 +81,14 @@ pub(crate) enum StoreError {
         /// Its version.
         found: i64,
     },
+    /// An older program made the schema, and whoever only reads cannot change it.
+    #[error("{}: has schema version {found}, this program reads {}: bring it up to date by running central once", .path.display(), schema::VERSION)]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
     /// The file belongs to another tenant.
     #[error("{}: is the database of tenant {owner:?}, not of {:?}: give each tenant a file of its own", .path.display(), .tenant.as_str())]
     Tenant {
@@ -114,7 +122,7 @@ impl StoreError {
     fn is_of_every_message(&self) -> bool {
         use rusqlite::ErrorCode as Code;
         match self {
-            Self::Open { .. } | Self::Newer { .. } | Self::Tenant { .. } => true,
+            Self::Open { .. } | Self::Newer { .. } | Self::Older { .. } | Self::Tenant { .. } => true,
             Self::Content { .. } | Self::Panicked(_) => false,
             Self::Statement(why) => matches!(
                 why.sqlite_error_code(),
@@ -156,8 +164,10 @@ fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
-    schema::version(&connection, path)?;
-    Ok(connection)
+    match schema::version(&connection, path)? {
+        schema::VERSION => Ok(connection),
+        found => Err(StoreError::Older { path: path.to_owned(), found }),
+    }
 }
 
 #[cfg(test)]

@@ -186,6 +186,20 @@ mod tests {
     }
 
     #[test]
+    fn whoever_only_reads_an_old_database_is_told_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("central.db");
+        old(&path);
+        let said = Reader::new(path).quarantine(1).unwrap_err().to_string();
+        assert!(
+            said.ends_with(
+                "has schema version 1, this program reads 2: bring it up to date by running central once"
+            ),
+            "{said}"
+        );
+    }
+
+    #[test]
     fn a_new_database_has_the_same_tables_as_an_old_one() {
         let folder = tempfile::tempdir().unwrap();
         let tables = |name: &str, is_old: bool| -> Vec<String> {
