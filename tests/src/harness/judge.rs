@@ -141,7 +141,7 @@ pub fn wait_complete(
 /// What central has.
 struct Stored {
     events: Vec<Numbered>,
-    /// Epoch, first, last.
+    /// Declared lost: epoch, first, last. A gap that nobody explains is none.
     gaps: Vec<(String, i64, i64)>,
     try_ons: u64,
 }
@@ -159,7 +159,7 @@ impl Stored {
              FROM event ORDER BY epoch, seq",
         )?;
         let events = events.query_map([], of_row)?.collect::<Result<_, _>>()?;
-        let mut gaps = connection.prepare("SELECT epoch, first, last FROM gap")?;
+        let mut gaps = connection.prepare("SELECT epoch, first, last FROM gap WHERE why = 'lost'")?;
         let gaps = gaps.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let gaps = gaps.collect::<Result<_, _>>()?;
         Ok(Self { events, gaps, try_ons: try_ons(&connection)? })
@@ -297,4 +297,30 @@ fn try_ons(connection: &Connection) -> anyhow::Result<u64> {
         |row| row.get(0),
     )?;
     Ok(u64::try_from(count)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_declared_lost_counts_as_lost() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let (log, database) = (folder.path().join("accepted.jsonl"), folder.path().join("central.db"));
+        let line = |seq: u64| {
+            format!(
+                r#"{{"seq":{seq},"boot":"00000000000000aa","at":{seq},"kind":"retracted","confidence":80,"retracts":1}}"#
+            )
+        };
+        std::fs::write(&log, (2..=6).map(|seq| line(seq) + "\n").collect::<String>())?;
+        Connection::open(&database)?.execute_batch(
+            "CREATE TABLE event (store, gateway, epoch, seq, boot, uptime, kind, confidence, epc, zone, reads, margin,
+                 unrest, dwell, reader, state, since, visit, retracts);
+             CREATE TABLE gap (epoch, first, last, why);
+             INSERT INTO gap VALUES ('e', 2, 3, 'lost'), ('e', 4, 6, 'unexplained');",
+        )?;
+        let verdict = judge_epoch(&log, &database, "e")?;
+        assert_eq!((verdict.lost, verdict.missing, verdict.is_honest()), (2, 3, false));
+        Ok(())
+    }
 }
