@@ -21,6 +21,8 @@ use rand_chacha::ChaCha8Rng;
 const EVENTS: &str = "20000";
 /// Flipped bits, in a normal and in a long run.
 const FLIPS: (u32, u32) = (60, 400);
+/// The most events that a flipped bit may cost: as many as two values of the spool hold.
+const PER_FLIP: u64 = 512;
 const TRUNCATIONS: u32 = 20;
 /// Events accepted after each damage.
 const AFTER: &str = "40";
@@ -206,7 +208,8 @@ fn no_flipped_bit_goes_unnoticed() -> anyhow::Result<()> {
         }
         let name = files[chosen].strip_prefix(&ward.sound)?.to_owned();
         let bit = ward.dice.random_range(0..8);
-        ward.try_damage(&format!("bit {bit} of byte {at} of {}", name.display()), |ward| {
+        let what = format!("bit {bit} of byte {at} of {}", name.display());
+        let fates = ward.try_damage(&what, |ward| {
             let mut file =
                 fs::File::options().read(true).write(true).open(ward.patient.data().join(&name))?;
             let mut byte = [0];
@@ -215,6 +218,7 @@ fn no_flipped_bit_goes_unnoticed() -> anyhow::Result<()> {
             file.seek(SeekFrom::Start(at))?;
             Ok(file.write_all(&[byte[0] ^ 1 << bit])?)
         })?;
+        ensure!(fates.lost <= PER_FLIP, "{what}: {fates:?}");
     }
     ward.report("flipped bits", begin);
     Ok(())
