@@ -107,7 +107,7 @@ impl Lineage {
         Self(self.0[from..].to_vec())
     }
 
-    /// What is recorded after a batch that tells of `told`; `highest` is the highest number that is stored,
+    /// What is recorded after a batch that tells of `told`; `highest` is the highest number that is stored or lost,
     /// 0 for none. An empty lineage tells nothing and contradicts nothing.
     ///
     /// # Errors

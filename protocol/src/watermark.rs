@@ -51,7 +51,7 @@ pub struct EpochMark {
     /// Settled ranges beyond, at most [`MAX_RANGES`], lowest first.
     #[serde(default)]
     pub ranges: Vec<SeqRange>,
-    /// The highest number that is stored; 0 for none.
+    /// The highest number that is stored or declared lost; 0 for none.
     #[serde(default)]
     pub highest: Seq,
     /// The runs that wrote the epoch, as recorded.
