@@ -37,7 +37,7 @@ pub struct EpochRecord {
     pub next: Seq,
     /// What central has settled.
     pub settled: SeqSet,
-    /// What is lost, and central may not know of it.
+    /// What is lost, from the oldest number that may be held on; below, as long as central does not know.
     pub lost: SeqSet,
     /// Who wrote it.
     pub lineage: Lineage,
@@ -246,10 +246,17 @@ impl EpochIndex {
         Put { key: Key::Chapter(self.record.slot, chapter), bytes: record::seal(Kind::Chapter, &body) }
     }
 
-    /// These numbers are settled, and no others.
+    /// These numbers are settled, and no others. Losses stay on record: a central that was restored from a
+    /// backup must be told of them once more.
     pub fn settle(&mut self, settled: SeqSet) {
-        settled.ranges().iter().for_each(|range| self.record.lost.remove(*range));
         self.record.settled = settled;
+    }
+
+    /// Lost ranges that central does not know to be lost.
+    #[must_use]
+    pub fn untold(&self) -> Vec<SeqRange> {
+        let lost = self.record.lost.ranges().iter();
+        lost.flat_map(|range| self.record.settled.missing_in(*range)).collect()
     }
 
     /// These numbers are lost, except those that are settled.
@@ -331,6 +338,11 @@ impl EpochIndex {
             self.tail.clear();
         }
         self.record.oldest = self.values.front().map_or(self.record.next, |value| value.first);
+        let below = SeqRange { first: Seq(0), last: Seq(self.record.oldest.0.saturating_sub(1)) };
+        let told: Vec<SeqRange> = self.record.settled.ranges().to_vec();
+        for range in told {
+            self.record.lost.remove(SeqRange { first: range.first, last: range.last.min(below.last) });
+        }
         self.forget_chapters();
     }
 
@@ -415,7 +427,7 @@ impl EpochIndex {
     /// Whether nothing is held and everything that was lost is settled.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.values.is_empty() && self.record.lost.is_empty()
+        self.values.is_empty() && self.untold().is_empty()
     }
 
     /// Every key of it on disk.

@@ -291,7 +291,7 @@ impl Index {
     /// How many events are lost and not known to be by central.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.epochs.iter().map(|epoch| epoch.record.lost.len()).sum()
+        self.epochs.iter().flat_map(EpochIndex::untold).map(|range| range.len()).sum()
     }
 
     /// How many events are held and not settled.
@@ -470,6 +470,8 @@ mod tests {
         assert_eq!(disk.events(&index).first().unwrap().0, oldest);
         index.settle(E, settled(oldest.0 - 1));
         assert_eq!(index.lost(), 0, "central knows of them");
+        index.settle(E, SeqSet::default());
+        assert_eq!(index.lost(), lost, "a central that forgot is told again");
     }
 
     #[test]

@@ -662,7 +662,7 @@ impl Spool {
             epoch,
             first,
             anchors: meta.anchors.iter().filter(|anchor| boots.contains(&anchor.boot)).copied().collect(),
-            lost: held.record().lost.ranges().iter().take(LOST_PER_BATCH).copied().collect(),
+            lost: held.untold().into_iter().take(LOST_PER_BATCH).collect(),
             lineage: held.record().lineage.clone(),
             oldest_held: held.oldest_held(),
             events,
@@ -903,7 +903,7 @@ fn state_of(opened: &Opened) -> State {
         oldest_held: epoch.oldest_held(),
         next: epoch.record().next,
         settled: epoch.record().settled.clone(),
-        lost: epoch.record().lost.len(),
+        lost: epoch.untold().iter().map(SeqRange::len).sum(),
         lineage: epoch.record().lineage.clone(),
     });
     State {
