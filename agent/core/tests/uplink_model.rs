@@ -15,6 +15,7 @@ use hangtag_protocol::lineage::{Lineage, Run};
 use hangtag_protocol::range::{SeqRange, SeqSet};
 use hangtag_protocol::watermark::{EpochMark, Watermark};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 /// What an event is, whatever its number.
 type Payload = u64;
@@ -370,10 +371,13 @@ impl World {
                 held.lost.is_empty() && held.events.keys().all(|seq| held.settled.contains(Seq(*seq)))
             })
         };
-        for _ in 0..3_000 {
+        for _ in 0..1_000 {
             self.connect();
+            let mut sent = 0;
             while self.send(256) {
                 self.puback(0);
+                sent += 1;
+                assert!(sent < 10_000, "sends without end: {:?}", self.uplink.poll_send(self.now));
             }
             while !self.in_flight.is_empty() {
                 self.puback(0);
@@ -405,7 +409,7 @@ fn view(held: &Held) -> View<'_> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
 
     #[test]
     fn central_gets_each_event_exactly_once(

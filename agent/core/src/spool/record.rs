@@ -120,6 +120,13 @@ pub fn open(wanted: Kind, bytes: &[u8]) -> Result<&[u8], RecordError> {
     if found == wanted { Ok(body) } else { Err(RecordError::Kind { wanted, found }) }
 }
 
+/// The version of a record at the beginning of some bytes, if that is not the one that this program reads.
+#[must_use]
+pub fn other_version(bytes: &[u8]) -> Option<u8> {
+    let (&[m0, m1, kind, version], _) = bytes.split_first_chunk::<4>()?;
+    ([m0, m1] == MAGIC && Kind::of(kind).is_some() && version != VERSION).then_some(version)
+}
+
 /// Where in some bytes, from an offset on, a record may begin.
 #[must_use]
 pub fn find(bytes: &[u8], from: usize) -> Option<usize> {
@@ -168,6 +175,7 @@ mod tests {
         bytes.extend(seal(Kind::Chapter, b"c"));
         assert_eq!(find(&bytes, 0), Some(at));
         assert_eq!(find(&bytes, at + 1), None);
+        assert_eq!((other_version(&bytes[at..]), other_version(b"HTM\x09")), (None, Some(9)));
         assert_eq!(read(&bytes[at..]), Ok((Kind::Chapter, &b"c"[..])));
     }
 }

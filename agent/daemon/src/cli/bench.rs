@@ -9,7 +9,8 @@ use crate::bench::{self, Measure, Options};
 /// What to measure.
 #[derive(Subcommand)]
 pub(super) enum Bench {
-    /// Fill the spool of a configuration with invented events of a realistic day.
+    /// Fill the spool of a configuration with invented events of a realistic day. Never on a shop's gateway:
+    /// they reach central as if they were real.
     Fill {
         #[command(flatten)]
         config: ConfigArgument,

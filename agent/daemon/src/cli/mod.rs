@@ -101,7 +101,7 @@ enum SpoolCommand {
 #[derive(clap::Args)]
 struct ConfigArgument {
     /// The configuration.
-    #[arg(short, long, value_name = "FILE", default_value = "/etc/hangtag/agent.toml")]
+    #[arg(short, long, global = true, value_name = "FILE", default_value = "/etc/hangtag/agent.toml")]
     config: PathBuf,
 }
 

@@ -69,6 +69,8 @@ pub(crate) enum StoreError {
     Sync(io::Error),
     #[error("{0}")]
     Damaged(String),
+    #[error("it was written by another version of this program (records of version {0}), which must read it")]
+    Version(u8),
     #[error("sled panicked: {0}")]
     Panic(String),
 }
@@ -90,7 +92,7 @@ impl StoreError {
                             | io::ErrorKind::UnexpectedEof
                     )
             }
-            Self::Sled(_) | Self::Sync(_) | Self::InUse => false,
+            Self::Sled(_) | Self::Sync(_) | Self::Version(_) | Self::InUse => false,
             Self::Damaged(_) | Self::Panic(_) => true,
         }
     }
@@ -133,6 +135,9 @@ impl Store {
     /// What the spool knows of itself; `None` in a new one.
     pub(crate) fn meta(&self) -> Result<Option<Meta>, StoreError> {
         let Some(bytes) = self.db.get(META)? else { return Ok(None) };
+        if let Some(version) = record::other_version(&bytes) {
+            return Err(StoreError::Version(version));
+        }
         let body = record::open(Kind::Meta, &bytes)
             .map_err(|why| StoreError::Damaged(format!("the spool's own record: {why}")))?;
         Meta::decode(body).map(Some)

@@ -350,6 +350,20 @@ fn every_file_may_be_missing_cut_short_or_foreign() {
 }
 
 #[test]
+fn a_spool_of_another_version_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let db = sled::open(dir.path().join("spool")).unwrap();
+    db.insert(b"m", b"HTM\x09 from the future").unwrap();
+    db.flush().unwrap();
+    drop(db);
+    let why = Spool::open(settings(dir.path())).err().map(|why| format!("{why:#}")).unwrap_or_default();
+    assert!(why.contains("version 9"), "{why}");
+    let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names.into_iter().all(|name| !name.to_string_lossy().starts_with("spool.bad")));
+}
+
+#[test]
 fn a_leftover_of_an_interrupted_opening_does_no_harm() {
     let dir = tempfile::tempdir().unwrap();
     let before = prepared(dir.path());
