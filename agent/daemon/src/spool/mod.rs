@@ -4,6 +4,10 @@
 //! | module | does |
 //! |---|---|
 //! | [`store`] | speaks to sled; has the barrier behind which an event is *accepted* |
+//! | [`thread`] | the thread: when what waits is written |
+//! | [`reading`] | reads events back |
+//! | [`state`] | what the spool tells of itself |
+//! | [`mending`] | opens it again, closes an epoch, builds it anew |
 //! | [`recovery`] | opens the spool, however it is found |
 //! | [`rebuild`] | builds it anew: smaller, or with a new epoch |
 //! | [`carve`] | reads the files of a damaged or stopped spool, and never writes |
@@ -18,60 +22,47 @@ pub(crate) mod accepted_log;
 pub(crate) mod carve;
 pub(crate) mod disk;
 pub(crate) mod export;
+mod mending;
+mod reading;
 mod rebuild;
 pub(crate) mod recovery;
+mod state;
 pub(crate) mod store;
+mod thread;
 
 use std::path::PathBuf;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use hangtag_agent_core::spool::epoch::EpochIndex;
-use hangtag_agent_core::spool::value::{VALUE_EVENTS, Value, ValueError};
 use hangtag_protocol::clock::{BootId, ClockAnchor, Uptime};
-use hangtag_protocol::columns;
 use hangtag_protocol::event::Event;
 use hangtag_protocol::id::{Epoch, Seq};
 use hangtag_protocol::line::EventLine;
-use hangtag_protocol::lineage::Lineage;
 use hangtag_protocol::range::{SeqRange, SeqSet};
-use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use accepted_log::AcceptedLog;
 use disk::{Folder, Gauge, Lock, RESERVE, Testimony, Witness};
-use rebuild::Fork;
+use mending::open_or_make_room;
+use reading::nothing;
 use recovery::{Opened, guarded, random};
+use state::state_of;
 use store::StoreError;
+
+pub(crate) use reading::{AHEAD, Events, Held};
+pub(crate) use state::{EpochState, State};
+pub(crate) use thread::Signals;
 
 use crate::config::WhenFull;
 
 /// How long to wait before what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long the last events may take on shutdown while the disk fails.
-const GIVE_UP: Duration = Duration::from_secs(3);
-/// How long to wait before a spool that could not be built anew is built again.
-const REBUILD_AGAIN: Duration = Duration::from_secs(60);
 /// Anchors kept of one boot; of more, those nearest to each other in time say nothing new.
 const ANCHORS_PER_BOOT: usize = 8;
 /// Boots of which anchors are kept: a page of sled's must stay small, or it is never synced.
 const BOOTS: usize = 16;
-/// Lost ranges that one batch tells of; the next tells of the next ones.
-const LOST_PER_BATCH: usize = 64;
-/// Above this size on disk, in bytes, a spool that holds little is built anew.
-const LARGE: u64 = 32 << 20;
-/// What it may hold then, in bytes: building it holds everything up for a moment.
-const LITTLE: u64 = 4 << 20;
-/// Values that are read at once while a backlog drains.
-pub(crate) const AHEAD: usize = 16;
-/// How often the oldest event that waits is looked at, at most: it is read back for its time alone.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Fill levels, in percent, that are worth a word.
-const LEVELS: [u8; 3] = [70, 90, 99];
 
 /// Events to accept, with what inference must remember if the process dies now.
 #[derive(Clone, Debug)]
@@ -97,98 +88,6 @@ pub(crate) enum Request {
     Anchor(ClockAnchor),
 }
 
-/// Events that were read back.
-#[derive(Debug)]
-pub(crate) struct Held {
-    pub(crate) epoch: Epoch,
-    /// The number of the first; `None` when none of the range is held.
-    pub(crate) first: Option<Seq>,
-    pub(crate) events: Events,
-    pub(crate) anchors: Vec<ClockAnchor>,
-    /// Lost ranges of the epoch that central may not know of, the lowest ones.
-    pub(crate) lost: Vec<SeqRange>,
-    pub(crate) lineage: Lineage,
-    pub(crate) oldest_held: Seq,
-}
-
-/// The events themselves.
-#[derive(Debug)]
-pub(crate) enum Events {
-    /// A whole value, as it is on disk.
-    Packed { count: u16, packed: Vec<u8> },
-    /// A part of one.
-    Plain(Vec<Event>),
-}
-
-impl Held {
-    /// How many events there are.
-    pub(crate) fn count(&self) -> usize {
-        match &self.events {
-            Events::Packed { count, .. } => (*count).into(),
-            Events::Plain(events) => events.len(),
-        }
-    }
-
-    /// The events, unpacked; none when another program packed them.
-    pub(crate) fn into_events(self) -> Vec<Event> {
-        match (self.events, self.first) {
-            (Events::Plain(events), _) => events,
-            (Events::Packed { count, packed }, Some(first)) => {
-                columns::unpack(first, count.into(), &packed).unwrap_or_default()
-            }
-            (Events::Packed { .. }, None) => Vec::new(),
-        }
-    }
-
-    /// The number of the last event.
-    pub(crate) fn last(&self) -> Option<Seq> {
-        self.first.map(|first| Seq((first.0 + self.count() as u64).saturating_sub(1)))
-    }
-}
-
-/// What the spool holds, told as it changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct State {
-    /// The epochs that are held, oldest first. The last one takes new events, the others only drain.
-    pub(crate) epochs: Vec<EpochState>,
-    /// Events that are held and not settled.
-    pub(crate) waiting: u64,
-    /// Events that are held.
-    pub(crate) held: u64,
-    pub(crate) live_bytes: u64,
-    pub(crate) disk_bytes: u64,
-    /// How much of what the spool may take is taken.
-    pub(crate) percent: u8,
-    /// Lost events that central may not know of.
-    pub(crate) lost: u64,
-    /// When the oldest event that waits happened, if it was in this boot.
-    pub(crate) oldest_at: Option<Uptime>,
-    /// Why nothing is accepted at the moment.
-    pub(crate) fault: Option<String>,
-}
-
-/// What the spool holds of one epoch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct EpochState {
-    pub(crate) epoch: Epoch,
-    /// The lowest number that is held; `next` when none is.
-    pub(crate) oldest_held: Seq,
-    /// The number after the last accepted event.
-    pub(crate) next: Seq,
-    /// What is settled, as far as the spool was told.
-    pub(crate) settled: SeqSet,
-    /// Lost events that central may not know of.
-    pub(crate) lost: u64,
-    pub(crate) lineage: Lineage,
-}
-
-impl State {
-    /// The epoch that takes new events.
-    pub(crate) fn current(&self) -> &EpochState {
-        self.epochs.last().expect("a spool always has an epoch that takes events")
-    }
-}
-
 /// How the spool is set up.
 pub(crate) struct Settings {
     /// The data folder.
@@ -202,17 +101,6 @@ pub(crate) struct Settings {
     pub(crate) retention: u32,
     pub(crate) boot: BootId,
     pub(crate) accepted_log: Option<PathBuf>,
-}
-
-/// What the spool's thread is told, and tells, beside its channels.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Signals {
-    /// The agent ends.
-    pub(crate) stopping: CancellationToken,
-    /// The last event was accepted.
-    pub(crate) finished: CancellationToken,
-    /// A new epoch began.
-    pub(crate) start_over: CancellationToken,
 }
 
 /// Why nothing is accepted at the moment.
@@ -317,94 +205,6 @@ impl Spool {
         self.state.subscribe()
     }
 
-    /// Starts the thread. When `accept` closes it makes the last events durable and cancels `finished`;
-    /// it ends when `requests` has closed too. It cancels `start_over` when a new epoch began: then
-    /// everything that numbers events must begin again with what the spool holds. Once `stopping` is
-    /// cancelled nothing waits for long for a disk that fails.
-    pub(crate) fn start(
-        mut self,
-        runtime: Handle,
-        mut accept: mpsc::Receiver<Accept>,
-        mut requests: mpsc::Receiver<Request>,
-        Signals { stopping, finished, start_over }: Signals,
-    ) -> std::io::Result<thread::JoinHandle<()>> {
-        thread::Builder::new().name("spool".into()).spawn(move || {
-            let mut waiting: Vec<Accept> = Vec::new();
-            let mut due: Option<Instant> = None;
-            let most = self.settings.commit_events;
-            let mut give_up: Option<Instant> = None;
-            let (mut accepting, mut asked, mut closed) = (true, true, false);
-            while accepting || asked {
-                let count: usize = waiting.iter().map(|accept| accept.events.len()).sum();
-                // Every branch is cancel-safe: receiving from a channel, and a timer.
-                let next = runtime.block_on(async {
-                    tokio::select! {
-                        accepted = accept.recv(), if !closed && count < most => Next::Accept(accepted),
-                        request = requests.recv(), if asked => Next::Request(request),
-                        () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Next::Commit,
-                        () = sleep_until(self.look_at.unwrap_or_else(Instant::now)), if self.look_at.is_some() => Next::Look,
-                        () = stopping.cancelled(), if self.fault.is_some() && give_up.is_none() => Next::GiveUp,
-                    }
-                });
-                match next {
-                    Next::Accept(Some(_)) if self.over => continue,
-                    Next::Accept(Some(accepted)) => {
-                        let full = count + accepted.events.len() >= most || self.settings.commit.is_zero();
-                        waiting.push(accepted);
-                        if !full || self.fault.is_some() {
-                            let soon = Instant::now() + self.settings.commit;
-                            due = Some(due.map_or(soon, |due| due.min(soon)));
-                            continue;
-                        }
-                        // At once: a timer would round up to the next millisecond.
-                        self.accept(&mut waiting);
-                        due = (!waiting.is_empty()).then(|| Instant::now() + RETRY);
-                    }
-                    Next::Request(Some(Request::Fork { epoch, from })) => {
-                        // What waits belongs to the old numbers, and moves with them.
-                        self.accept(&mut waiting);
-                        self.fork(epoch, from);
-                    }
-                    Next::Request(Some(request)) => self.handle_request(request),
-                    Next::Request(None) => asked = false,
-                    Next::Accept(None) => {
-                        closed = true;
-                        give_up = give_up.or(Some(Instant::now() + GIVE_UP));
-                    }
-                    Next::Look => {
-                        self.look_at = None;
-                        self.tell();
-                    }
-                    Next::GiveUp => give_up = Some(Instant::now() + GIVE_UP),
-                    Next::Commit => {
-                        self.accept(&mut waiting);
-                        due = (!waiting.is_empty()).then(|| Instant::now() + RETRY);
-                    }
-                }
-                if self.over {
-                    start_over.cancel();
-                    (waiting, due) = (Vec::new(), None);
-                }
-                if let Some(end) = give_up.filter(|_| accepting) {
-                    self.accept(&mut waiting);
-                    let over = Instant::now() >= end;
-                    if over && !waiting.is_empty() {
-                        error!(why = self.fault, "the last events could not be kept: they were never accepted");
-                    }
-                    due = (!waiting.is_empty()).then(|| Instant::now() + RETRY);
-                    if over || (closed && waiting.is_empty()) {
-                        accept.close();
-                        (accepting, closed, due) = (false, true, None);
-                        waiting.clear();
-                        finished.cancel();
-                    }
-                }
-            }
-            self.close();
-            info!("the spool is closed");
-        })
-    }
-
     /// Makes events durable and takes them from what waits; what cannot be kept stays there.
     pub(crate) fn accept(&mut self, waiting: &mut Vec<Accept>) {
         if let Some((epoch, from, at)) = self.forked
@@ -502,55 +302,6 @@ impl Spool {
         Ok(())
     }
 
-    /// Opens the store if it is not open.
-    fn reopen(&mut self) -> Result<(), StoreError> {
-        if self.opened.is_none() {
-            self.folder.check(&self.lock)?;
-            let mut opened = open_or_make_room(&self.folder, &self.witness, true)?;
-            for anchor in &self.anchors {
-                add_anchor(&mut opened.meta.anchors, *anchor);
-            }
-            if self.distrust {
-                // The kernel shows what it failed to write, and forgets that it failed: only what is
-                // written and synced anew is sure to be there.
-                guarded(|| rebuild::rebuild(&self.folder, &opened, None))?;
-                drop(opened);
-                opened = open_or_make_room(&self.folder, &self.witness, true)?;
-                self.distrust = false;
-            }
-            self.opened = Some(opened);
-            self.files = None;
-            self.check_epoch();
-        }
-        Ok(())
-    }
-
-    /// After an opening: inference and uplink may number by an epoch that was closed.
-    fn check_epoch(&mut self) {
-        let before = self.state.borrow().current().epoch;
-        let now = self.opened.as_ref().map(|opened| opened.index.current().record().epoch);
-        if now.is_some_and(|now| now != before) {
-            error!(old = %before, "a new epoch began: the agent starts over");
-            self.over = true;
-        }
-    }
-
-    /// The store failed: it is dropped, to be opened again; if its data is damaged, that is mended.
-    fn broken(&mut self, why: &StoreError) {
-        // What was appended to the index and not written must be forgotten with it.
-        self.opened = None;
-        self.distrust |= matches!(why, StoreError::Sync(_));
-        if why.is_damage() {
-            let told = self.witness.read();
-            if let Err(why) = guarded(|| recovery::rescue(&self.folder, told, why)) {
-                error!(%why, "the damaged spool cannot be rescued at the moment");
-            }
-        }
-        if let Err(why) = self.reopen() {
-            error!(%why, "the spool cannot be opened at the moment");
-        }
-    }
-
     /// Answers a request.
     pub(crate) fn handle_request(&mut self, request: Request) {
         match request {
@@ -594,47 +345,6 @@ impl Spool {
         }
     }
 
-    /// Central has other events under these numbers: a new epoch begins.
-    fn fork(&mut self, epoch: Epoch, from: Seq) {
-        let Some(opened) = &self.opened else {
-            self.forked = Some((epoch, from, Instant::now() + RETRY));
-            return;
-        };
-        self.forked = None;
-        let current = opened.index.current().record();
-        let Some(held) = opened.index.epoch(epoch).map(|held| held.record()) else { return };
-        if epoch != current.epoch && from >= held.next {
-            return;
-        }
-        error!(
-            %epoch, from = from.0, next = held.next.0,
-            "central has other events under these numbers: this gateway's disk is a copy of another's, or was \
-             restored from an old image. What is held from there on gets new numbers in a new epoch"
-        );
-        // The witness must not miss what moves.
-        let end = held.next.min(from);
-        self.witness.write(Testimony { epoch, next: end, oldest: end });
-        if let Err(why) = self.rebuild(Some(Fork { epoch, from, run: self.run })) {
-            error!(%why, "the new epoch cannot be begun at the moment");
-            self.forked = Some((epoch, from, Instant::now() + REBUILD_AGAIN));
-        }
-        self.testify();
-        self.tell();
-    }
-
-    /// Builds the spool anew and opens it; if that fails, the present one stays.
-    fn rebuild(&mut self, fork: Option<Fork>) -> Result<(), StoreError> {
-        let Some(mut opened) = self.opened.take() else { return Ok(()) };
-        let (epochs, marks) = opened.index.records();
-        (opened.meta.epochs, opened.meta.marks) = (epochs, marks.to_vec());
-        let done = guarded(|| rebuild::rebuild(&self.folder, &opened, fork));
-        drop(opened);
-        if let Err(why) = self.reopen() {
-            error!(%why, "the spool cannot be opened at the moment");
-        }
-        done
-    }
-
     /// Writes events that cannot be sent down for people, and declares them lost.
     fn set_aside(&mut self, epoch: Epoch, range: SeqRange, why: &str) {
         let held = self.read(epoch, range).unwrap_or_else(|_| nothing(epoch));
@@ -652,123 +362,6 @@ impl Spool {
         if let Some(opened) = &mut self.opened {
             opened.index.lose(epoch, range);
             self.tell();
-        }
-    }
-
-    fn read(&mut self, epoch: Epoch, range: SeqRange) -> Result<Held, StoreError> {
-        let Some(Opened { store, index, meta, .. }) = &mut self.opened else { return Ok(nothing(epoch)) };
-        let Some(held) = index.epoch(epoch) else { return Ok(nothing(epoch)) };
-        let told = |first, boots: &[BootId], events| Held {
-            epoch,
-            first,
-            anchors: meta.anchors.iter().filter(|anchor| boots.contains(&anchor.boot)).copied().collect(),
-            lost: held.untold().into_iter().take(LOST_PER_BATCH).collect(),
-            lineage: held.record().lineage.clone(),
-            oldest_held: held.oldest_held(),
-            events,
-        };
-        let Some((key, first)) = held.value_at(range.first).filter(|(_, first)| *first <= range.last) else {
-            return Ok(told(None, &[], Events::Plain(Vec::new())));
-        };
-        let bytes = guarded(|| store.record(key))?.unwrap_or_default();
-        let value = match Value::read_as(&bytes, epoch, first) {
-            Ok(value) => value,
-            Err(why) => {
-                self.lose(epoch, first, &why)?;
-                return Ok(nothing(epoch));
-            }
-        };
-        let boots: Vec<BootId> = value.boots().collect();
-        let from = first.max(range.first);
-        // Events that were set aside are held, and are not to be sent.
-        let lost = held.record().lost.ranges().iter().find(|lost| lost.last >= from);
-        let end = lost.map_or(Seq(u64::MAX), |lost| lost.first).min(Seq(range.last.0.saturating_add(1)));
-        let Value { count, packed, .. } = value;
-        if from == first && value.range().last < end {
-            let packed = packed.to_vec();
-            return Ok(told(Some(first), &boots, Events::Packed { count, packed }));
-        }
-        let mut events = match value.events() {
-            Ok(events) => events,
-            Err(why) => {
-                self.lose(epoch, first, &why)?;
-                return Ok(nothing(epoch));
-            }
-        };
-        events.drain(..usize::try_from(from.0 - first.0).unwrap_or(usize::MAX).min(events.len()));
-        events.truncate(usize::try_from(end.0.saturating_sub(from.0)).unwrap_or(usize::MAX));
-        let first = (!events.is_empty()).then_some(from);
-        Ok(told(first, &boots, Events::Plain(events)))
-    }
-
-    /// Reads on after what was read: the next values that are not settled.
-    fn read_ahead(&mut self, epoch: Epoch, held: &mut Vec<Held>) {
-        while held.len() < AHEAD {
-            let Some(last) = held.last().and_then(Held::last) else { return };
-            let Some(index) = self.opened.as_ref().and_then(|opened| opened.index.epoch(epoch)) else {
-                return;
-            };
-            let rest = SeqRange { first: last.plus(1), last: Seq(index.record().next.0 - 1) };
-            let Some(open) = index.record().settled.missing_in(rest).first().copied() else { return };
-            let range = SeqRange { last: open.last.min(open.first.plus(VALUE_EVENTS as u64 - 1)), ..open };
-            match self.read(epoch, range) {
-                Ok(next) if next.first.is_some() => held.push(next),
-                // Whoever asks for it is told.
-                Ok(_) | Err(_) => return,
-            }
-        }
-    }
-
-    /// While the store cannot be opened, for want of space or because the disk became read-only, its files
-    /// can be read all the same.
-    fn read_from_files(&mut self, epoch: Epoch, range: SeqRange) -> Option<Held> {
-        if self.files.is_none() {
-            let look = carve::Carved::look(&[self.folder.spool()]);
-            self.files = Some(look.inspect_err(|why| debug!(%why, "the spool's files cannot be read")).ok()?);
-        }
-        let files = self.files.as_ref()?;
-        let meta = files.meta.as_ref()?;
-        let record = meta.epochs.iter().find(|record| record.epoch == epoch)?;
-        let bytes = files.value_at(epoch, range.first)?;
-        let value = Value::read(&bytes).ok().filter(|value| value.first <= range.last)?;
-        let from = value.first.max(range.first);
-        let boots: Vec<BootId> = value.boots().collect();
-        let events = (value.first.0..).map(Seq).zip(value.events().ok()?);
-        let events = events.filter(|(seq, _)| *seq >= from && *seq <= range.last).map(|(_, event)| event);
-        Some(Held {
-            epoch,
-            first: Some(from),
-            anchors: meta.anchors.iter().filter(|anchor| boots.contains(&anchor.boot)).copied().collect(),
-            lost: record.lost.ranges().iter().take(LOST_PER_BATCH).copied().collect(),
-            lineage: record.lineage.clone(),
-            oldest_held: record.oldest,
-            events: Events::Plain(events.collect()),
-        })
-    }
-
-    /// Takes an unreadable value out, after its loss is on record.
-    fn lose(&mut self, epoch: Epoch, first: Seq, why: &ValueError) -> Result<(), StoreError> {
-        error!(%epoch, first = first.0, %why, "a value cannot be read back: its events are lost");
-        let Some(Opened { store, index, meta, .. }) = &mut self.opened else { return Ok(()) };
-        let puts = index.lose_value(epoch, first).into_iter().collect();
-        guarded(|| commit(store, index, meta, puts, None))?;
-        let removed = index.take_removed();
-        guarded(|| store.remove(&removed))
-    }
-
-    /// sled's file never shrinks: a spool that was large and holds little is built anew.
-    fn compact(&mut self) {
-        let Some(opened) = &self.opened else { return };
-        let (disk, live) = (opened.store.disk_bytes(), opened.index.live_bytes());
-        if disk < LARGE || live > LITTLE || disk < live * 8 || Instant::now() < self.rebuild_after {
-            return;
-        }
-        match self.rebuild(None) {
-            Ok(()) => info!(bytes = disk, "the spool was large and held little: it was built anew"),
-            Err(why) => {
-                error!(%why, "the spool cannot be built anew");
-                self.rebuild_after = Instant::now() + REBUILD_AGAIN;
-            }
         }
     }
 
@@ -799,67 +392,11 @@ impl Spool {
         let oldest = current.oldest_waiting().unwrap_or(record.next);
         self.witness.write(Testimony { epoch: record.epoch, next: record.next, oldest });
     }
-
-    /// Tells what the spool holds.
-    fn tell(&mut self) {
-        let mut state = match &self.opened {
-            Some(opened) if !self.over => state_of(opened),
-            Some(_) | None => self.state.borrow().clone(),
-        };
-        if let Some(opened) = &self.opened {
-            let waits = |epoch: &EpochIndex| Some((epoch.record().epoch, epoch.oldest_waiting()?));
-            self.look_at_oldest(opened.index.epochs().iter().find_map(waits));
-        }
-        if let Some(opened) = &self.opened {
-            let (cap, taken) = (self.settings.cap_bytes, opened.index.disk_bytes());
-            let free = self.gauge.free();
-            let cap = free.map_or(cap, |free| disk::quota(cap, free, opened.store.disk_bytes())).max(1);
-            state.percent = u8::try_from((taken.saturating_mul(100) / cap).min(100)).unwrap_or(100);
-        }
-        let level = LEVELS.into_iter().rfind(|level| *level <= state.percent).unwrap_or(0);
-        if level > self.level {
-            warn!(percent = state.percent, waiting = state.waiting, "the spool fills up");
-        }
-        self.level = level;
-        state.oldest_at = self.oldest.1;
-        state.fault = self.fault.clone();
-        self.state.send_replace(state);
-    }
-
-    /// When the oldest event that waits happened: at once if there was none before, else now and then.
-    fn look_at_oldest(&mut self, oldest: Option<(Epoch, Seq)>) {
-        let again = self.looked + LOOK_EVERY;
-        let Some((epoch, seq)) = oldest else {
-            (self.oldest, self.look_at) = ((None, None), None);
-            return;
-        };
-        if self.oldest.0 == oldest || self.oldest.0.is_some() && Instant::now() < again {
-            self.look_at = (self.oldest.0 != oldest).then_some(again);
-            return;
-        }
-        let held = self.read(epoch, SeqRange { first: seq, last: seq }).ok();
-        let first = held.and_then(|held| held.into_events().into_iter().next());
-        let here = |event: &Event| event.boot == self.settings.boot;
-        self.oldest = (oldest, first.filter(here).map(|event| event.at));
-        (self.looked, self.look_at) = (Instant::now(), None);
-    }
 }
 
 /// What the spool may take when the disk allows it `quota` bytes, it takes `taken`, and is told `cap`.
 fn keep(quota: u64, taken: u64, cap: u64) -> u64 {
     quota.max(taken.min(cap))
-}
-
-/// Opens the spool; if the disk is full, the ballast goes first.
-fn open_or_make_room(folder: &Folder, witness: &Witness, again: bool) -> Result<Opened, StoreError> {
-    let told = witness.read();
-    match recovery::open(folder, told, again) {
-        Err(why) if !why.is_damage() && folder.drop_ballast() => {
-            warn!(%why, "the spool does not open: giving up the ballast");
-            recovery::open(folder, told, again)
-        }
-        other => other,
-    }
 }
 
 /// Writes what the index says.
@@ -874,49 +411,6 @@ fn commit(
     (meta.epochs, meta.marks) = (epochs, marks.to_vec());
     meta.commits += 1;
     store.commit(puts, meta, snapshot)
-}
-
-fn nothing(epoch: Epoch) -> Held {
-    Held {
-        epoch,
-        first: None,
-        events: Events::Plain(Vec::new()),
-        anchors: Vec::new(),
-        lost: Vec::new(),
-        lineage: Lineage::default(),
-        oldest_held: Seq(0),
-    }
-}
-
-enum Next {
-    Accept(Option<Accept>),
-    Request(Option<Request>),
-    Commit,
-    Look,
-    GiveUp,
-}
-
-fn state_of(opened: &Opened) -> State {
-    let Opened { store, index, .. } = opened;
-    let epochs = index.epochs().iter().map(|epoch| EpochState {
-        epoch: epoch.record().epoch,
-        oldest_held: epoch.oldest_held(),
-        next: epoch.record().next,
-        settled: epoch.record().settled.clone(),
-        lost: epoch.untold().iter().map(SeqRange::len).sum(),
-        lineage: epoch.record().lineage.clone(),
-    });
-    State {
-        epochs: epochs.collect(),
-        waiting: index.waiting(),
-        held: index.held(),
-        live_bytes: index.live_bytes(),
-        disk_bytes: store.disk_bytes(),
-        percent: 0,
-        lost: index.lost(),
-        oldest_at: None,
-        fault: None,
-    }
 }
 
 /// Keeps the first anchor of a boot, which is nearest to its start, and the latest ones; and only the

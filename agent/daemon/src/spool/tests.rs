@@ -11,6 +11,9 @@ use hangtag_protocol::id::{GatewayId, StoreId, TenantId, ZoneId};
 use hangtag_protocol::topic::Gateway;
 use proptest::prelude::*;
 
+use hangtag_agent_core::spool::value::{VALUE_EVENTS, Value};
+
+use super::mending::LARGE;
 use super::*;
 
 fn settings(data: &Path) -> Settings {
