@@ -245,7 +245,7 @@ fn without_the_barrier_events_are_lost() -> anyhow::Result<()> {
 
 /// Builds an agent whose barrier does not sync.
 fn agent_without_barrier(source: &Path) -> anyhow::Result<PathBuf> {
-    const SYNC: &str = "self.file.sync_data()?;";
+    const SYNC: &str = "self.file.sync_data().map_err(StoreError::Sync)?;";
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     copy_sources(&workspace, source)?;
     let store = source.join("agent/daemon/src/spool/store.rs");

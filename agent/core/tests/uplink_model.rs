@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hangtag_agent_core::uplink::{
-    Answer, BatchId, Ended, Limits, Note, Sent, Settings, SettledBy, Uplink, View,
+    Answer, BatchId, Ended, Limits, Note, Purpose, Sent, Settings, SettledBy, Uplink, View,
 };
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::id::{Epoch, Seq};
@@ -223,6 +223,8 @@ impl World {
             .collect();
         let first = match first {
             Some(first) => first,
+            // A proof carries nothing; only a batch for losses needs some.
+            None if send.purpose == Purpose::Proof => send.range.first.0,
             None if send.range.is_empty() && !lost.is_empty() => send.range.first.0,
             None => {
                 self.uplink.handle_absent(&send, self.now);
