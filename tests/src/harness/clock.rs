@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::compile_preload;
 use super::gateway::succeeded;
 
 const SOURCE: &str = include_str!("clock.c");
@@ -31,10 +31,7 @@ impl Machine {
     pub fn new(folder: &Path) -> anyhow::Result<Self> {
         let machine = Self { folder: folder.to_owned() };
         fs::create_dir_all(machine.run().join("systemd/timesync"))?;
-        fs::write(folder.join("clock.c"), SOURCE)?;
-        let mut compile = Command::new("cc");
-        compile.args(["-shared", "-fPIC", "-O1", "-o"]).arg(machine.library()).arg(folder.join("clock.c"));
-        succeeded(compile.output().context("cannot run cc")?)?;
+        compile_preload(SOURCE, &machine.library())?;
         machine.set_clock(0)?;
         machine.begin_boot(1)?;
         Ok(machine)

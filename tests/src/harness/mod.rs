@@ -8,6 +8,7 @@
 //! | [`broker`] | rumqttd within this process, or Mosquitto as another |
 //! | [`clock`] | a machine whose wall clock and boots a test sets |
 //! | [`export`] | reads what `spool export` wrote |
+//! | [`faults`] | a disk that fails once |
 //! | [`gateway`] | one agent of several, or one in unusual places |
 //! | [`image`] | file systems in files, whose power can be cut |
 //! | [`site`] | the files of a shop: configurations, catalogue, stores; agent and central in it |
@@ -18,6 +19,7 @@ pub mod binaries;
 pub mod broker;
 pub mod clock;
 pub mod export;
+pub mod faults;
 pub mod gateway;
 pub mod image;
 pub mod judge;
@@ -29,7 +31,9 @@ use std::fmt::Display;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
+use std::process::Command;
 
+use anyhow::Context as _;
 use rand::RngExt as _;
 
 /// A port on loopback that nothing listens on at this moment.
@@ -80,4 +84,13 @@ pub fn folder_in(parent: &Path) -> io::Result<tempfile::TempDir> {
         println!("everything stays in {}", folder.path().display());
     }
     Ok(folder)
+}
+
+/// Compiles a library that a program is started with, to stand between it and the system. Needs a C compiler.
+fn compile_preload(source: &str, library: &Path) -> anyhow::Result<()> {
+    let text = library.with_extension("c");
+    std::fs::write(&text, source)?;
+    let mut compile = Command::new("cc");
+    compile.args(["-shared", "-fPIC", "-O1", "-o"]).arg(library).arg(text);
+    gateway::succeeded(compile.output().context("cannot run cc")?).map(drop)
 }

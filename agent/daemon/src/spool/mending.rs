@@ -9,8 +9,8 @@ use tracing::{error, info, warn};
 
 use super::disk::{Folder, Testimony, Witness};
 use super::rebuild::Fork;
-use super::recovery::{Opened, guarded};
-use super::store::StoreError;
+use super::recovery::Opened;
+use super::store::{StoreError, guarded};
 use super::{RETRY, Spool, add_anchor, rebuild, recovery};
 
 /// How long to wait before a spool that could not be built anew is built again.
@@ -33,7 +33,7 @@ impl Spool {
                 // The kernel shows what it failed to write, and forgets that it failed: only what is
                 // written and synced anew is sure to be there.
                 guarded(|| rebuild::rebuild(&self.folder, &opened, None))?;
-                drop(opened);
+                opened.store.close()?;
                 opened = open_or_make_room(&self.folder, &self.witness, true)?;
                 self.distrust = false;
             }
@@ -54,11 +54,15 @@ impl Spool {
         }
     }
 
+    fn close_store(&mut self) -> Result<(), StoreError> {
+        self.opened.take().map_or(Ok(()), |opened| opened.store.close())
+    }
+
     /// The store failed: it is dropped, to be opened again; if its data is damaged, that is mended.
     pub(super) fn broken(&mut self, why: &StoreError) {
         // What was appended to the index and not written must be forgotten with it.
-        self.opened = None;
-        self.distrust |= matches!(why, StoreError::Sync(_));
+        let closed = self.close_store();
+        self.distrust |= matches!(why, StoreError::Sync(_)) || closed.is_err();
         if why.is_damage() {
             let told = self.witness.read();
             if let Err(why) = guarded(|| recovery::rescue(&self.folder, told, why)) {
@@ -104,7 +108,7 @@ impl Spool {
         let (epochs, marks) = opened.index.records();
         (opened.meta.epochs, opened.meta.marks) = (epochs, marks.to_vec());
         let done = guarded(|| rebuild::rebuild(&self.folder, &opened, fork));
-        drop(opened);
+        self.distrust |= opened.store.close().is_err();
         if let Err(why) = self.reopen() {
             error!(%why, "the spool cannot be opened at the moment");
         }

@@ -47,9 +47,9 @@ use accepted_log::AcceptedLog;
 use disk::{Folder, Gauge, Lock, RESERVE, Testimony, Witness};
 use mending::open_or_make_room;
 use reading::nothing;
-use recovery::{Opened, guarded, random};
+use recovery::{Opened, random};
 use state::state_of;
-use store::StoreError;
+use store::{StoreError, guarded};
 
 pub(crate) use reading::{AHEAD, Events, Held};
 pub(crate) use state::{EpochState, State};

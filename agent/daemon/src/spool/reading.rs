@@ -10,8 +10,8 @@ use hangtag_protocol::lineage::Lineage;
 use hangtag_protocol::range::SeqRange;
 use tracing::{debug, error};
 
-use super::recovery::{Opened, guarded};
-use super::store::StoreError;
+use super::recovery::Opened;
+use super::store::{StoreError, guarded};
 use super::{Spool, carve, commit};
 
 /// Lost ranges that one batch tells of; the next tells of the next ones.

@@ -86,7 +86,7 @@ impl Builder {
         let (epochs, marks) = index.records();
         let meta = Meta { commits, minutes, epochs, marks: marks.to_vec(), anchors };
         self.store.commit(self.puts, &meta, Some(snapshot))?;
-        drop(self.store);
+        self.store.close()?;
         Ok(self.folder.replace(damaged)?)
     }
 }

@@ -18,7 +18,6 @@
 
 use std::fs::File;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use hangtag_agent_core::spool::epoch::{EpochIndex, EpochRecord};
@@ -30,7 +29,7 @@ use tracing::{error, info, warn};
 use super::carve::Carved;
 use super::disk::{Folder, Testimony};
 use super::rebuild::Builder;
-use super::store::{FIRST, LAST, Meta, Store, StoreError, remove_snapshots};
+use super::store::{FIRST, LAST, Meta, Store, StoreError, guarded, remove_snapshots};
 
 /// An open spool.
 pub(crate) struct Opened {
@@ -121,15 +120,6 @@ fn check(opened: &Opened, witness: Option<Testimony>) -> Result<(), StoreError> 
 /// sled panics on some damaged files instead of returning an error.
 fn try_open(dir: &Path) -> Result<Opened, StoreError> {
     guarded(|| scan(Store::open(dir)?, dir))
-}
-
-/// Turns a panic of sled's into an error.
-pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(StoreError::Panic(text.unwrap_or("without a message").to_owned()))
-    })
 }
 
 fn scan(mut store: Store, dir: &Path) -> Result<Opened, StoreError> {

@@ -15,6 +15,8 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use hangtag_agent_core::spool::epoch::EpochRecord;
@@ -24,6 +26,7 @@ use hangtag_agent_core::spool::{Key, Mark, Put};
 use hangtag_protocol::clock::ClockAnchor;
 use hangtag_protocol::id::Seq;
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 const CACHE_BYTES: u64 = 4 << 20;
 /// Garbage is collected only by sled's own flusher; more often costs more writes.
@@ -100,7 +103,7 @@ impl StoreError {
 
 /// An open sled database.
 pub(crate) struct Store {
-    db: sled::Db,
+    db: Handle,
     /// A second handle of sled's file, to sync it.
     file: File,
     snapshot_parts: u16,
@@ -129,7 +132,14 @@ impl Store {
         let file = File::open(dir.join("db"))?;
         file.sync_all()?;
         let parts = db.scan_prefix(b"s").keys().count();
+        let db = Handle(Some(db));
         Ok(Self { db, file, snapshot_parts: u16::try_from(parts).unwrap_or(u16::MAX), snapshot: None })
+    }
+
+    /// Closes it. sled writes then, and panics if the disk refuses to keep it: what the kernel shows of the
+    /// file may not be there.
+    pub(crate) fn close(mut self) -> Result<(), StoreError> {
+        self.db.close()
     }
 
     /// What the spool knows of itself; `None` in a new one.
@@ -236,6 +246,46 @@ impl Store {
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.file.metadata().map_or(0, |metadata| metadata.len())
     }
+}
+
+/// sled, which may panic when it goes.
+struct Handle(Option<sled::Db>);
+
+impl Handle {
+    fn close(&mut self) -> Result<(), StoreError> {
+        let db = self.0.take();
+        guarded(|| {
+            drop(db);
+            Ok(())
+        })
+    }
+}
+
+impl Deref for Handle {
+    type Target = sled::Db;
+
+    fn deref(&self) -> &sled::Db {
+        self.0.as_ref().expect("open until it goes")
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.0.is_some()
+            && let Err(why) = self.close()
+        {
+            warn!(%why, "the store does not close");
+        }
+    }
+}
+
+/// Turns a panic of sled's into an error.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(StoreError::Panic(text.unwrap_or("without a message").to_owned()))
+    })
 }
 
 fn part_key(part: u16) -> [u8; 3] {
