@@ -36,6 +36,8 @@ static int fails_at(const char *path)
     long at = number("HANGTAG_FAULT_AT");
     if (at == 0 || now < at || now >= at + number("HANGTAG_FAULT_FOR"))
         return 0;
+    /* A broken disk tries for a while before it gives up, and others wait for it meanwhile. */
+    usleep(100 * 1000);
     errno = EIO;
     return 1;
 }

@@ -4,6 +4,7 @@
 //! | module | does |
 //! |---|---|
 //! | [`store`] | speaks to sled; has the barrier behind which an event is *accepted* |
+//! | [`rouse`] | wakes sled when it waits for a write that has failed |
 //! | [`thread`] | the thread: when what waits is written |
 //! | [`reading`] | reads events back |
 //! | [`state`] | what the spool tells of itself |
@@ -26,6 +27,7 @@ mod mending;
 mod reading;
 mod rebuild;
 pub(crate) mod recovery;
+mod rouse;
 mod state;
 pub(crate) mod store;
 mod thread;

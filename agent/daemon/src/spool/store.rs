@@ -28,6 +28,8 @@ use hangtag_protocol::id::Seq;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use super::rouse::Rouser;
+
 const CACHE_BYTES: u64 = 4 << 20;
 /// Garbage is collected only by sled's own flusher; more often costs more writes.
 const COLLECT_MS: u64 = 5_000;
@@ -104,6 +106,7 @@ impl StoreError {
 /// An open sled database.
 pub(crate) struct Store {
     db: Handle,
+    rouser: Rouser,
     /// A second handle of sled's file, to sync it.
     file: File,
     snapshot_parts: u16,
@@ -132,14 +135,25 @@ impl Store {
         let file = File::open(dir.join("db"))?;
         file.sync_all()?;
         let parts = db.scan_prefix(b"s").keys().count();
+        let rouser = Rouser::start(db.clone())?;
         let db = Handle(Some(db));
-        Ok(Self { db, file, snapshot_parts: u16::try_from(parts).unwrap_or(u16::MAX), snapshot: None })
+        Ok(Self {
+            db,
+            rouser,
+            file,
+            snapshot_parts: u16::try_from(parts).unwrap_or(u16::MAX),
+            snapshot: None,
+        })
     }
 
     /// Closes it. sled writes then, and panics if the disk refuses to keep it: what the kernel shows of the
     /// file may not be there.
-    pub(crate) fn close(mut self) -> Result<(), StoreError> {
-        self.db.close()
+    pub(crate) fn close(self) -> Result<(), StoreError> {
+        let Self { mut db, rouser, .. } = self;
+        // Nobody can be woken once the database goes: nothing is to be left to write then.
+        let flushed = guarded(|| Ok(rouser.watch(|| db.flush())?));
+        drop(rouser);
+        flushed.map(drop).and(db.close())
     }
 
     /// What the spool knows of itself; `None` in a new one.
@@ -191,7 +205,7 @@ impl Store {
         for Put { key, bytes } in puts {
             batch.insert(key.bytes().as_slice(), bytes);
         }
-        Ok(self.db.apply_batch(batch)?)
+        Ok(self.rouser.watch(|| self.db.apply_batch(batch))?)
     }
 
     /// Writes everything at once, and returns when it is on stable storage.
@@ -216,21 +230,22 @@ impl Store {
             }
             (parts..self.snapshot_parts).for_each(|part| batch.remove(part_key(part).as_slice()));
         }
-        self.db.apply_batch(batch)?;
+        self.rouser.watch(|| {
+            self.db.apply_batch(batch)?;
+            self.barrier()
+        })?;
         self.snapshot_parts = parts;
         if let Some(snapshot) = snapshot {
             self.snapshot = Some(snapshot.to_vec());
         }
-        self.barrier()
+        Ok(())
     }
 
     /// Removes records. Not made durable by itself: what comes back after a crash is below what the spool
     /// says it holds, and is removed again.
     pub(crate) fn remove(&self, keys: &[Key]) -> Result<(), StoreError> {
         // One by one: a large batch of removals holds everything in memory.
-        for key in keys {
-            self.db.remove(key.bytes())?;
-        }
+        self.rouser.watch(|| keys.iter().try_for_each(|key| self.db.remove(key.bytes()).map(drop)))?;
         Ok(())
     }
 
