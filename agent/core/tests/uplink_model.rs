@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cases;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use hangtag_agent_core::uplink::{
@@ -15,7 +17,6 @@ use hangtag_protocol::lineage::{Lineage, Run};
 use hangtag_protocol::range::{SeqRange, SeqSet};
 use hangtag_protocol::watermark::{EpochMark, Watermark};
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 
 /// What an event is, whatever its number.
 type Payload = u64;
@@ -411,7 +412,7 @@ fn view(held: &Held) -> View<'_> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..cases::cases(128, Some(1)) })]
 
     #[test]
     fn central_gets_each_event_exactly_once(

@@ -320,7 +320,12 @@ impl Index {
 }
 
 #[cfg(test)]
+#[path = "../../tests/cases/mod.rs"]
+mod cases;
+
+#[cfg(test)]
 mod tests {
+    use super::cases::cases;
     use super::epoch::Damaged;
     use super::value::{VALUE_BYTES, Value};
     use super::*;
@@ -622,7 +627,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
+        #![proptest_config(cases(24, None))]
         /// Whatever happens: each number is held as it was accepted, or settled, or declared lost.
         #[test]
         fn equals_a_plain_model(steps in prop::collection::vec(step(), 1..20)) {

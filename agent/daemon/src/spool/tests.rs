@@ -15,6 +15,10 @@ use hangtag_agent_core::spool::value::{VALUE_EVENTS, Value};
 
 use super::mending::LARGE;
 use super::*;
+use cases::cases;
+
+#[path = "../../../core/tests/cases/mod.rs"]
+mod cases;
 
 fn settings(data: &Path) -> Settings {
     Settings {
@@ -415,7 +419,7 @@ fn one_damaged_page_costs_its_events_and_no_others() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(cases(40, None))]
     #[test]
     fn one_flipped_bit_anywhere_is_survived(at in any::<prop::sample::Index>(), bit in 0u8..8, file in any::<prop::sample::Index>()) {
         let dir = tempfile::tempdir().unwrap();
