@@ -260,7 +260,7 @@ impl World {
     fn disconnect(&mut self) {
         self.connected = false;
         self.in_flight.clear();
-        self.uplink.handle_disconnected(Ended::Unexplained, self.now);
+        self.uplink.handle_disconnected(Ended::Unexplained);
     }
 
     fn mark(&mut self) {

@@ -14,22 +14,26 @@ impl Uplink {
     #[must_use]
     pub fn poll_send(&self, now: Uptime) -> Option<Send> {
         let link = self.link?;
-        let careful = self.trouble.is_careful();
-        let window = if careful { 1 } else { link.limits.window.clamp(1, WINDOW) };
+        let search = &self.trouble.search;
+        let window = if search.is_narrowing() { 1 } else { link.limits.window.clamp(1, WINDOW) };
         if self.transit.in_flight() >= window {
             return None;
         }
-        if self.stall.is_some() {
-            return self.probe().and_then(|(epoch, range, purpose)| self.send(epoch, range, purpose, now));
-        }
-        if careful && self.trouble.wants_proof() && !link.proved {
+        if search.is_narrowing() && !link.proved {
             let current = self.strands.last()?;
             return self.send(current.epoch, nothing_at(current.next), Purpose::Proof, now);
+        }
+        if self.stall.is_some() {
+            return self.probe().and_then(|(epoch, range, purpose)| self.send(epoch, range, purpose, now));
         }
         if self.transit.unsettled_bytes() >= UNSETTLED_BYTES
             || self.transit.unsettled().count() >= UNSETTLED_BATCHES
         {
             return None;
+        }
+        // They are few, and until it is known which is at fault all others wait for one another.
+        if let Some((epoch, range)) = self.suspect() {
+            return self.send(epoch, range, Purpose::Backlog, now);
         }
         if let Some((range, since)) = self.live() {
             let old = self.finishing || now.since(since) >= BATCH_AGE_MS;
@@ -60,6 +64,14 @@ impl Uplink {
         self.live().map(|(_, since)| since)
     }
 
+    /// The next piece of what may make the broker hang up.
+    fn suspect(&self) -> Option<(Epoch, SeqRange)> {
+        self.trouble.search.pieces().find_map(|(epoch, range, most)| {
+            let strand = self.strands.iter().find(|strand| strand.epoch == epoch)?;
+            Some((epoch, strand.unsent(range.first, range.last.plus(1), most.min(BATCH_EVENTS))?))
+        })
+    }
+
     /// The next of the backlog: the lowest of the oldest epoch.
     pub(super) fn backlog(&self) -> Option<(Epoch, SeqRange, Purpose)> {
         self.strands.iter().find_map(|strand| {
@@ -77,6 +89,7 @@ impl Uplink {
     fn send(&self, epoch: Epoch, range: SeqRange, purpose: Purpose, now: Uptime) -> Option<Send> {
         let limit = self.link?.limits.batch_bytes;
         let end = self.strands.iter().find(|strand| strand.epoch == epoch)?.end();
+        let range = self.trouble.search.clip(epoch, range);
         Some(Send { epoch, range, purpose, limit, advice: limit.min(self.trouble.limit(now)), end })
     }
 }

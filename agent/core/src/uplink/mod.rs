@@ -18,6 +18,7 @@
 mod choice;
 mod epoch;
 mod pace;
+mod search;
 mod stall;
 mod transit;
 mod trouble;
@@ -37,6 +38,7 @@ use crate::backoff::Backoff;
 use epoch::Strand;
 pub use epoch::View;
 use pace::{Bucket, Share};
+use search::{ALONE, Clue};
 use stall::Stall;
 use transit::{Record, Transit};
 use trouble::Trouble;
@@ -55,6 +57,9 @@ pub const BATCH_AGE_MS: u64 = 250;
 /// A live event that could not be sent for so long is backlog, so that those after it are not held up by
 /// it, in milliseconds.
 pub const LIVE_MS: u64 = 5_000;
+/// The most connections that an event costs on which a broker hangs up, and on nothing else, before it is set
+/// aside: two until batches are suspected, one until it is known which, and the rest for the events in it.
+pub const MOST_HANG_UPS: u32 = 2 + 1 + BATCH_EVENTS.ilog2() + (ALONE as u32 - 1);
 /// How long central may take to settle what was sent before it is sent again, in milliseconds: at
 /// first, and at most.
 const PATIENCE_MS: (u64, u64) = (5_000, 60_000);
@@ -88,6 +93,8 @@ pub struct Uplink {
     forget_absent_at: Option<Uptime>,
     finishing: bool,
     sent: u64,
+    /// The connection told more of what the broker does not take.
+    nearer: bool,
 }
 
 /// The connection that is up.
@@ -119,6 +126,7 @@ impl Uplink {
             forget_absent_at: None,
             finishing: false,
             sent: 0,
+            nearer: false,
         }
     }
 
@@ -164,6 +172,11 @@ impl Uplink {
             strand.absent = SeqSet::default();
             strand.losses_told = false;
         }
+        let strands = &self.strands;
+        self.trouble.search.keep(|epoch, range| {
+            let strand = strands.iter().find(|strand| strand.epoch == epoch);
+            strand.is_some_and(|strand| strand.unsent(range.first, range.last.plus(1), 1).is_some())
+        });
         self.forget_old_marks(now);
         self.stall = None;
         self.settled_at = None;
@@ -171,20 +184,19 @@ impl Uplink {
         self.bucket.take(0, now);
     }
 
-    /// The connection is gone.
-    pub fn handle_disconnected(&mut self, ended: Ended, now: Uptime) {
+    /// The connection is gone. Returns whether it brought the search for what the broker does not take further:
+    /// then the next one need not wait for long.
+    pub fn handle_disconnected(&mut self, ended: Ended) -> bool {
         let proved = self.link.take().is_some_and(|link| link.proved);
         let lost = self.transit.clear();
         for strand in &mut self.strands {
             strand.in_transit = SeqSet::default();
         }
-        if ended == Ended::Explained {
-            return;
+        if ended == Ended::Unexplained {
+            let lost: Vec<_> = lost.iter().map(|record| (record.epoch, record.range, record.bytes)).collect();
+            self.lose(&lost, proved);
         }
-        let only = lost.len() == 1;
-        for Record { epoch, range, bytes, .. } in lost {
-            self.lose(epoch, range, (bytes, only), proved, now);
-        }
+        core::mem::take(&mut self.nearer)
     }
 
     /// A batch was handed to the connection. It may hold less than was asked for.
@@ -251,12 +263,12 @@ impl Uplink {
         let proved = self.link.is_some_and(|link| link.proved);
         match answer {
             Answer::Taken | Answer::Unheard => {
-                self.trouble.handle_taken(record.epoch, record.range);
+                self.trouble.handle_taken(record.epoch, record.range, record.bytes, now);
                 if let Some(link) = &mut self.link {
                     link.proved = true;
                 }
             }
-            Answer::Refused => self.lose(record.epoch, record.range, (record.bytes, true), proved, now),
+            Answer::Refused => self.lose(&[(record.epoch, record.range, record.bytes)], proved),
             Answer::Closed => {}
         }
         if self.settings.settled_by == SettledBy::Broker && answer == Answer::Taken && record.unsettled {
@@ -346,9 +358,11 @@ impl Uplink {
         due.into_iter().min_by_key(|(at, _)| *at)
     }
 
-    /// A batch was on its way when its connection ended, or was refused.
-    fn lose(&mut self, epoch: Epoch, range: SeqRange, size: (usize, bool), proved: bool, now: Uptime) {
-        if self.trouble.handle_loss(epoch, range, size, proved, now) {
+    /// Batches were on their way when their connection ended, or one was refused.
+    fn lose(&mut self, lost: &[(Epoch, SeqRange, usize)], proved: bool) {
+        let clue = self.trouble.handle_end(lost, proved);
+        self.nearer |= clue != Clue::None;
+        if let Clue::Found(epoch, range) = clue {
             let why = String::from("the broker takes other batches and ends the connection at this event");
             self.set_aside(epoch, range, why);
         }
@@ -358,6 +372,7 @@ impl Uplink {
         if let Some(strand) = self.strands.iter_mut().find(|strand| strand.epoch == epoch) {
             strand.put_aside(range);
         }
+        self.trouble.search.forget(epoch, range);
         self.notes.push_back(Note::SetAside { epoch, range, why });
     }
 
@@ -366,6 +381,7 @@ impl Uplink {
             && !range.is_empty()
         {
             strand.absent.insert(range);
+            self.trouble.search.forget(epoch, range);
             self.forget_absent_at = self.forget_absent_at.or(Some(now + ABSENT_MS));
         }
     }

@@ -125,11 +125,11 @@ impl Uplink {
                 End::Lost(lost) => lost,
             };
             let hung_up = established && lost.cause == Cause::Unknown && connected.elapsed() < LASTING;
-            hangups = if hung_up { hangups + 1 } else { 0 };
-            self.core.handle_disconnected(lost.ended(), clock::uptime());
+            let nearer = self.core.handle_disconnected(lost.ended());
+            hangups = if hung_up && !nearer { hangups + 1 } else { 0 };
             self.take_notes();
             self.question.outlive();
-            if connected.elapsed() > LASTING || (connected.elapsed() > STEADY && taken > 0) {
+            if nearer || connected.elapsed() > LASTING || (connected.elapsed() > STEADY && taken > 0) {
                 backoff.reset();
             }
             if hangups >= HANGUPS {
