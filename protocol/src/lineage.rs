@@ -110,6 +110,13 @@ impl Lineage {
     /// What is recorded after a batch that tells of `told`; `highest` is the highest number that is stored or lost,
     /// 0 for none. An empty lineage tells nothing and contradicts nothing.
     ///
+    /// So where nothing is recorded any lineage is taken, though its runs begin up to `highest`. A spool that was
+    /// rescued without its record of itself sends such numbers, and whoever tells of runs afterwards is its own
+    /// image of an earlier day: nobody knows which of the runs were still the same. Refused from one of them on,
+    /// its events would get new numbers, and those that are the same be counted twice. Taken, the same ones are
+    /// duplicates, those of numbers that were declared lost come late, and others are set aside for people,
+    /// because central compares what comes under a number that it has.
+    ///
     /// # Errors
     /// When the batch's events are not a continuation of the stored ones.
     pub fn join(&self, told: &Self, highest: Seq) -> Result<Self, Apart> {
@@ -209,6 +216,23 @@ mod tests {
     }
 
     #[test]
+    fn where_no_run_is_recorded_none_is_refused() {
+        let none = Lineage::default();
+        // 1 to 600 came from a spool that was rescued without its lineage; these are its images.
+        for image in [vec![A], vec![A, B], vec![A, B, C]] {
+            let image = lineage(&image);
+            assert_eq!(
+                none.join(&image, Seq(600)),
+                Ok(image.clone()),
+                "what is the same must not come twice"
+            );
+            assert_eq!(image.fork(Seq(900), &none, Seq(600)), None, "the agent agrees");
+            assert_eq!(image.overrun(&none, Seq(600)), None, "and the rescued one goes on");
+            assert_eq!(image.join(&none, Seq(600)), Ok(image.clone()));
+        }
+    }
+
+    #[test]
     fn a_run_that_goes_on_after_the_next_one_began_is_not_recorded() {
         let recorded = lineage(&[A, B, C]);
         assert_eq!(recorded.overrun(&lineage(&[A, B]), Seq(789)), None, "a batch from before comes late");
@@ -255,9 +279,14 @@ mod tests {
     #[test]
     fn join_and_fork_agree() {
         for (ours, next) in [(vec![A, B], 789), (vec![A, B, C], 800), (vec![A], 500), (vec![A, B, D], 900)] {
-            for (recorded, highest) in
-                [(vec![], 0), (vec![A], 400), (vec![A, B], 700), (vec![A, B, D], 900), (vec![D], 900)]
-            {
+            for (recorded, highest) in [
+                (vec![], 0),
+                (vec![], 600),
+                (vec![A], 400),
+                (vec![A, B], 700),
+                (vec![A, B, D], 900),
+                (vec![D], 900),
+            ] {
                 let (ours, recorded) = (lineage(&ours), lineage(&recorded));
                 let fork = ours.fork(Seq(next), &recorded, Seq(highest));
                 if let Err(Apart::Fork(from)) = recorded.join(&ours, Seq(highest)) {

@@ -313,6 +313,24 @@ mod tests {
     }
 
     #[test]
+    fn an_image_of_what_was_rescued_without_its_lineage_is_compared_and_not_refused() {
+        let mut ledger = Ledger::default();
+        // The whole epoch comes from a spool that lost its record of itself, and its end with it.
+        let lost = [SeqRange::new(401, 500)];
+        ledger.join(&Lineage::default(), Seq(400), &lost, Seq(1)).unwrap();
+        ledger.settle(&ledger.weigh(SeqRange::new(1, 400), &lost));
+        // Its image of yesterday was at 380, and went on there.
+        let image = lineage(&[(1, 7), (350, 8), (380, 9)]);
+        assert_eq!(ledger.join(&image, Seq(450), &[], Seq(1)), Ok(()));
+        let verdict = ledger.weigh(SeqRange::new(350, 450), &[]);
+        assert_eq!(verdict.known, [SeqRange::new(350, 400)], "to be compared: up to 379 they are the same");
+        assert_eq!(verdict.late, [SeqRange::new(401, 450)], "these were lost");
+        // From here on there is a lineage, and another image does not get past it.
+        let other = lineage(&[(1, 7), (350, 8), (390, 10)]);
+        assert_eq!(ledger.join(&other, Seq(450), &[], Seq(1)), Err(Apart::Fork(Seq(390))));
+    }
+
+    #[test]
     fn an_original_that_lost_numbers_of_its_copy_does_not_join() {
         let mut ledger = Ledger::default();
         ledger.join(&lineage(&[(1, 7), (790, 9)]), Seq(800), &[], Seq(1)).unwrap();
