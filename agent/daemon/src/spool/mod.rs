@@ -48,7 +48,6 @@ use tracing::{debug, error, info, warn};
 use accepted_log::AcceptedLog;
 use disk::{Folder, Gauge, Lock, RESERVE, Testimony, Witness};
 use mending::open_or_make_room;
-use reading::nothing;
 use recovery::{Opened, random};
 use state::state_of;
 use store::{StoreError, guarded};
@@ -349,17 +348,35 @@ impl Spool {
 
     /// Writes events that cannot be sent down for people, and declares them lost.
     fn set_aside(&mut self, epoch: Epoch, range: SeqRange, why: &str) {
-        let held = self.read(epoch, range).unwrap_or_else(|_| nothing(epoch));
-        let first = held.first;
-        error!(%epoch, ?range, why, file = %self.folder.set_aside().display(), "events cannot be sent: they are set aside and lost");
-        let mut text = String::new();
-        for (seq, event) in first.into_iter().flat_map(|first| first.0..).map(Seq).zip(held.into_events()) {
-            let line = EventLine::new(seq, &event);
-            text += &serde_json::json!({ "epoch": epoch.to_string(), "why": why, "event": line }).to_string();
-            text.push('\n');
+        let mut lines = Vec::new();
+        let mut rest = range;
+        while !rest.is_empty() {
+            let held = match self.read(epoch, rest) {
+                Ok(held) if self.opened.is_some() => held,
+                // They stay where they are, and are found not to be sendable once more.
+                Ok(_) => {
+                    return error!(%epoch, ?range, why, "events that cannot be sent are not set aside yet");
+                }
+                Err(failed) => {
+                    error!(%epoch, ?range, why, %failed, "events that cannot be sent are not set aside yet");
+                    return self.broken(&failed);
+                }
+            };
+            let (Some(first), Some(last)) = (held.first, held.last()) else { break };
+            for (seq, event) in (first.0..).map(Seq).zip(held.into_events()) {
+                let line = EventLine::new(seq, &event);
+                let line = serde_json::json!({ "epoch": epoch.to_string(), "why": why, "event": line });
+                lines.push(line.to_string());
+            }
+            rest.first = last.plus(1);
         }
-        if let Err(why) = disk::append_bounded(&self.folder.set_aside(), &text) {
-            warn!(%why, "cannot write down what is set aside");
+        error!(%epoch, ?range, why, file = %self.folder.set_aside().display(), "events cannot be sent: they are set aside and lost");
+        match disk::append_bounded(&self.folder.set_aside(), &lines) {
+            Ok(0) => {}
+            Ok(left_out) => {
+                error!(%epoch, ?range, left_out, "the file of what is set aside is full: move it away");
+            }
+            Err(why) => error!(%epoch, ?range, %why, "cannot write down what is set aside"),
         }
         if let Some(opened) = &mut self.opened {
             opened.index.lose(epoch, range);

@@ -1,6 +1,7 @@
 //! Reading events back. Enters: a range of an epoch. Leaves: the events, with all that a batch tells beside
 //! them. What cannot be read is lost, and that is on record before anything else happens with it.
 
+use hangtag_agent_core::spool::epoch::EpochIndex;
 use hangtag_agent_core::spool::value::{VALUE_EVENTS, Value, ValueError};
 use hangtag_protocol::clock::{BootId, ClockAnchor};
 use hangtag_protocol::columns;
@@ -69,50 +70,47 @@ impl Held {
 }
 
 impl Spool {
+    /// The first events of a range that are held, as many as one value has of them; none when none is held.
+    /// What is lost is stepped over.
     pub(super) fn read(&mut self, epoch: Epoch, range: SeqRange) -> Result<Held, StoreError> {
-        let Some(Opened { store, index, meta, .. }) = &mut self.opened else { return Ok(nothing(epoch)) };
-        let Some(held) = index.epoch(epoch) else { return Ok(nothing(epoch)) };
-        let told = |first, boots: &[BootId], events| Held {
-            epoch,
-            first,
-            anchors: meta.anchors.iter().filter(|anchor| boots.contains(&anchor.boot)).copied().collect(),
-            lost: held.untold().into_iter().take(LOST_PER_BATCH).collect(),
-            lineage: held.record().lineage.clone(),
-            oldest_held: held.oldest_held(),
-            events,
-        };
-        let Some((key, first)) = held.value_at(range.first).filter(|(_, first)| *first <= range.last) else {
-            return Ok(told(None, &[], Events::Plain(Vec::new())));
-        };
-        let bytes = guarded(|| store.record(key))?.unwrap_or_default();
-        let value = match Value::read_as(&bytes, epoch, first) {
-            Ok(value) => value,
-            Err(why) => {
-                self.lose(epoch, first, &why)?;
-                return Ok(nothing(epoch));
-            }
-        };
-        let boots: Vec<BootId> = value.boots().collect();
-        let from = first.max(range.first);
-        // Events that were set aside are held, and are not to be sent.
-        let lost = held.record().lost.ranges().iter().find(|lost| lost.last >= from);
-        let end = lost.map_or(Seq(u64::MAX), |lost| lost.first).min(Seq(range.last.0.saturating_add(1)));
-        let Value { count, packed, .. } = value;
-        if from == first && value.range().last < end {
-            let packed = packed.to_vec();
-            return Ok(told(Some(first), &boots, Events::Packed { count, packed }));
+        let mut from = range.first;
+        while from <= range.last {
+            let Some(Opened { store, index, meta, .. }) = &mut self.opened else { return Ok(nothing(epoch)) };
+            let Some(held) = index.epoch(epoch) else { return Ok(nothing(epoch)) };
+            let Some((key, first)) = held.value_at(from).filter(|(_, first)| *first <= range.last) else {
+                break;
+            };
+            let bytes = guarded(|| store.record(key))?.unwrap_or_default();
+            let value = match Value::read_as(&bytes, epoch, first) {
+                Ok(value) => value,
+                Err(why) => {
+                    self.lose(epoch, first, &why)?;
+                    continue;
+                }
+            };
+            // Events that were set aside are held, and are not to be sent.
+            let wanted = SeqRange { first: first.max(from), last: value.range().last.min(range.last) };
+            let Some(open) = held.record().lost.missing_in(wanted).first().copied() else {
+                from = wanted.last.plus(1);
+                continue;
+            };
+            let events = if open == value.range() {
+                Events::Packed { count: value.count, packed: value.packed.to_vec() }
+            } else {
+                match value.events() {
+                    Ok(events) => Events::Plain(part(events, first, open)),
+                    Err(why) => {
+                        self.lose(epoch, first, &why)?;
+                        continue;
+                    }
+                }
+            };
+            let boots: Vec<BootId> = value.boots().collect();
+            return Ok(told(held, &meta.anchors, &boots, Some(open.first), events));
         }
-        let mut events = match value.events() {
-            Ok(events) => events,
-            Err(why) => {
-                self.lose(epoch, first, &why)?;
-                return Ok(nothing(epoch));
-            }
-        };
-        events.drain(..usize::try_from(from.0 - first.0).unwrap_or(usize::MAX).min(events.len()));
-        events.truncate(usize::try_from(end.0.saturating_sub(from.0)).unwrap_or(usize::MAX));
-        let first = (!events.is_empty()).then_some(from);
-        Ok(told(first, &boots, Events::Plain(events)))
+        let Some(Opened { index, meta, .. }) = &self.opened else { return Ok(nothing(epoch)) };
+        let Some(held) = index.epoch(epoch) else { return Ok(nothing(epoch)) };
+        Ok(told(held, &meta.anchors, &[], None, Events::Plain(Vec::new())))
     }
 
     /// Reads on after what was read: the next values that are not settled.
@@ -143,21 +141,26 @@ impl Spool {
         let files = self.files.as_ref()?;
         let meta = files.meta.as_ref()?;
         let record = meta.epochs.iter().find(|record| record.epoch == epoch)?;
-        let bytes = files.value_at(epoch, range.first)?;
-        let value = Value::read(&bytes).ok().filter(|value| value.first <= range.last)?;
-        let from = value.first.max(range.first);
-        let boots: Vec<BootId> = value.boots().collect();
-        let events = (value.first.0..).map(Seq).zip(value.events().ok()?);
-        let events = events.filter(|(seq, _)| *seq >= from && *seq <= range.last).map(|(_, event)| event);
-        Some(Held {
-            epoch,
-            first: Some(from),
-            anchors: meta.anchors.iter().filter(|anchor| boots.contains(&anchor.boot)).copied().collect(),
-            lost: record.lost.ranges().iter().take(LOST_PER_BATCH).copied().collect(),
-            lineage: record.lineage.clone(),
-            oldest_held: record.oldest,
-            events: Events::Plain(events.collect()),
-        })
+        let mut from = range.first;
+        loop {
+            let bytes = files.value_at(epoch, from)?;
+            let value = Value::read(&bytes).ok().filter(|value| value.first <= range.last)?;
+            let wanted = SeqRange { first: value.first.max(from), last: value.range().last.min(range.last) };
+            let Some(open) = record.lost.missing_in(wanted).first().copied() else {
+                from = wanted.last.plus(1);
+                continue;
+            };
+            let boots: Vec<BootId> = value.boots().collect();
+            return Some(Held {
+                epoch,
+                first: Some(open.first),
+                anchors: of_boots(&meta.anchors, &boots),
+                lost: record.lost.ranges().iter().take(LOST_PER_BATCH).copied().collect(),
+                lineage: record.lineage.clone(),
+                oldest_held: record.oldest,
+                events: Events::Plain(part(value.events().ok()?, value.first, open)),
+            });
+        }
     }
 
     /// Takes an unreadable value out, after its loss is on record.
@@ -171,7 +174,37 @@ impl Spool {
     }
 }
 
-pub(super) fn nothing(epoch: Epoch) -> Held {
+/// What was read, with what a batch tells beside it.
+fn told(
+    held: &EpochIndex,
+    anchors: &[ClockAnchor],
+    boots: &[BootId],
+    first: Option<Seq>,
+    events: Events,
+) -> Held {
+    Held {
+        epoch: held.record().epoch,
+        first,
+        anchors: of_boots(anchors, boots),
+        lost: held.untold().into_iter().take(LOST_PER_BATCH).collect(),
+        lineage: held.record().lineage.clone(),
+        oldest_held: held.oldest_held(),
+        events,
+    }
+}
+
+fn of_boots(anchors: &[ClockAnchor], boots: &[BootId]) -> Vec<ClockAnchor> {
+    anchors.iter().filter(|anchor| boots.contains(&anchor.boot)).copied().collect()
+}
+
+/// The events of a range that lies within those that begin with `first`.
+fn part(mut events: Vec<Event>, first: Seq, range: SeqRange) -> Vec<Event> {
+    events.drain(..usize::try_from(range.first.0 - first.0).unwrap_or(usize::MAX).min(events.len()));
+    events.truncate(usize::try_from(range.len()).unwrap_or(usize::MAX));
+    events
+}
+
+fn nothing(epoch: Epoch) -> Held {
     Held {
         epoch,
         first: None,

@@ -263,8 +263,7 @@ fn a_value_that_spoils_is_lost_and_holds_nothing_up() {
     let end = Value::read(&store.record(key).unwrap().unwrap()).unwrap().range().last;
     commit(store, index, meta, vec![hangtag_agent_core::spool::Put { key, bytes }], None).unwrap();
     assert_eq!(first, Seq(1));
-    assert_eq!(all(&mut spool), [], "the value is taken out");
-    assert_eq!(all(&mut spool), events(end.0 + 1..513));
+    assert_eq!(all(&mut spool), events(end.0 + 1..513), "the value is taken out");
     let epoch = epoch(&spool);
     assert_eq!(lost(&spool, epoch), [SeqRange { first: Seq(1), last: end }]);
     drop(spool);
@@ -600,8 +599,35 @@ fn what_cannot_be_sent_is_set_aside_and_lost() {
     let held = spool.read(epoch, SeqRange::new(1, 9)).unwrap();
     assert_eq!((held.first, held.count()), (Some(Seq(1)), 3));
     assert_eq!(held.lost, [SeqRange::new(4, 5)]);
+    for first in 4..=6 {
+        let held = spool.read(epoch, SeqRange::new(first, 9)).unwrap();
+        assert_eq!((held.first, held.into_events()), (Some(Seq(6)), (6..10).map(event).collect()));
+    }
+    assert_eq!(spool.read(epoch, SeqRange::new(4, 5)).unwrap().first, None, "there is no more in the range");
     let text = fs::read_to_string(dir.path().join("set-aside.jsonl")).unwrap();
     assert_eq!(text.lines().filter(|line| line.contains("too large")).count(), 2);
+}
+
+#[test]
+fn what_is_set_aside_may_begin_in_one_value_and_end_in_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    accept(&mut spool, 1..101, b"");
+    accept(&mut spool, 101..201, b"");
+    let epoch = epoch(&spool);
+    let aside = |spool: &mut Spool, first, last| {
+        let (range, why) = (SeqRange::new(first, last), "no broker takes it".to_owned());
+        spool.handle_request(Request::SetAside { epoch, range, why });
+    };
+    aside(&mut spool, 90, 110);
+    let lines = || fs::read_to_string(dir.path().join("set-aside.jsonl")).unwrap().lines().count();
+    assert_eq!((lines(), spool.state.borrow().waiting), (21, 179));
+    let held = spool.read(epoch, SeqRange::new(95, 200)).unwrap();
+    assert_eq!((held.first, held.count()), (Some(Seq(111)), 90), "it goes on in the next value");
+    let opened = spool.opened.take();
+    aside(&mut spool, 120, 125);
+    spool.opened = opened;
+    assert_eq!((lines(), spool.read(epoch, SeqRange::new(120, 120)).unwrap().first), (21, Some(Seq(120))));
 }
 
 #[test]
