@@ -9,9 +9,13 @@
 //!
 //! Data is pushed up to the disk and pulled after it. Shutdown runs with the data: cancelling ends the
 //! readers' tasks, inference ends when its channel closes, the spool makes the last events durable,
-//! and the uplink gets a limited time to send them. A task that ends early fails the process.
+//! and the uplink gets a limited time to send them. A task that ends early fails the process, and so does an end
+//! that takes longer than [`END`]. While the spool is being opened there is nothing to end: every moment of it
+//! may be the last.
 
+use std::cell::Cell;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -20,16 +24,17 @@ use hangtag_agent_core::uplink::SettledBy;
 use hangtag_protocol::clock::{BootId, ClockAnchor};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tokio::time::timeout;
+use tracing::{error, info, warn};
 
 use crate::capture::Capture;
 use crate::config::{Config, DeleteAfter};
 use crate::health::Health;
 use crate::intake::Intake;
 use crate::onlooker::Onlooker;
-use crate::spool::{Request, Signals, Spool};
+use crate::spool::{self, Request, Signals, Spool};
 use crate::uplink::Uplink;
 use crate::{clock, infer, uplink};
 
@@ -42,6 +47,9 @@ const ACCEPT: usize = 64;
 const REQUESTS: usize = 8;
 /// Reads that a slow onlooker may be behind before it misses some.
 const READS: usize = 1_024;
+/// How long the end may take altogether: the spool gets 3 seconds for a disk that fails, the uplink 4 for a broker
+/// that is slow. The service manager kills after 30 (`TimeoutStopSec`).
+const END: Duration = Duration::from_secs(20);
 /// How often the wall clock is compared with the last anchor.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
 
@@ -89,7 +97,14 @@ async fn run_once(
     asked: impl Future<Output = ()>,
 ) -> anyhow::Result<Ended> {
     let boot = clock::boot_id()?;
-    let spool = Spool::open(config.spool_settings(boot, accepted_log))?;
+    tokio::pin!(asked);
+    let spool = tokio::select! {
+        spool = open(config.spool_settings(boot, accepted_log)) => spool?,
+        () = &mut asked => {
+            info!("asked to end while the spool was being opened");
+            return Ok(Ended::Stopped);
+        }
+    };
     let health = Health::new(config.readers.iter().map(|reader| reader.id));
     let readers: Vec<_> = config.readers.iter().map(|reader| reader.id).collect();
 
@@ -115,7 +130,7 @@ async fn run_once(
     let mut clock = tokio::spawn(watch_clock(boot, config.clock_kept, requests_in.clone()));
     let spool =
         spool.start(Handle::current(), accept, requests, signals).context("cannot start the spool")?;
-    let mut spool = tokio::task::spawn_blocking(move || spool.join());
+    let mut spool = joined(spool);
     let settled_by = match config.spool.delete_after {
         DeleteAfter::Central => SettledBy::Central,
         DeleteAfter::Broker => SettledBy::Broker,
@@ -134,7 +149,7 @@ async fn run_once(
     info!(gateway = %config.gateway.gateway, store = %config.gateway.store, %boot, "the agent runs");
 
     let ended = tokio::select! {
-        () = asked => Ended::Stopped,
+        () = &mut asked => Ended::Stopped,
         () = start_over.cancelled() => Ended::StartOver,
         ended = &mut infer => bail!("inference ended early: {ended:?}"),
         ended = &mut spool => bail!("the spool ended early: {ended:?}"),
@@ -145,18 +160,56 @@ async fn run_once(
     };
     info!("shutting down");
     cancel.cancel();
-    intakes.join_all().await;
-    infer.await.context("inference failed")?;
-    onlooker.abort();
-    // It holds a sender of requests; the spool ends when the last one is gone.
-    clock.abort();
-    // Inference has let go of its channel: the spool accepts the rest at once and tells the uplink to
-    // finish, which ends when everything is sent or its time is over.
-    uplink.await.context("the uplink failed")?;
-    spool.await?.map_err(|_| anyhow::anyhow!("the spool failed"))?;
+    let left = Cell::new("readers, inference, uplink, spool");
+    let stages = async {
+        intakes.join_all().await;
+        left.set("inference, uplink, spool");
+        infer.await.context("inference failed")?;
+        onlooker.abort();
+        // It holds a sender of requests; the spool ends when the last one is gone.
+        clock.abort();
+        left.set("uplink, spool");
+        // Inference has let go of its channel: the spool accepts the rest at once and tells the uplink to
+        // finish, which ends when everything is sent or its time is over.
+        uplink.await.context("the uplink failed")?;
+        left.set("spool");
+        spool.await?.map_err(|_| anyhow::anyhow!("the spool failed"))
+    };
+    within(END, stages, &left).await?;
     // A socket file without an agent behind it only puzzles people; if it stays, the next start takes it.
     let _ = std::fs::remove_file(config.data.join("agent.sock"));
     Ok(ended)
+}
+
+/// Opens the spool on a thread of its own: it may take minutes where a damaged one is rescued, or for ever where a
+/// disk hangs. The thread of an opening that is given up ends with the process.
+async fn open(settings: spool::Settings) -> anyhow::Result<Spool> {
+    let (done, opened) = oneshot::channel();
+    let opening = move || drop(done.send(Spool::open(settings)));
+    thread::Builder::new().name("opening".into()).spawn(opening).context("cannot open the spool")?;
+    opened.await.context("the spool's opening panicked")?
+}
+
+/// The end of a thread, without one of the runtime's that would have to end before the process.
+fn joined(thread: thread::JoinHandle<()>) -> oneshot::Receiver<thread::Result<()>> {
+    let (done, joined) = oneshot::channel();
+    // Without a thread to wait, the end is told as an early one.
+    let _ = thread::Builder::new().name("join".into()).spawn(move || drop(done.send(thread.join())));
+    joined
+}
+
+/// Lets the stages end, for so long; `left` names those that have not.
+async fn within(
+    limit: Duration,
+    stages: impl Future<Output = anyhow::Result<()>>,
+    left: &Cell<&'static str>,
+) -> anyhow::Result<()> {
+    if let Ok(ended) = timeout(limit, stages).await {
+        return ended;
+    }
+    let left = left.get();
+    error!(left, ?limit, "the end takes too long and is given up; what was accepted is in the spool");
+    bail!("not ended within {limit:?}: {left}")
 }
 
 /// Tells the spool what the wall clock shows: at the start, and when it was stepped.
@@ -175,5 +228,67 @@ async fn watch_clock(boot: BootId, kept: bool, requests: mpsc::Sender<Request>) 
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = r#"
+tenant = "acme"
+store = "paris-1"
+gateway = "gw-1"
+data = "data"
+[mqtt]
+host = "localhost"
+[[zone]]
+id = "rail-a"
+kind = "rail"
+[[reader]]
+id = "rail-a"
+port = "/nowhere"
+protocol = "r200"
+region = "eu"
+power_dbm = 26.0
+[[reader.antenna]]
+port = 1
+zone = "rail-a"
+"#;
+
+    #[test]
+    fn an_opening_that_does_not_end_is_given_up_when_the_agent_is_asked_to_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        std::fs::create_dir_all(data.join("spool")).unwrap();
+        std::fs::write(data.join("spool/conf"), b"not a sled configuration").unwrap();
+        // What is rescued is looked for there too; nobody ever writes into it, and reading waits.
+        rustix::fs::mkfifoat(rustix::fs::CWD, data.join("before.db"), rustix::fs::Mode::RWXU).unwrap();
+        std::fs::write(dir.path().join("agent.toml"), CONFIG).unwrap();
+        let config = Config::load(&dir.path().join("agent.toml")).unwrap();
+        let (done, ended) = std::sync::mpsc::channel();
+        // Not awaited here: an opening on this thread would hold the test up for ever.
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let ended = runtime.block_on(run_once(config, None, None, async {}));
+            runtime.shutdown_background();
+            done.send(matches!(ended, Ok(Ended::Stopped)))
+        });
+        assert_eq!(ended.recv_timeout(Duration::from_secs(60)), Ok(true));
+    }
+
+    #[tokio::test]
+    async fn an_end_that_takes_too_long_is_given_up_by_name() {
+        let left = Cell::new("uplink, spool");
+        let stages = async {
+            left.set("spool");
+            std::future::pending().await
+        };
+        let why = within(Duration::from_millis(1), stages, &left).await.unwrap_err().to_string();
+        assert!(why.ends_with("spool") && !why.contains("uplink"), "{why}");
+        let failed = async { bail!("the uplink failed") };
+        let why = within(END, failed, &left).await.unwrap_err().to_string();
+        assert_eq!(why, "the uplink failed");
+        within(END, async { Ok(()) }, &left).await.unwrap();
     }
 }
