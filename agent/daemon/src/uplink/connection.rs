@@ -20,6 +20,8 @@ use crate::spool::{EpochState, Held};
 
 /// What a packet holds beside topic, content type and payload, at most, in bytes.
 const PACKET_OVERHEAD: usize = 40;
+/// How long the broker may take to answer the subscription.
+const SUBSCRIBE: Duration = Duration::from_secs(5);
 /// How long the retained watermark may take after subscribing before sending begins without it.
 const FIRST_WATERMARK: Duration = Duration::from_millis(500);
 /// How often the status is told when nothing changed.
@@ -57,6 +59,8 @@ pub(super) struct Connection<'a> {
     pub(super) taken: u64,
     limits: Option<Limits>,
     ready: bool,
+    /// Until when the subscription must be answered.
+    subscribed_by: Option<Instant>,
     /// When sending begins, whether or not a watermark has come.
     ready_at: Option<Instant>,
     status_due: Instant,
@@ -67,8 +71,18 @@ pub(super) struct Connection<'a> {
 impl<'a> Connection<'a> {
     pub(super) fn new(uplink: &'a mut Uplink, link: Link) -> Self {
         let status_due = Instant::now();
-        let (limits, ready_at, finish_by, goodbye_by) = (None, None, None, None);
-        Self { uplink, link, taken: 0, limits, ready: false, ready_at, status_due, finish_by, goodbye_by }
+        Self {
+            uplink,
+            link,
+            taken: 0,
+            limits: None,
+            ready: false,
+            subscribed_by: None,
+            ready_at: None,
+            status_due,
+            finish_by: None,
+            goodbye_by: None,
+        }
     }
 
     pub(super) async fn run(&mut self, mut wire: Wire) -> End {
@@ -126,6 +140,10 @@ impl<'a> Connection<'a> {
     }
 
     fn do_what_is_due(&mut self) -> Result<(), Lost> {
+        if self.subscribed_by.is_some_and(|by| by <= Instant::now()) {
+            // It may answer pings all the same.
+            return Err(Lost::broker("the broker does not answer the subscription to the watermark"));
+        }
         self.ready |= self.ready_at.is_some_and(|at| at <= Instant::now());
         let (Some(limits), true, None) = (self.limits, self.ready, self.goodbye_by) else { return Ok(()) };
         let now = clock::uptime();
@@ -173,7 +191,7 @@ impl<'a> Connection<'a> {
         });
         let status = (self.ready && self.goodbye_by.is_none()).then_some(self.status_due.max(soon));
         let far = Instant::now() + STATUS_EVERY;
-        [status, self.goodbye_by.or(self.finish_by), self.ready_at, core, again]
+        [status, self.goodbye_by.or(self.finish_by), self.subscribed_by, self.ready_at, core, again]
             .into_iter()
             .flatten()
             .fold(far, Instant::min)
@@ -188,7 +206,10 @@ impl<'a> Connection<'a> {
     fn handle(&mut self, news: News) -> Result<(), Lost> {
         match self.link.handle(news)? {
             Heard::Connected(terms) => self.handle_connected(terms)?,
-            Heard::Subscribed => self.ready_at = Some(Instant::now() + FIRST_WATERMARK),
+            Heard::Subscribed => {
+                self.subscribed_by = None;
+                self.ready_at = Some(Instant::now() + FIRST_WATERMARK);
+            }
             Heard::Message(payload) => {
                 self.handle_message(&payload);
                 // The retained one has come: what it settles need not be sent again.
@@ -224,7 +245,10 @@ impl<'a> Connection<'a> {
         let window = terms.receive_maximum.saturating_sub(1).max(1);
         self.limits = Some(Limits { window, batch_bytes: batch_bytes.min(MAX_BYTES) });
         match self.uplink.settled_by {
-            SettledBy::Central => self.link.subscribe(self.uplink.gateway.topic(Channel::Ack)),
+            SettledBy::Central => {
+                self.subscribed_by = Some(Instant::now() + SUBSCRIBE);
+                self.link.subscribe(self.uplink.gateway.topic(Channel::Ack))
+            }
             SettledBy::Broker => {
                 self.ready_at = Some(Instant::now());
                 Ok(())

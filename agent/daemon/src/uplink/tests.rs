@@ -325,6 +325,25 @@ async fn a_spool_that_is_stuck_costs_no_connection() {
 }
 
 #[tokio::test]
+async fn a_broker_that_never_answers_the_subscription_is_left() {
+    let bench = Bench::new(10).await;
+    let mut peer = Peer::accept(&bench.listener, &[]).await;
+    // Pings are answered: but for the subscription it would be kept for ever.
+    let left = async {
+        while let Some(packet) = peer.next().await {
+            match packet.kind >> 4 {
+                8 => {}
+                12 => peer.write(0xd0, &[]).await,
+                kind => panic!("{kind}: nothing is sent before watermarks can come"),
+            }
+        }
+    };
+    timeout(PATIENCE, left).await.expect("it is left");
+    // And tried again.
+    Peer::greet(&bench.listener, &[], &nothing_settled()).await;
+}
+
+#[tokio::test]
 async fn a_refused_batch_is_sent_again_on_another_connection() {
     let bench = Bench::new(10).await;
     let spool = tokio::spawn(Bench::serve_until(bench.requests, 10));
