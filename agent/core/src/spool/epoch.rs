@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use hangtag_protocol::event::Event;
 use hangtag_protocol::id::{Epoch, Seq};
-use hangtag_protocol::lineage::Lineage;
+use hangtag_protocol::lineage::{Lineage, Run};
 use hangtag_protocol::range::{SeqRange, SeqSet};
 use serde::{Deserialize, Serialize};
 
@@ -158,6 +158,7 @@ impl EpochIndex {
     pub fn append(&mut self, events: &[Event]) -> Vec<Put> {
         let mut puts: Vec<Put> = Vec::new();
         let mut rest = events;
+        let run = self.record.lineage.last().unwrap_or(Run { first: Seq::FIRST, id: 0 });
         while !rest.is_empty() {
             let before = if rest.len() < FRESH && self.has_room() { self.tail.len() } else { 0 };
             if before == 0 {
@@ -166,11 +167,11 @@ impl EpochIndex {
             let mut fits = rest.len().min(VALUE_EVENTS - before);
             let first = Seq(self.record.next.0 - before as u64);
             self.tail.extend_from_slice(&rest[..fits]);
-            let mut bytes = value::encode(self.record.epoch, first, &self.tail);
+            let mut bytes = value::encode(self.record.epoch, run, first, &self.tail);
             while bytes.len() > VALUE_BYTES && fits > 1 {
                 fits = fits.div_ceil(2);
                 self.tail.truncate(before + fits);
-                bytes = value::encode(self.record.epoch, first, &self.tail);
+                bytes = value::encode(self.record.epoch, run, first, &self.tail);
             }
             if bytes.len() > VALUE_BYTES && before > 0 {
                 // The last value is full after all: a new one begins.

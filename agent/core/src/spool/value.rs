@@ -1,15 +1,17 @@
 //! A value: up to 256 consecutive events, packed, with their epoch and numbers beside them.
 //!
 //! ```text
-//! record 'V': epoch u64, first u64, count u16, number of boots u16, boots u64 (little-endian), then the events
-//!             as `columns` packs them
+//! record 'V': epoch u64, first u64, run u32, inherited u16, count u16, number of boots u16, boots u64
+//!             (little-endian), then the events as `columns` packs them
 //! ```
 //!
 //! The packed events are those of a batch: a whole value is sent as it is. Its boots say which clock anchors
 //! go with it.
 //!
 //! One event per value would be slow and large, so the last value is rewritten under its key until it
-//! is full.
+//! is full. In a damaged file several copies of it are found, and some were written by a process that died before
+//! they counted. So a value names the run that wrote it, and how many of its events that run found there: the
+//! rest are its own, and count up to where the next run of the epoch's lineage began.
 
 use alloc::vec::Vec;
 
@@ -17,6 +19,7 @@ use hangtag_protocol::clock::BootId;
 use hangtag_protocol::columns::{self, UnpackError};
 use hangtag_protocol::event::Event;
 use hangtag_protocol::id::{Epoch, Seq};
+use hangtag_protocol::lineage::Run;
 use hangtag_protocol::range::SeqRange;
 
 use super::record::{self, Kind, RecordError};
@@ -27,7 +30,7 @@ pub const VALUE_EVENTS: usize = 256;
 /// that it never syncs; a page holds up to 18 values.
 pub const VALUE_BYTES: usize = 7_000;
 
-const BEFORE_BOOTS: usize = 20;
+const BEFORE_BOOTS: usize = 26;
 const BOOT_BYTES: usize = 8;
 
 /// Why a value cannot be read back.
@@ -59,6 +62,10 @@ pub struct Value<'a> {
     pub epoch: Epoch,
     /// The number of the first.
     pub first: Seq,
+    /// The run that wrote it.
+    pub run: u32,
+    /// How many of its events, the first ones, earlier runs had accepted.
+    pub inherited: u16,
     /// How many there are.
     pub count: u16,
     /// Its events as `columns` packs them.
@@ -96,10 +103,11 @@ impl<'a> Value<'a> {
         let short = || ValueError::Short(body.len());
         let (head, rest) = body.split_first_chunk::<BEFORE_BOOTS>().ok_or_else(short)?;
         let number = |at: usize| u64::from_le_bytes(core::array::from_fn(|i| head[at + i]));
-        let count = u16::from_le_bytes([head[16], head[17]]);
-        let boots = usize::from(u16::from_le_bytes([head[18], head[19]]));
-        let (boots, packed) = rest.split_at_checked(boots * BOOT_BYTES).ok_or_else(short)?;
-        Ok(Self { epoch: Epoch(number(0)), first: Seq(number(8)), count, packed, boots })
+        let run = u32::from_le_bytes(core::array::from_fn(|i| head[16 + i]));
+        let short_number = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
+        let (inherited, count, boots) = (short_number(20), short_number(22), short_number(24));
+        let (boots, packed) = rest.split_at_checked(usize::from(boots) * BOOT_BYTES).ok_or_else(short)?;
+        Ok(Self { epoch: Epoch(number(0)), first: Seq(number(8)), run, inherited, count, packed, boots })
     }
 
     /// The boots in which its events happened.
@@ -121,14 +129,25 @@ impl<'a> Value<'a> {
     pub fn events(&self) -> Result<Vec<Event>, ValueError> {
         Ok(columns::unpack(self.first, self.count.into(), self.packed)?)
     }
+
+    /// The record of its first `count` events.
+    ///
+    /// # Errors
+    /// When the events do not unpack.
+    pub fn cut(&self, count: usize) -> Result<Vec<u8>, ValueError> {
+        let mut events = self.events()?;
+        events.truncate(count);
+        let run = Run { first: self.first.plus(self.inherited.into()), id: self.run };
+        Ok(encode(self.epoch, run, self.first, &events))
+    }
 }
 
-/// Writes a value.
+/// Writes a value, by a run that accepts what is not below its first number.
 ///
 /// # Panics
 /// When there are more than 65,535 events, or they take as many bytes.
 #[must_use]
-pub fn encode(epoch: Epoch, first: Seq, events: &[Event]) -> Vec<u8> {
+pub fn encode(epoch: Epoch, run: Run, first: Seq, events: &[Event]) -> Vec<u8> {
     let packed = columns::pack(first, events);
     let mut boots: Vec<BootId> = Vec::new();
     for event in events {
@@ -139,7 +158,11 @@ pub fn encode(epoch: Epoch, first: Seq, events: &[Event]) -> Vec<u8> {
     let mut body = Vec::with_capacity(BEFORE_BOOTS + BOOT_BYTES * boots.len() + packed.len());
     body.extend(epoch.0.to_le_bytes());
     body.extend(first.0.to_le_bytes());
-    body.extend(u16::try_from(events.len()).expect("at most VALUE_EVENTS").to_le_bytes());
+    let count = u16::try_from(events.len()).expect("at most VALUE_EVENTS");
+    let inherited = u16::try_from(run.first.0.saturating_sub(first.0)).unwrap_or(count).min(count);
+    body.extend(run.id.to_le_bytes());
+    body.extend(inherited.to_le_bytes());
+    body.extend(count.to_le_bytes());
     body.extend(u16::try_from(boots.len()).expect("at most one per event").to_le_bytes());
     boots.iter().for_each(|boot| body.extend(boot.0.to_le_bytes()));
     body.extend(packed);
@@ -160,9 +183,19 @@ mod tests {
     #[test]
     fn a_value_is_read_back_or_refused() {
         let events = vec![event(1), event(2)];
-        let bytes = encode(Epoch(7), Seq(5), &events);
+        let run = |first| Run { first: Seq(first), id: 9 };
+        let bytes = encode(Epoch(7), run(6), Seq(5), &events);
         let value = Value::read_as(&bytes, Epoch(7), Seq(5)).unwrap();
-        assert_eq!((value.range(), value.events()), (SeqRange::new(5, 6), Ok(events)));
+        assert_eq!((value.range(), value.events()), (SeqRange::new(5, 6), Ok(events.clone())));
+        assert_eq!((value.run, value.inherited), (9, 1));
+        let cut = value.cut(1).unwrap();
+        let cut = Value::read(&cut).unwrap();
+        assert_eq!((cut.range(), cut.run, cut.inherited), (SeqRange::new(5, 5), 9, 1));
+        assert_eq!(cut.events(), Ok(vec![event(1)]));
+        for (first, inherited) in [(1, 0), (5, 0), (7, 2), (900, 2)] {
+            let bytes = encode(Epoch(7), run(first), Seq(5), &events);
+            assert_eq!(Value::read(&bytes).map(|value| value.inherited), Ok(inherited));
+        }
         assert_eq!(value.boots().collect::<Vec<_>>(), [BootId(1)]);
         assert!(matches!(Value::of(&[1; 30]), Err(ValueError::Short(30))), "boots beyond its end");
         for bit in 0..bytes.len() * 8 {

@@ -2,8 +2,9 @@
 //! its values are, and the latest thing that it knew of itself. It never writes.
 //!
 //! sled keeps records uncompressed, and ours carry their own magic and checksum: they are found by reading
-//! every file from end to end. Old copies are found too; of a value the longest counts, of the spool's own
-//! record the one of the latest commit.
+//! every file from end to end. Old copies are found too. Of the spool's own record the one of the latest commit
+//! counts; of a value the one of the latest run, as far as the epoch's lineage lets that run reach: what a process
+//! wrote that died before it was accepted may be longer, and the numbers were given to others.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -30,6 +31,8 @@ const CHUNK: usize = 1 << 20;
 pub(crate) struct Carved {
     pub(crate) meta: Option<Meta>,
     values: BTreeMap<(Epoch, Seq), Place>,
+    /// All copies of the values, one of each run, until the files are read.
+    copies: BTreeMap<(Epoch, Seq), Vec<Place>>,
     files: Vec<PathBuf>,
 }
 
@@ -39,6 +42,10 @@ struct Place {
     file: usize,
     at: u64,
     length: usize,
+    run: u32,
+    /// Events in it that earlier runs had accepted.
+    inherited: u16,
+    /// Events in it that count.
     count: u16,
 }
 
@@ -65,6 +72,7 @@ impl Carved {
                 carved.look_at(carved.files.len() - 1)?;
             }
         }
+        carved.choose();
         Ok(carved)
     }
 
@@ -84,10 +92,9 @@ impl Carved {
             while let Some(at) = record::find(&buffer[..], from).filter(|at| *at < settled_to) {
                 from = at + 1;
                 if let Ok((kind, body)) = record::read(&buffer[at..]) {
-                    let place =
-                        Place { file, at: begins_at + at as u64, length: BEFORE_BODY + body.len(), count: 0 };
-                    self.take(kind, body, place);
-                    from = at + place.length;
+                    let length = BEFORE_BODY + body.len();
+                    self.take(kind, body, (file, begins_at + at as u64, length));
+                    from = at + length;
                 }
             }
             if end {
@@ -99,13 +106,17 @@ impl Carved {
         }
     }
 
-    fn take(&mut self, kind: Kind, body: &[u8], place: Place) {
+    fn take(&mut self, kind: Kind, body: &[u8], (file, at, length): (usize, u64, usize)) {
         match kind {
             Kind::Value => {
-                let Ok(Value { epoch, first, count, .. }) = Value::of(body) else { return };
-                let known = self.values.entry((epoch, first)).or_insert(place);
-                if count > known.count {
-                    *known = Place { count, ..place };
+                let Ok(Value { epoch, first, run, inherited, count, .. }) = Value::of(body) else { return };
+                let place = Place { file, at, length, run, inherited, count };
+                let copies = self.copies.entry((epoch, first)).or_default();
+                // One process gives a number to one event: of its copies the longest has all that it wrote.
+                match copies.iter_mut().find(|copy| copy.run == run) {
+                    Some(known) if known.count < count => *known = place,
+                    Some(_) => {}
+                    None => copies.push(place),
                 }
             }
             Kind::Meta => {
@@ -115,6 +126,21 @@ impl Carved {
                 }
             }
             Kind::Chapter => {}
+        }
+    }
+
+    /// Chooses among the copies of each value.
+    fn choose(&mut self) {
+        let records = self.meta.as_ref().map(|meta| &meta.epochs[..]).unwrap_or_default();
+        for ((epoch, first), copies) in std::mem::take(&mut self.copies) {
+            let record = records.iter().find(|record| record.epoch == epoch);
+            let reaching = copies.into_iter().map(|copy| Place { count: reach(copy, first, record), ..copy });
+            // Whoever inherited more came later.
+            let latest =
+                reaching.filter(|copy| copy.count > 0).max_by_key(|copy| (copy.inherited, copy.count));
+            if let Some(latest) = latest {
+                self.values.insert((epoch, first), latest);
+            }
         }
     }
 
@@ -212,8 +238,27 @@ impl Carved {
             Some(bytes)
         });
         let bytes = bytes.unwrap_or_default();
-        Value::read_as(&bytes, epoch, first)?;
-        Ok(bytes)
+        let value = Value::read_as(&bytes, epoch, first)?;
+        match place.map(|place| place.count).filter(|count| *count < value.count) {
+            Some(count) => value.cut(count.into()),
+            None => Ok(bytes),
+        }
+    }
+}
+
+/// How many events of a value count: those that its run inherited, and its own up to where the next run began.
+fn reach(copy: Place, first: Seq, record: Option<&EpochRecord>) -> u16 {
+    let below = |end: Seq| u16::try_from(end.0.saturating_sub(first.0)).unwrap_or(u16::MAX).min(copy.count);
+    let Some(record) = record else { return copy.count };
+    let runs = record.lineage.runs();
+    let Some(oldest) = runs.first() else { return copy.count };
+    let own = first.plus(copy.inherited.into());
+    match runs.iter().position(|run| run.id == copy.run) {
+        Some(at) => runs.get(at + 1).map_or(copy.count, |next| below(next.first)),
+        // It began after what is found of the spool's own record was written.
+        None if own >= record.next => copy.count,
+        // It accepted nothing, or did so before the oldest run that is remembered.
+        None => below(own.max(oldest.first)),
     }
 }
 

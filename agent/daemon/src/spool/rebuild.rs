@@ -9,7 +9,7 @@
 
 use hangtag_agent_core::infer;
 use hangtag_agent_core::spool::epoch::{EpochIndex, EpochRecord};
-use hangtag_agent_core::spool::value::{self, Value};
+use hangtag_agent_core::spool::value::Value;
 use hangtag_agent_core::spool::{Index, Put};
 use hangtag_protocol::clock::ClockAnchor;
 use hangtag_protocol::event::{Event, What};
@@ -123,10 +123,12 @@ pub(super) fn rebuild(folder: &Folder, opened: &Opened, fork: Option<Fork>) -> R
             if range.first >= end {
                 return Ok(());
             }
-            let value = Value::read_as(&bytes, id, range.first);
-            if let (true, Ok(mut events)) = (range.last >= end, value.and_then(|value| value.events())) {
-                events.truncate(usize::try_from(end.0 - range.first.0).unwrap_or(usize::MAX));
-                return builder.value(range, value::encode(id, range.first, &events));
+            let own = usize::try_from(end.0 - range.first.0).unwrap_or(usize::MAX);
+            let cut = || Value::read_as(&bytes, id, range.first).and_then(|value| value.cut(own));
+            if range.last >= end
+                && let Ok(cut) = cut()
+            {
+                return builder.value(range, cut);
             }
             // What cannot be read is refused, and lost as far as it belongs here.
             builder.value(SeqRange { last: range.last.min(Seq(end.0 - 1)), ..range }, bytes)

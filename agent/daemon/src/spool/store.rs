@@ -54,7 +54,7 @@ impl Meta {
             .map_err(|why| StoreError::Damaged(format!("the spool's own record: {why}")))
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let body = postcard::to_allocvec(self).expect("numbers always encode");
         record::seal(Kind::Meta, &body)
     }

@@ -11,7 +11,9 @@ use hangtag_protocol::id::{GatewayId, StoreId, TenantId, ZoneId};
 use hangtag_protocol::topic::Gateway;
 use proptest::prelude::*;
 
-use hangtag_agent_core::spool::value::{VALUE_EVENTS, Value};
+use hangtag_agent_core::spool::epoch::EpochRecord;
+use hangtag_agent_core::spool::value::{self, VALUE_EVENTS, Value};
+use hangtag_protocol::lineage::Run;
 
 use super::mending::LARGE;
 use super::*;
@@ -628,6 +630,67 @@ fn what_is_set_aside_may_begin_in_one_value_and_end_in_another() {
     aside(&mut spool, 120, 125);
     spool.opened = opened;
     assert_eq!((lines(), spool.read(epoch, SeqRange::new(120, 120)).unwrap().first), (21, Some(Seq(120))));
+}
+
+/// A process died in the middle of a write that never counted; the next one gave the same numbers to others.
+#[test]
+fn a_rescue_takes_what_was_accepted_last_and_not_what_is_longest() {
+    let foreign = |range: std::ops::Range<u64>| range.map(|n| event(n + 1_000_000)).collect::<Vec<_>>();
+    // Which run wrote the copy that never counted: the one before, or one that accepted nothing.
+    for dead in [None, Some(0xdead)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = open(dir.path());
+        accept(&mut spool, 1..51, b"");
+        let (before, run) = (epoch(&spool), spool.run);
+        drop(spool);
+        let mut spool = open(dir.path());
+        accept(&mut spool, 51..61, b"");
+        let first = if dead.is_some() { 51 } else { 1 };
+        let dead = Run { first: Seq(first), id: dead.unwrap_or(run) };
+        drop(spool);
+        let longer: Vec<Event> = (1..51).map(event).chain(foreign(51..101)).collect();
+        fs::write(dir.path().join("spool/torn"), value::encode(before, dead, Seq(1), &longer)).unwrap();
+        fs::write(dir.path().join("spool/conf"), b"not a sled configuration").unwrap();
+        let mut spool = open(dir.path());
+        assert_ne!(epoch(&spool), before);
+        assert_eq!(all_of(&mut spool, before), events(1..61));
+        assert_eq!(lost(&spool, before), []);
+    }
+}
+
+#[test]
+fn what_is_left_of_a_copy_that_never_counted_counts_as_far_as_it_was_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    accept(&mut spool, 1..51, b"");
+    let (epoch, run) = (epoch(&spool), spool.run);
+    let meta = spool.opened.as_ref().unwrap().meta.clone();
+    drop(spool);
+    let look = |copies: &[(u32, u64, u64)], next: u64, runs: &[(u64, u32)]| {
+        let lineage: Vec<Run> = runs.iter().map(|(first, id)| Run { first: Seq(*first), id: *id }).collect();
+        let record = EpochRecord { next: Seq(next), lineage: lineage.into(), ..EpochRecord::new(epoch, 0) };
+        let meta = store::Meta { epochs: vec![record], ..meta.clone() };
+        let mut bytes = meta.encode();
+        for (id, first, last) in copies {
+            let run = Run { first: Seq(*first), id: *id };
+            let events: Vec<Event> = (1..=*last).map(event).collect();
+            bytes.extend(value::encode(epoch, run, Seq(1), &events));
+        }
+        let file = dir.path().join("file");
+        fs::write(&file, bytes).unwrap();
+        let carved = carve::Carved::look(&[file]).unwrap();
+        let bytes = carved.value(epoch, Seq(1)).unwrap_or_default();
+        let found = Value::read(&bytes).map_or(0, |value| value.count);
+        let lost = carved.epochs(None, true)[0].record.lost.len();
+        (found, lost)
+    };
+    let known = [(1, run), (51, 7)];
+    assert_eq!(look(&[(run, 1, 100)], 61, &known), (50, 10), "up to where the next run began");
+    assert_eq!(look(&[(9, 41, 100)], 61, &known), (40, 20), "what it had found there");
+    assert_eq!(look(&[(9, 61, 100)], 61, &known), (100, 0), "the record is older");
+    assert_eq!(look(&[(9, 1, 100), (7, 51, 60)], 61, &known), (60, 0));
+    assert_eq!(look(&[(9, 1, 100)], 111, &[(81, 7)]), (80, 30), "runs before that one are forgotten");
+    assert_eq!(look(&[(9, 1, 100), (8, 51, 60)], 61, &[]), (60, 0), "whoever found more came later");
 }
 
 #[test]
