@@ -3,6 +3,7 @@
 //! | module | decides |
 //! |---|---|
 //! | [`admit`] | whether the content of a readable batch is possible at all |
+//! | [`adopt`] | in which epoch of their own events go whose numbers another run has used |
 //! | [`ledger`] | which numbers of an epoch are new, known, lost; what its watermark is |
 //! | [`tally`] | what a day's events add up to, per product, zone and hour |
 //! | [`measures`] | shares with their intervals, medians |
@@ -12,6 +13,7 @@
 extern crate alloc;
 
 pub mod admit;
+pub mod adopt;
 pub mod ledger;
 pub mod measures;
 pub mod tally;
