@@ -11,8 +11,12 @@ use jiff::Timestamp;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::problem::Problem;
-use crate::store::{Reader, Store, Sums};
-use crate::{import, log, pipeline, shop};
+use crate::store::{Forks, Reader};
+use crate::{log, pipeline, shop};
+
+mod import;
+
+use import::import_all;
 
 /// Stores what shoppers did with clothes, and shows it.
 #[derive(Parser)]
@@ -29,9 +33,20 @@ pub(crate) enum Command {
     /// Reads the configuration, the stores file and the catalogue, and prints every problem in them.
     Check(File),
     /// Stores batches that agents exported to files; also while central runs.
+    ///
+    /// A batch whose numbers another run of the gateway has used is not stored, because its agent sends it
+    /// again under new numbers when it next reaches the broker. The exit code is then 1.
     Import {
         #[command(flatten)]
         file: File,
+        /// Stores such batches too, under an epoch of their own.
+        ///
+        /// Only for a spool whose agent will never reach the broker again: an agent that does sends the same
+        /// events under numbers of its own, and they count twice. The epoch follows from the gateway, its old
+        /// epoch and its run, so that the same file, or a later export of the same spool, is stored once
+        /// however often it is imported; so is what central has under other numbers.
+        #[arg(long)]
+        fork_as_new_epoch: bool,
         /// The files.
         #[arg(required = true, value_name = "FILE")]
         exported: Vec<PathBuf>,
@@ -80,9 +95,10 @@ impl Command {
                 Ok(ExitCode::SUCCESS)
             }
             Self::Check(file) => Ok(check(&file)),
-            Self::Import { file, exported } => {
+            Self::Import { file, fork_as_new_epoch, exported } => {
                 log::start()?;
-                import_all(&read(&file)?, &exported)
+                let forks = if fork_as_new_epoch { Forks::Adopt } else { Forks::Refuse };
+                import_all(&read(&file)?, forks, &exported)
             }
             Self::Quarantine { file, what } => {
                 let reader = Reader::new(read(&file)?.data);
@@ -128,60 +144,6 @@ fn check(file: &File) -> ExitCode {
     }
 }
 
-/// Every file is tried, whatever is wrong with the others.
-fn import_all(config: &Config, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
-    let mut store = Store::open(&config.data, config.store_options())?;
-    let mut sums = Sums::default();
-    let mut code = ExitCode::SUCCESS;
-    for path in files {
-        match import::import(&mut store, config.tenant, path) {
-            Ok(imported) => {
-                sums += imported.sums;
-                for damage in &imported.problems {
-                    eprintln!("{}: {damage}", path.display());
-                    code = ExitCode::FAILURE;
-                }
-            }
-            Err(why) => {
-                eprintln!("{}: {why}", path.display());
-                code = ExitCode::FAILURE;
-            }
-        }
-    }
-    for (sum, what) in [(sums.new, "new"), (sums.known, "known"), (sums.aside, "set aside")] {
-        println!("{} batches, {} events {what}", sum.batches, sum.events);
-    }
-    for line in not_stored(&sums) {
-        println!("{line}");
-        code = ExitCode::FAILURE;
-    }
-    Ok(code)
-}
-
-/// Which batches are in the files alone, and why.
-fn not_stored(sums: &Sums) -> Vec<String> {
-    let mut lines = Vec::new();
-    if sums.forked.batches > 0 {
-        let count = sums.forked.batches;
-        lines.push(format!(
-            "{count} batches belong to a copy of this gateway and were not stored: keep the file"
-        ));
-    }
-    let untold = "central has recorded none of the runs that they tell of: keep the file";
-    let full = "quarantine is full: raise quarantine.max_mib, and import the file again";
-    for (sum, why) in [(sums.untold, untold), (sums.left, full)] {
-        if sum.batches > 0 {
-            lines.push(format!("{} batches, {} events were not stored: {why}", sum.batches, sum.events));
-        }
-    }
-    lines
-}
-
-/// Strangers choose topics and parts of reasons: their control characters must not reach a terminal.
-fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
 fn list(reader: &Reader) -> anyhow::Result<()> {
     println!("{:>6}  {:20}  {:>5}  {:>6}  {:7}  TOPIC: REASON", "ID", "RECEIVED", "TIMES", "BYTES", "KIND");
     for row in reader.quarantine(LISTED)? {
@@ -218,49 +180,7 @@ fn utc(at: UnixMillis) -> String {
         .map_or_else(|_| at.0.to_string(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::path::Path;
-
-    use hangtag_protocol::batch::Batch;
-    use hangtag_protocol::id::Seq;
-    use hangtag_protocol::lineage::{Lineage, Run};
-
-    use super::*;
-    use crate::store::tests::{Bench, batch, options, picked};
-
-    const TAG: &str = "3074257bf7194e4000001a85";
-
-    fn told(first: u64, runs: &[(u64, u32)]) -> Batch {
-        let runs: Vec<Run> = runs.iter().map(|(first, id)| Run { first: Seq(*first), id: *id }).collect();
-        Batch { lineage: Lineage::from(runs), ..batch(first, vec![picked(first * 1_000, TAG)]) }
-    }
-
-    fn export(path: &Path, batch: &Batch) {
-        let payload = batch.encode().unwrap();
-        let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
-        fs::write(path, [b"HTGX\x01", &length[..], &payload].concat()).unwrap();
-    }
-
-    #[test]
-    fn an_import_fails_when_a_batch_is_in_the_file_alone() {
-        let mut bench = Bench::new();
-        bench.send(&told(1, &[(1, 7)]));
-        bench.send(&told(2, &[(1, 7), (2, 8)]));
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("exported.htgx");
-        let mut import = |batch: &Batch| {
-            export(&file, batch);
-            let imported = import::import(&mut bench.store, options().tenant, &file).unwrap();
-            not_stored(&imported.sums)
-        };
-        assert_eq!(import(&told(3, &[(1, 7), (2, 8)])), [""; 0]);
-        assert_eq!(
-            import(&told(2, &[(1, 7), (2, 9)])),
-            ["1 batches belong to a copy of this gateway and were not stored: keep the file"]
-        );
-        let [line] = &import(&told(4, &[(4, 9)]))[..] else { panic!("one line") };
-        assert!(line.starts_with("1 batches, 1 events were not stored: central has recorded none"), "{line}");
-    }
+/// Strangers choose topics and parts of reasons: their control characters must not reach a terminal.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

@@ -10,17 +10,19 @@
 //! What is damaged is not kept in quarantine: it is still in the file. Batches behind a damaged one are
 //! stored, as long as lengths lead from one to the next.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hangtag_protocol::batch::{Batch, MAX_BYTES};
+use hangtag_protocol::batch::{Batch, Header, MAX_BYTES};
 use hangtag_protocol::clock::UnixMillis;
-use hangtag_protocol::id::TenantId;
-use hangtag_protocol::topic::Channel;
+use hangtag_protocol::id::{StoreId, TenantId};
+use hangtag_protocol::range::SeqSet;
+use hangtag_protocol::topic::{Channel, Gateway};
 use jiff::Timestamp;
 
-use crate::store::{Message, Store, StoreError, Sums};
+use crate::store::{Forks, Key, Message, Store, StoreError, Sums};
 
 const MAGIC: [u8; 4] = *b"HTGX";
 const VERSION: u8 = 1;
@@ -36,6 +38,21 @@ pub(crate) struct Imported {
     pub sums: Sums,
     /// What is wrong in the file.
     pub problems: Vec<Damage>,
+    /// The numbers that are lost, as central learned from the file.
+    pub lost: BTreeMap<Key, SeqSet>,
+    /// The stores of the batches.
+    pub stores: BTreeSet<StoreId>,
+    /// How many batches of other tenants were left out, and the byte of the first one.
+    pub foreign: BTreeMap<TenantId, (u64, u64)>,
+}
+
+impl Imported {
+    /// One line for all batches of one other tenant.
+    pub(crate) fn foreigners(&self, own: TenantId) -> impl Iterator<Item = String> {
+        self.foreign.iter().map(move |(tenant, (batches, at))| {
+            format!("byte {at}: {batches} batches of tenant {tenant}, not of {own}, were not stored")
+        })
+    }
 }
 
 /// A place where a file is damaged.
@@ -63,28 +80,44 @@ pub(crate) enum ImportError {
 ///
 /// # Errors
 /// When the file cannot be opened or read, or the database fails.
-pub(crate) fn import(store: &mut Store, tenant: TenantId, path: &Path) -> Result<Imported, ImportError> {
-    read(store, tenant, io::BufReader::new(std::fs::File::open(path)?))
+pub(crate) fn import(
+    store: &mut Store,
+    tenant: TenantId,
+    forks: Forks,
+    path: &Path,
+) -> Result<Imported, ImportError> {
+    read(store, tenant, forks, io::BufReader::new(std::fs::File::open(path)?))
 }
 
-fn read(store: &mut Store, tenant: TenantId, file: impl Read) -> Result<Imported, ImportError> {
+fn read(store: &mut Store, tenant: TenantId, forks: Forks, file: impl Read) -> Result<Imported, ImportError> {
     let mut imported = Imported::default();
     let mut file = Batches { file, at: 0 };
     let mut group = Vec::new();
     loop {
-        let next = file.next(tenant)?;
+        let next = file.next()?;
         let over = matches!(next, Next::End | Next::Broken(_));
         match next {
-            Next::Batch(message) => group.push(message),
+            Next::Batch(gateway, message) if gateway.tenant == tenant => {
+                imported.stores.insert(gateway.store);
+                group.push(message);
+            }
+            Next::Batch(gateway, message) => {
+                let at = file.at - message.payload.len() as u64 - 4;
+                imported.foreign.entry(gateway.tenant).or_insert((0, at)).0 += 1;
+            }
             Next::Damaged(damage) | Next::Broken(damage) => imported.problems.push(damage),
             Next::End => {}
         }
         if over || group.len() == GROUP {
             while !group.is_empty() {
                 let began = Instant::now();
-                let appended = store.append(&group)?;
+                let appended = store.append_with(&group, forks)?;
                 group.drain(..appended.taken);
                 imported.sums += appended.sums;
+                for (key, lost) in appended.lost {
+                    let known = imported.lost.entry(key).or_default();
+                    lost.ranges().iter().for_each(|range| known.insert(*range));
+                }
                 // SQLite's lock is not fair: without a pause a running central would seldom get it.
                 std::thread::sleep(began.elapsed().max(PAUSE));
             }
@@ -101,7 +134,7 @@ struct Batches<R> {
 }
 
 enum Next {
-    Batch(Message),
+    Batch(Gateway, Message),
     /// This batch is damaged; the next one can be found.
     Damaged(Damage),
     /// The rest of the file cannot be read.
@@ -110,13 +143,17 @@ enum Next {
 }
 
 impl<R: Read> Batches<R> {
-    fn next(&mut self, tenant: TenantId) -> io::Result<Next> {
+    fn next(&mut self) -> io::Result<Next> {
         let damage = |at, why: String| Damage { at, why };
         if self.at == 0 {
             let mut begin = [0; 5];
             let length = self.fill(&mut begin)?;
             if begin[..length.min(4)] != MAGIC || length < begin.len() {
-                return Ok(Next::Broken(damage(0, "is no file of exported batches".into())));
+                let why = format!(
+                    "is no file that `hangtag-agent spool export` wrote: it begins with {:02x?}, not {MAGIC:02x?}",
+                    &begin[..length.min(4)]
+                );
+                return Ok(Next::Broken(damage(0, why)));
             }
             if begin[4] != VERSION {
                 let why = format!("version {}; this program reads version {VERSION}", begin[4]);
@@ -142,14 +179,9 @@ impl<R: Read> Batches<R> {
             return Ok(Next::Broken(damage(at, why)));
         }
         Ok(match Batch::decode_header(&payload) {
-            Ok((header, _)) if header.gateway.tenant == tenant => Next::Batch(Message {
-                topic: header.gateway.topic(Channel::Events),
-                payload,
-                received: UnixMillis(Timestamp::now().as_millisecond()),
-            }),
-            Ok((header, _)) => {
-                let why = format!("a batch of tenant {}, not of {tenant}", header.gateway.tenant);
-                Next::Damaged(damage(at, why))
+            Ok((Header { gateway, .. }, _)) => {
+                let received = UnixMillis(Timestamp::now().as_millisecond());
+                Next::Batch(gateway, Message { topic: gateway.topic(Channel::Events), payload, received })
             }
             Err(why) => Next::Damaged(damage(at, format!("header: {why}"))),
         })
@@ -175,6 +207,7 @@ impl<R: Read> Batches<R> {
 mod tests {
     use super::*;
     use crate::store::tests::{Bench, batch, picked, tenant};
+    use hangtag_protocol::range::SeqRange;
 
     const TAG: &str = "3074257bf7194e4000001a85";
 
@@ -200,9 +233,9 @@ mod tests {
         let mut bench = Bench::new();
         bench.send_bytes(Channel::Events, payload(1, 10));
         let exported = file(&[payload(6, 10), payload(16, 5)]);
-        let sums = read(&mut bench.store, tenant(), &exported[..]).unwrap().sums;
+        let sums = read(&mut bench.store, tenant(), Forks::Refuse, &exported[..]).unwrap().sums;
         assert_eq!((sums.new.batches, sums.new.events, sums.known.events), (2, 10, 5));
-        let again = read(&mut bench.store, tenant(), &exported[..]).unwrap().sums;
+        let again = read(&mut bench.store, tenant(), Forks::Refuse, &exported[..]).unwrap().sums;
         assert_eq!((again.new.batches, again.known.batches, again.known.events), (0, 2, 15));
     }
 
@@ -214,29 +247,56 @@ mod tests {
         let second = 5 + 4 + batches[0].len();
         let mut flipped = whole.clone();
         flipped[second + 40] ^= 1;
-        let imported = read(&mut bench.store, tenant(), &flipped[..]).unwrap();
+        let imported = read(&mut bench.store, tenant(), Forks::Refuse, &flipped[..]).unwrap();
         assert_eq!(imported.sums.new.events, 10, "the batch behind it is stored");
         assert!(told(&imported)[0].starts_with(&format!("byte {second}: header: CRC")), "{imported:?}");
         for (cut, why) in [(second + 2, "within a length"), (second + 30, "within a batch")] {
-            let imported = read(&mut bench.store, tenant(), &whole[..cut]).unwrap();
+            let imported = read(&mut bench.store, tenant(), Forks::Refuse, &whole[..cut]).unwrap();
             assert_eq!(imported.sums.known.events, 5);
             assert!(told(&imported)[0].starts_with(&format!("byte {second}: ends {why}")), "{imported:?}");
         }
         let mut long = whole.clone();
         long[second + 3] = 1;
-        assert!(told(&read(&mut bench.store, tenant(), &long[..]).unwrap())[0].contains("at most 65536"));
+        assert!(
+            told(&read(&mut bench.store, tenant(), Forks::Refuse, &long[..]).unwrap())[0]
+                .contains("at most 65536")
+        );
     }
 
     #[test]
     fn other_files_are_refused() {
         let mut bench = Bench::new();
-        let mut said = |bytes: &[u8]| told(&read(&mut bench.store, tenant(), bytes).unwrap()).join("\n");
-        assert!(said(b"").contains("no file of exported batches"));
-        assert!(said(b"HTAG\x01").starts_with("byte 0"));
+        let mut said =
+            |bytes: &[u8]| told(&read(&mut bench.store, tenant(), Forks::Refuse, bytes).unwrap()).join("\n");
+        assert!(said(b"").starts_with("byte 0: is no file that `hangtag-agent spool export` wrote"));
+        assert!(said(b"HTAG\x01").contains("it begins with [48, 54, 41, 47], not [48, 54, 47, 58]"));
         assert!(said(b"HTGX\x02").contains("version 2"));
         assert_eq!(said(b"HTGX\x01"), "", "an empty one is fine");
-        let foreign = TenantId::new("other").unwrap();
-        let imported = read(&mut bench.store, foreign, &file(&[payload(1, 1)])[..]).unwrap();
-        assert_eq!(told(&imported), ["byte 5: a batch of tenant demo, not of other"]);
+    }
+
+    #[test]
+    fn batches_of_another_tenant_are_told_of_once_with_their_number() {
+        let mut bench = Bench::new();
+        let other = TenantId::new("other").unwrap();
+        let exported = file(&[payload(1, 1), payload(2, 1), payload(3, 1)]);
+        let imported = read(&mut bench.store, other, Forks::Refuse, &exported[..]).unwrap();
+        assert_eq!(told(&imported), [""; 0]);
+        let lines: Vec<String> = imported.foreigners(other).collect();
+        assert_eq!(lines, ["byte 5: 3 batches of tenant demo, not of other, were not stored"]);
+        assert_eq!(imported.sums, Sums::default());
+    }
+
+    #[test]
+    fn what_was_lost_and_of_which_stores_it_tells_is_known_afterwards() {
+        let mut bench = Bench::new();
+        let mut lossy = batch(11, vec![picked(11_000, TAG)]);
+        lossy.lost = vec![SeqRange::new(1, 4), SeqRange::new(7, 10)];
+        let exported = file(&[lossy.encode().unwrap(), lossy.encode().unwrap()]);
+        let imported = read(&mut bench.store, tenant(), Forks::Refuse, &exported[..]).unwrap();
+        let key = (lossy.header.gateway, lossy.header.epoch);
+        assert_eq!(imported.lost[&key].ranges(), lossy.lost);
+        assert_eq!(imported.stores, [lossy.header.gateway.store].into());
+        let again = read(&mut bench.store, tenant(), Forks::Refuse, &exported[..]).unwrap();
+        assert_eq!(again.lost, BTreeMap::new(), "it is no news");
     }
 }

@@ -8,12 +8,15 @@ use std::path::Path;
 use hangtag_protocol::batch::Batch;
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::{GatewayId, StoreId, TenantId};
+use hangtag_protocol::range::SeqSet;
 use hangtag_protocol::topic::Gateway;
 use hangtag_protocol::watermark::Watermark;
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::group::{Finished, Group, Sums};
+use super::epoch::Key;
+use super::group::{Finished, Forks, Group};
 use super::memory::Memory;
+use super::sums::Sums;
 use super::{StoreError, open_to_write, quarantine};
 
 /// A group ends with the message that brings it to so many events, so that a live batch behind it does not
@@ -56,6 +59,8 @@ pub(crate) struct Appended {
     pub marks: BTreeMap<Gateway, Watermark>,
     /// What became of the batches.
     pub sums: Sums,
+    /// The numbers that became gaps, per epoch.
+    pub lost: BTreeMap<Key, SeqSet>,
 }
 
 /// The writing side of the database.
@@ -83,7 +88,19 @@ impl Store {
         &mut self,
         messages: impl IntoIterator<Item = &'m Message>,
     ) -> Result<Appended, StoreError> {
-        self.transact(|group| {
+        self.append_with(messages, Forks::Refuse)
+    }
+
+    /// The same, with a say in what becomes of batches that do not continue what is recorded.
+    ///
+    /// # Errors
+    /// See [`append`](Self::append).
+    pub(crate) fn append_with<'m>(
+        &mut self,
+        messages: impl IntoIterator<Item = &'m Message>,
+        forks: Forks,
+    ) -> Result<Appended, StoreError> {
+        self.transact(forks, |group| {
             let mut taken = 0;
             for message in messages {
                 group.take(message)?;
@@ -101,7 +118,7 @@ impl Store {
     /// # Errors
     /// When the database cannot even do that.
     pub(crate) fn set_aside(&mut self, message: &Message, reason: &str) -> Result<Appended, StoreError> {
-        self.transact(|group| group.set_poison_aside(message, reason).map(|()| 1))
+        self.transact(Forks::Refuse, |group| group.set_poison_aside(message, reason).map(|()| 1))
     }
 
     /// Keeps a message that cannot even be set aside, because what is recorded of its gateway cannot be read.
@@ -110,7 +127,7 @@ impl Store {
     /// # Errors
     /// When the database cannot even do that.
     pub(crate) fn keep_unsettled(&mut self, message: &Message, reason: &str) -> Result<Appended, StoreError> {
-        self.transact(|group| group.keep_unsettled(message, reason).map(|()| 1))
+        self.transact(Forks::Refuse, |group| group.keep_unsettled(message, reason).map(|()| 1))
     }
 
     /// The payloads in quarantine that this version may be able to store although an earlier one could not.
@@ -126,28 +143,30 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub(crate) fn replay(&mut self, id: i64) -> Result<Appended, StoreError> {
-        self.transact(|group| group.replay(id).map(|()| 1))
+        self.transact(Forks::Refuse, |group| group.replay(id).map(|()| 1))
     }
 
     fn transact(
         &mut self,
+        forks: Forks,
         work: impl FnOnce(&mut Group<'_>) -> Result<usize, StoreError>,
     ) -> Result<Appended, StoreError> {
-        self.try_transact(work).inspect_err(|_| self.memory.room.forget())
+        self.try_transact(forks, work).inspect_err(|_| self.memory.room.forget())
     }
 
     fn try_transact(
         &mut self,
+        forks: Forks,
         work: impl FnOnce(&mut Group<'_>) -> Result<usize, StoreError>,
     ) -> Result<Appended, StoreError> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         self.memory.refresh(&transaction)?;
-        let mut group = Group::new(&transaction, &mut self.memory);
+        let mut group = Group::new(&transaction, &mut self.memory, forks);
         let taken = work(&mut group)?;
-        let Finished { ledgers, marks, sums } = group.finish()?;
+        let Finished { ledgers, marks, sums, lost } = group.finish()?;
         transaction.commit()?;
         self.memory.remember(ledgers);
-        Ok(Appended { taken, marks, sums })
+        Ok(Appended { taken, marks, sums, lost })
     }
 
     /// The watermarks of all gateways that ever sent something, but for those of whom a row cannot be read.

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::StoreError;
 
 /// Which epoch of which gateway.
-pub(super) type Key = (Gateway, Epoch);
+pub(crate) type Key = (Gateway, Epoch);
 
 /// Reads a ledger; an empty one when nothing is recorded.
 pub(super) fn load(db: &Connection, (gateway, epoch): &Key) -> Result<Ledger, StoreError> {
@@ -24,11 +24,7 @@ pub(super) fn load(db: &Connection, (gateway, epoch): &Key) -> Result<Ledger, St
         .query_row(params![store, gateway, epoch], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((runs, oldest_held)) = row else { return Ok(Ledger::default()) };
-    let lineage: Lineage = serde_json::from_str(&runs).map_err(|_| StoreError::Content {
-        table: "epoch",
-        value: runs,
-        wanted: "a lineage",
-    })?;
+    let lineage = lineage(runs)?;
     let mut query = db.prepare_cached(
         "SELECT fate, first, last FROM settled WHERE store = ?1 AND gateway = ?2 AND epoch = ?3",
     )?;
@@ -44,6 +40,26 @@ pub(super) fn load(db: &Connection, (gateway, epoch): &Key) -> Result<Ledger, St
         settled.push((fate, SeqRange::new(first.cast_unsigned(), last.cast_unsigned())));
     }
     Ok(Ledger::new(settled, lineage, Seq(oldest_held.cast_unsigned())))
+}
+
+/// The epochs of a gateway with the runs that wrote them.
+pub(super) fn lineages(db: &Connection, gateway: &Gateway) -> Result<Vec<(Epoch, Lineage)>, StoreError> {
+    let mut query =
+        db.prepare_cached("SELECT epoch, lineage FROM epoch WHERE store = ?1 AND gateway = ?2")?;
+    let of = params![gateway.store.as_str(), gateway.gateway.as_str()];
+    let rows = query.query_map(of, |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    let read = |row: rusqlite::Result<(String, String)>| {
+        let (epoch, runs) = row?;
+        let wrong = |value, wanted| StoreError::Content { table: "epoch", value, wanted };
+        let id = epoch.parse().map_err(|_| wrong(epoch, "an epoch"))?;
+        Ok((id, lineage(runs)?))
+    };
+    rows.map(read).collect()
+}
+
+fn lineage(runs: String) -> Result<Lineage, StoreError> {
+    let wrong = |value| StoreError::Content { table: "epoch", value, wanted: "a lineage" };
+    serde_json::from_str(&runs).map_err(|_| wrong(runs))
 }
 
 /// Writes what changed, and when the epoch's last batch came.

@@ -40,6 +40,50 @@ pub(super) fn conflict(
     Ok(None)
 }
 
+/// Those of these events that are stored under another epoch of the same gateway: the same happened in the
+/// same millisecond of the same boot.
+pub(super) fn twins(db: &Connection, batch: &Batch, ranges: &[SeqRange]) -> Result<Vec<Seq>, StoreError> {
+    let header = &batch.header;
+    let epoch = header.epoch.to_string();
+    let mut query = db.prepare_cached(
+        "SELECT 1 FROM event WHERE store = ?1 AND gateway = ?2 AND boot = ?3 AND uptime = ?4 AND epoch <> ?5
+         AND kind = ?6 AND confidence = ?7 AND epc IS ?8 AND zone IS ?9 AND reader IS ?10 AND state IS ?11
+         AND since IS ?12 LIMIT 1",
+    )?;
+    let mut twins = Vec::new();
+    for seq in ranges.iter().flat_map(|range| range.first.0..=range.last.0).map(Seq) {
+        let event = of(batch, seq);
+        let garment = event.garment();
+        let coverage = match event.what {
+            What::Coverage(coverage) => Some(coverage),
+            What::Retracted { .. }
+            | What::PickedUp(_)
+            | What::PutDown(_)
+            | What::CarriedIn(_)
+            | What::TriedOn(_)
+            | What::CarriedOut(_) => None,
+        };
+        let found = query.exists(params![
+            header.gateway.store.as_str(),
+            header.gateway.gateway.as_str(),
+            event.boot.to_string(),
+            event.at.0.cast_signed(),
+            epoch,
+            event.kind().name(),
+            event.confidence,
+            garment.map(|(epc, ..)| epc.to_string()),
+            garment.as_ref().map(|(_, zone, ..)| zone.as_str()),
+            coverage.as_ref().map(|c| c.reader.as_str()),
+            coverage.map(|c| state_name(c.state)),
+            coverage.map(|c| c.from.0.cast_signed()),
+        ])?;
+        if found {
+            twins.push(seq);
+        }
+    }
+    Ok(twins)
+}
+
 /// Writes the new events.
 pub(super) fn insert(
     db: &Connection,

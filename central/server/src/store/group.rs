@@ -3,14 +3,13 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::AddAssign;
 
 use hangtag_central_core::admit;
 use hangtag_central_core::ledger::Ledger;
 use hangtag_protocol::batch::{Batch, Header};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::lineage::Apart;
-use hangtag_protocol::range::SeqRange;
+use hangtag_protocol::range::SeqSet;
 use hangtag_protocol::status::Status;
 use hangtag_protocol::topic::{Channel, Gateway};
 use hangtag_protocol::watermark::Watermark;
@@ -18,65 +17,38 @@ use rusqlite::{Connection, params};
 
 use super::epoch::{self, Key};
 use super::memory::Memory;
-use super::quarantine::{self, Kind};
+use super::quarantine::{self, Kind, Of};
+use super::sums::{Sum, Sums};
 use super::{Message, StoreError, clock, event};
-
-/// What became of batches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sums {
-    /// With at least one event that was stored; their new events.
-    pub new: Sum,
-    /// All of whose events had been stored before; and known events of others.
-    pub known: Sum,
-    /// In quarantine, but for those of a fork.
-    pub aside: Sum,
-    /// Of a copy of the gateway: nobody stores them under these numbers.
-    pub forked: Sum,
-    /// Left with the agent: the lineage tells too little.
-    pub untold: Sum,
-    /// Left with the agent: quarantine is full.
-    pub left: Sum,
-}
-
-/// Batches and events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sum {
-    pub batches: u64,
-    pub events: u64,
-}
-
-impl Sum {
-    fn of(numbers: SeqRange) -> Self {
-        Self { batches: 1, events: numbers.len() }
-    }
-}
-
-impl AddAssign for Sum {
-    fn add_assign(&mut self, other: Self) {
-        self.batches += other.batches;
-        self.events += other.events;
-    }
-}
-
-impl AddAssign for Sums {
-    fn add_assign(&mut self, other: Self) {
-        self.new += other.new;
-        self.known += other.known;
-        self.aside += other.aside;
-        self.forked += other.forked;
-        self.untold += other.untold;
-        self.left += other.left;
-    }
-}
 
 /// One transaction.
 pub(super) struct Group<'a> {
-    db: &'a Connection,
+    pub(super) db: &'a Connection,
     memory: &'a mut Memory,
+    forks: Forks,
     epochs: BTreeMap<Key, Change>,
     owed: BTreeSet<Gateway>,
     events: u64,
-    sums: Sums,
+    pub(super) sums: Sums,
+    lost: BTreeMap<Key, SeqSet>,
+}
+
+/// What becomes of a batch that does not continue what is recorded of its epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forks {
+    /// Nobody stores it: its agent sends it again under numbers that nobody has used.
+    Refuse,
+    /// It is stored under an epoch of its own: its agent will not send it again.
+    Adopt,
+}
+
+/// Under which epoch a batch comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Under {
+    /// The one that its agent gave it.
+    Given,
+    /// One of its own. So often was it parted from another.
+    Own(u8),
 }
 
 /// What is true when the transaction is committed.
@@ -87,6 +59,8 @@ pub(super) struct Finished {
     pub marks: BTreeMap<Gateway, Watermark>,
     /// What became of the batches.
     pub sums: Sums,
+    /// The numbers that became gaps.
+    pub lost: BTreeMap<Key, SeqSet>,
 }
 
 /// What a transaction does to an epoch.
@@ -98,9 +72,9 @@ struct Change {
 
 impl<'a> Group<'a> {
     /// Begins.
-    pub(super) fn new(db: &'a Connection, memory: &'a mut Memory) -> Self {
-        let (epochs, owed) = (BTreeMap::new(), BTreeSet::new());
-        Self { db, memory, epochs, owed, events: 0, sums: Sums::default() }
+    pub(super) fn new(db: &'a Connection, memory: &'a mut Memory, forks: Forks) -> Self {
+        let (epochs, owed, lost) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { db, memory, forks, epochs, owed, events: 0, sums: Sums::default(), lost }
     }
 
     /// How many events the batches held.
@@ -121,7 +95,7 @@ impl<'a> Group<'a> {
                 marks.insert(gateway, mark);
             }
         }
-        Ok(Finished { ledgers, marks, sums: self.sums })
+        Ok(Finished { ledgers, marks, sums: self.sums, lost: self.lost })
     }
 
     /// Takes a message as it came.
@@ -146,7 +120,7 @@ impl<'a> Group<'a> {
             return Ok(());
         }
         self.owed.insert(header.gateway);
-        self.take_batch(&message, &batch)?;
+        self.take_batch(&message, &batch, Under::Given)?;
         if self.sums.new.batches + self.sums.known.batches > 0 {
             quarantine::remove(self.db, id)?;
             self.memory.room.forget();
@@ -170,7 +144,7 @@ impl<'a> Group<'a> {
         self.owed.insert(*gateway);
         let batch = Batch::decode_body(header, body).map_err(|why| why.to_string());
         match batch.and_then(|batch| admit::admit(&batch).map(|()| batch).map_err(|why| why.to_string())) {
-            Ok(batch) => self.take_batch(message, &batch),
+            Ok(batch) => self.take_batch(message, &batch, Under::Given),
             Err(why) => {
                 let reason = format!("body: {why}");
                 tracing::warn!(topic = message.topic, numbers = ?header.range(), reason, "cannot use a batch");
@@ -179,36 +153,23 @@ impl<'a> Group<'a> {
         }
     }
 
-    fn take_batch(&mut self, message: &Message, batch: &Batch) -> Result<(), StoreError> {
+    /// Stores a batch as far as it continues what is recorded; what does not is refused or adopted.
+    pub(super) fn take_batch(
+        &mut self,
+        message: &Message,
+        batch: &Batch,
+        under: Under,
+    ) -> Result<(), StoreError> {
         let header = &batch.header;
         let (topic, epoch, numbers) = (&message.topic, header.epoch, header.range());
         let mut ledger = self.change(header, message.received)?.after.clone();
-        match ledger.join(&batch.lineage, numbers.last, &batch.lost, batch.oldest_held) {
-            Ok(()) => {}
-            Err(Apart::Fork(from)) => {
-                tracing::error!(
-                    topic, %epoch, ?numbers, %from,
-                    "refused a batch of a gateway whose numbers another one used: is its disk a copy of another's?"
-                );
-                let why = (Kind::Fork, &*format!("fork: {}", Apart::Fork(from)));
-                quarantine::keep(
-                    self.db,
-                    &mut self.memory.room,
-                    message,
-                    Some(&header.gateway),
-                    Some(header),
-                    why,
-                )?;
-                self.sums.forked += Sum::of(numbers);
-                return Ok(());
-            }
-            Err(Apart::Unknown) => {
-                tracing::info!(topic, %epoch, ?numbers, "left a batch that does not tell enough of its lineage");
-                self.sums.untold += Sum::of(numbers);
-                return Ok(());
-            }
+        if let Err(apart) = ledger.join(&batch.lineage, numbers.last, &batch.lost, batch.oldest_held) {
+            return match self.forks {
+                Forks::Adopt => self.adopt(message, batch, apart, under),
+                Forks::Refuse => self.turn_away(message, header, apart),
+            };
         }
-        let verdict = ledger.weigh(numbers, &batch.lost);
+        let mut verdict = ledger.weigh(numbers, &batch.lost);
         if let Some(seq) = event::conflict(self.db, batch, &verdict.known)? {
             let reason = format!("conflict: same id, other content: event {seq} of epoch {epoch}");
             tracing::error!(topic, ?numbers, reason, "cannot use a batch");
@@ -217,6 +178,9 @@ impl<'a> Group<'a> {
         for anchor in batch.anchors.iter().filter(|anchor| admit::plausible(anchor)) {
             let changed = clock::learn(self.db, &header.gateway, anchor)?;
             tracing::debug!(topic, boot = %anchor.boot, changed, "learned a clock anchor");
+        }
+        if let Under::Own(_) = under {
+            self.leave_out_twins(batch, &mut verdict)?;
         }
         event::insert(self.db, batch, &verdict.fresh, message.received)?;
         ledger.settle(&verdict);
@@ -231,9 +195,36 @@ impl<'a> Group<'a> {
         change.after = ledger;
         if !verdict.opened.is_empty() {
             tracing::warn!(topic, %epoch, numbers = ?verdict.opened, "events were lost");
+            let lost = self.lost.entry((header.gateway, epoch)).or_default();
+            verdict.opened.iter().for_each(|range| lost.insert(*range));
         }
         if !verdict.late.is_empty() {
             tracing::info!(topic, %epoch, numbers = ?verdict.late, "late events closed a gap");
+        }
+        Ok(())
+    }
+
+    /// Does not store a batch that does not continue what is recorded.
+    pub(super) fn turn_away(
+        &mut self,
+        message: &Message,
+        header: &Header,
+        apart: Apart,
+    ) -> Result<(), StoreError> {
+        let (topic, epoch, numbers) = (&message.topic, header.epoch, header.range());
+        match apart {
+            Apart::Fork(from) => {
+                tracing::error!(
+                    topic, %epoch, ?numbers, %from,
+                    "refused a batch of a gateway whose numbers another one used: is its disk a copy of another's?"
+                );
+                self.keep(message, Of::Batch(header), Kind::Fork, &format!("fork: {apart}"))?;
+                self.sums.forked += Sum::of(numbers);
+            }
+            Apart::Unknown => {
+                tracing::info!(topic, %epoch, ?numbers, "left a batch that does not tell enough of its lineage");
+                self.sums.untold += Sum::of(numbers);
+            }
         }
         Ok(())
     }
@@ -290,27 +281,39 @@ impl<'a> Group<'a> {
     ) -> Result<(), StoreError> {
         tracing::warn!(topic = message.topic, bytes = message.payload.len(), reason, "refused a message");
         self.sums.aside.batches += 1;
-        quarantine::keep(self.db, &mut self.memory.room, message, gateway, None, (Kind::Refused, reason))
-            .map(drop)
+        let of = gateway.map_or(Of::Nobody, Of::Gateway);
+        self.keep(message, of, Kind::Refused, reason).map(drop)
     }
 
     /// Keeps a batch whose header is good, and settles its numbers; neither when there is no room.
     fn settle_aside(&mut self, message: &Message, header: &Header, reason: &str) -> Result<(), StoreError> {
-        let why = (Kind::Settled, reason);
-        if quarantine::keep(
-            self.db,
-            &mut self.memory.room,
-            message,
-            Some(&header.gateway),
-            Some(header),
-            why,
-        )? {
+        if self.keep(message, Of::Batch(header), Kind::Settled, reason)? {
             self.change(header, message.received)?.after.quarantine(header.range());
             self.sums.aside += Sum::of(header.range());
         } else {
             self.sums.left += Sum::of(header.range());
         }
         Ok(())
+    }
+
+    /// Keeps a payload. False when there is no room.
+    fn keep(&mut self, message: &Message, of: Of<'_>, kind: Kind, reason: &str) -> Result<bool, StoreError> {
+        quarantine::keep(self.db, &mut self.memory.room, message, of, (kind, reason))
+    }
+
+    /// Takes a batch out of quarantine that is stored after all.
+    pub(super) fn release(&mut self, message: &Message) -> Result<(), StoreError> {
+        quarantine::remove_fork(self.db, message)?;
+        self.memory.room.forget();
+        Ok(())
+    }
+
+    /// What is recorded of an epoch, with what this transaction changed.
+    pub(super) fn ledger(&self, key: &Key) -> Result<Ledger, StoreError> {
+        match self.epochs.get(key) {
+            Some(change) => Ok(change.after.clone()),
+            None => self.memory.ledger(self.db, key),
+        }
     }
 
     /// The record of the epoch of a batch that came.
@@ -327,15 +330,6 @@ impl<'a> Group<'a> {
                 entry.insert(Change { after: before.clone(), before, received })
             }
         })
-    }
-}
-
-impl Sums {
-    fn count(&mut self, fresh: &[SeqRange], known: &[SeqRange]) {
-        let events = |ranges: &[SeqRange]| ranges.iter().map(SeqRange::len).sum::<u64>();
-        self.new.events += events(fresh);
-        self.known.events += events(known);
-        *(if fresh.is_empty() { &mut self.known.batches } else { &mut self.new.batches }) += 1;
     }
 }
 

@@ -39,6 +39,7 @@ use std::time::Duration;
 use hangtag_protocol::id::TenantId;
 use rusqlite::{Connection, OpenFlags};
 
+mod adopt;
 mod append;
 mod clock;
 mod epoch;
@@ -48,13 +49,16 @@ mod memory;
 mod quarantine;
 mod read;
 mod schema;
+mod sums;
 mod unreadable;
 mod writer;
 
 pub(crate) use append::{Message, Options, Store};
-pub(crate) use group::Sums;
+pub(crate) use epoch::Key;
+pub(crate) use group::Forks;
 pub(crate) use quarantine::Quarantined;
 pub(crate) use read::{Coverage, DayRead, GatewayHealth, Reader, Totals};
+pub(crate) use sums::Sums;
 pub(crate) use writer::{Delivery, Failing, Input, Settled, Writer};
 
 /// What the writer keeps of the file in memory, so that the ends of the tables of many gateways fit.

@@ -126,15 +126,30 @@ fn count(db: &Connection) -> Result<u64, StoreError> {
     Ok(rows.cast_unsigned() * ROW_BYTES + bytes.cast_unsigned())
 }
 
-/// Keeps a payload; `header` is that of a batch. Returns false when there is no room.
+/// Whose a payload is, as far as that is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Of<'a> {
+    /// No gateway's.
+    Nobody,
+    /// A gateway's.
+    Gateway(&'a Gateway),
+    /// A gateway's batch.
+    Batch(&'a Header),
+}
+
+/// Keeps a payload. Returns false when there is no room.
 pub(super) fn keep(
     db: &Connection,
     room: &mut Room,
     message: &Message,
-    gateway: Option<&Gateway>,
-    header: Option<&Header>,
+    of: Of<'_>,
     (kind, reason): (Kind, &str),
 ) -> Result<bool, StoreError> {
+    let (gateway, header) = match of {
+        Of::Nobody => (None, None),
+        Of::Gateway(gateway) => (Some(gateway), None),
+        Of::Batch(header) => (Some(&header.gateway), Some(header)),
+    };
     let digest = CRC.checksum(&message.payload);
     let again = db
         .prepare_cached(
@@ -193,6 +208,15 @@ pub(super) fn message(db: &Connection, id: i64) -> Result<Option<Message>, Store
 /// Takes one out.
 pub(super) fn remove(db: &Connection, id: i64) -> Result<(), StoreError> {
     db.prepare_cached("DELETE FROM quarantine WHERE id = ?1")?.execute([id])?;
+    Ok(())
+}
+
+/// Takes out the copy of a fork's batch.
+pub(super) fn remove_fork(db: &Connection, message: &Message) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "DELETE FROM quarantine WHERE topic = ?1 AND digest = ?2 AND payload = ?3 AND kind = 'fork'",
+    )?
+    .execute(params![message.topic, CRC.checksum(&message.payload), message.payload])?;
     Ok(())
 }
 

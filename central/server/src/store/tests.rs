@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use super::append::Appended;
 use super::{Message, Options, Reader, Store, StoreError};
 
+mod adopt;
 mod bounds;
 mod lineage;
 mod rate;
@@ -124,6 +125,11 @@ impl Bench {
 
     fn settled_to(&mut self) -> u64 {
         self.mark().contiguous_to.0
+    }
+
+    fn settled_to_of(&mut self, epoch: u64) -> u64 {
+        let epochs = self.store.watermark(&gateway()).unwrap().epochs;
+        epochs.into_iter().find(|mark| mark.epoch == Epoch(epoch)).map_or(0, |mark| mark.contiguous_to.0)
     }
 }
 

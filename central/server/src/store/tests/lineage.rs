@@ -8,11 +8,11 @@ const A: (u64, u32) = (1, 0xa);
 const B: (u64, u32) = (11, 0xb);
 const C: (u64, u32) = (21, 0xc);
 
-fn lineage(runs: &[(u64, u32)]) -> Lineage {
+pub(super) fn lineage(runs: &[(u64, u32)]) -> Lineage {
     Lineage::from(runs.iter().map(|(first, id)| Run { first: Seq(*first), id: *id }).collect::<Vec<_>>())
 }
 
-fn told(first: u64, count: u64, runs: &[(u64, u32)]) -> Batch {
+pub(super) fn told(first: u64, count: u64, runs: &[(u64, u32)]) -> Batch {
     Batch { lineage: lineage(runs), ..plain(first, count) }
 }
 
