@@ -74,6 +74,12 @@ impl Shop {
         Ok(())
     }
 
+    /// How many batches central refused because another run has used their numbers.
+    fn forks(&self) -> anyhow::Result<usize> {
+        let list = succeeded(self.site.central("quarantine").arg("list").output()?)?;
+        Ok(String::from_utf8_lossy(&list.stdout).matches("fork:").count())
+    }
+
     /// What the last agent could not send at its end the next start of it sends; then everything is judged.
     fn verdict(&self, gateways: &[&Gateway], logs: &[&Path]) -> anyhow::Result<Verdict> {
         let mut verdict = judge_logs(logs, &self.site.database())?;
@@ -136,6 +142,88 @@ fn a_cloned_gateway_goes_on_under_an_epoch_of_its_own() -> anyhow::Result<()> {
     let verdict = shop.verdict(&[&original, &clone], &[&log, &clone_log])?;
     assert!(verdict.is_exact() && verdict.unlogged == 0, "{verdict:?}");
     assert_eq!(verdict.epochs, 2, "the clone's events are under an epoch of its own: {verdict:?}");
+    central.stop(STOPS_WITHIN)
+}
+
+#[test]
+fn a_clone_that_sends_before_it_hears_of_the_original_is_refused_and_loses_nothing() -> anyhow::Result<()> {
+    let shop = Shop::open()?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let central = shop.site.start_central()?;
+    let (original, clone) = (shop.gateway("original")?, shop.gateway("clone")?);
+    let (log, clone_log) = (original.accepted_log(), clone.accepted_log());
+    shop.run(&original, 1, |agent| shop.complete(agent, &[&log]))?;
+    copy_folder(original.data(), clone.data())?;
+    shop.run(&original, 2, |agent| shop.complete(agent, &[&log]))?;
+    assert_eq!(shop.forks()?, 0, "there was nothing to refuse yet");
+    // Nobody tells the clone what central has, before its batches wait for central.
+    central.stop(STOPS_WITHIN)?;
+    let listener = {
+        let _inside = runtime.enter();
+        Listener::start(shop.broker_port)
+    };
+    runtime.block_on(listener.forget_watermark())?;
+    let mut central = None;
+    shop.run(&clone, 3, |agent| {
+        wait_for("batches of the clone", PATIENCE, || {
+            agent.check()?;
+            Ok((listener.heard().batches > 0).then_some(()))
+        })?;
+        central = Some(shop.site.start_central()?);
+        shop.complete(agent, &[&clone_log])
+    })?;
+    assert!(shop.forks()? > 0, "central refused what the clone sent first");
+    shop.run(&original, 4, |agent| shop.complete(agent, &[&log]))?;
+    let verdict = shop.verdict(&[&original, &clone], &[&log, &clone_log])?;
+    assert!(verdict.is_exact() && verdict.unlogged == 0, "{verdict:?}");
+    assert_eq!(verdict.epochs, 2, "{verdict:?}");
+    central.expect("it was started again").stop(STOPS_WITHIN)
+}
+
+#[test]
+fn a_clone_that_never_comes_back_is_imported_under_an_epoch_of_its_own() -> anyhow::Result<()> {
+    let mut shop = Shop::open()?;
+    let central = shop.site.start_central()?;
+    let (original, clone) = (shop.gateway("original")?, shop.gateway("clone")?);
+    let (log, clone_log) = (original.accepted_log(), clone.accepted_log());
+    shop.run(&original, 1, |agent| shop.complete(agent, &[&log]))?;
+    shop.broker.kill()?;
+    shop.run(&original, 2, nothing_more)?;
+    copy_folder(original.data(), clone.data())?;
+    shop.run(&original, 3, nothing_more)?;
+    // It is started anew once, so that there are several runs behind the fork.
+    shop.run(&clone, 4, nothing_more)?;
+    shop.run(&clone, 5, nothing_more)?;
+    shop.broker.restart()?;
+    shop.run(&original, 6, |agent| shop.complete(agent, &[&log]))?;
+    let exported = shop.folder.path().join("clone.htgx");
+    clone.export(&exported)?;
+    let import = |more: &[&str]| -> anyhow::Result<(bool, String)> {
+        let output = shop.site.central("import").args(more).arg(&exported).output()?;
+        Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+    };
+
+    let before = judge_logs(&[&log, &clone_log], &shop.site.database())?;
+    let (good, said) = import(&[])?;
+    assert!(!good && said.contains("belong to a copy of this gateway"), "{said}");
+    let after = judge_logs(&[&log, &clone_log], &shop.site.database())?;
+    assert!(after.missing == before.missing && after.missing >= 2 * EVENTS as u64, "{before:?}, {after:?}");
+    assert!(after.doubled == 0 && after.epochs == 1, "{after:?}");
+    assert!(shop.forks()? > 0);
+
+    let (good, said) = import(&["--fork-as-new-epoch"])?;
+    assert!(good, "{said}");
+    let verdict = judge_logs(&[&log, &clone_log], &shop.site.database())?;
+    println!("{verdict:?}");
+    assert!(verdict.is_exact() && verdict.unlogged == 0 && verdict.epochs == 2, "{verdict:?}");
+    assert_eq!(shop.forks()?, 0, "nothing of it waits any more");
+    let (good, said) = import(&["--fork-as-new-epoch"])?;
+    assert!(good && said.starts_with("0 batches, 0 events new"), "{said}");
+    assert_eq!(judge_logs(&[&log, &clone_log], &shop.site.database())?, verdict);
+    // The original goes on as if nothing had happened.
+    shop.run(&original, 7, |agent| shop.complete(agent, &[&log]))?;
+    let verdict = shop.verdict(&[&original], &[&log, &clone_log])?;
+    assert!(verdict.is_exact() && verdict.unlogged == 0 && verdict.epochs == 2, "{verdict:?}");
     central.stop(STOPS_WITHIN)
 }
 

@@ -16,6 +16,10 @@ use tokio::task::JoinHandle;
 
 use super::site::GATEWAY_TOPIC;
 
+/// How often a change is looked for, and for how long.
+const LOOK: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// What was heard.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
@@ -104,6 +108,27 @@ impl Listener {
     pub async fn publish(&self, payload: Vec<u8>) -> anyhow::Result<()> {
         let topic = format!("{GATEWAY_TOPIC}/events");
         self.client.publish(topic, QoS::AtLeastOnce, false, payload).await.context("publishing")
+    }
+
+    /// Takes the watermark from the broker, and waits until it is gone: who connects then hears of none.
+    ///
+    /// # Errors
+    /// When the client has ended, or there is no watermark to take.
+    pub async fn forget_watermark(&self) -> anyhow::Result<()> {
+        let told = || async {
+            while self.heard().watermark.is_none() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, told()).await.context("no watermark was told")?;
+        let topic = format!("{GATEWAY_TOPIC}/ack");
+        self.client.publish(topic, QoS::AtLeastOnce, true, Vec::new()).await.context("publishing")?;
+        let gone = || async {
+            while self.heard().watermark.is_some() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, gone()).await.context("the watermark stayed")
     }
 }
 
