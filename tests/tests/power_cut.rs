@@ -14,7 +14,7 @@ use hangtag_tests::harness::image::{Image, refusal, scratch};
 use hangtag_tests::harness::judge::judge;
 use hangtag_tests::harness::process::Process;
 use hangtag_tests::harness::site::Site;
-use hangtag_tests::harness::{folder_in, long, seed, skip};
+use hangtag_tests::harness::{folder_in, long, seed, skip, skip_long};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -220,7 +220,7 @@ fn a_spool_carried_on_from_cut_to_cut_loses_nothing() -> anyhow::Result<()> {
 fn without_the_barrier_events_are_lost() -> anyhow::Result<()> {
     const ROUNDS: u32 = 18;
     if !long() {
-        return skip("builds another agent: HANGTAG_LONG=1");
+        return skip_long("builds another agent");
     }
     if let Some(why) = refusal() {
         return skip(why);

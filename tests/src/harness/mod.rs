@@ -28,7 +28,7 @@ pub mod process;
 pub mod site;
 
 use std::fmt::Display;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
@@ -59,10 +59,30 @@ pub fn seed() -> u64 {
     seed
 }
 
-/// Says that a test is passed over, and why.
+/// Passes over a test that this machine cannot run, and says so.
+///
+/// # Errors
+/// When nothing may be passed over: `HANGTAG_ALL=1`.
 pub fn skip(why: impl Display) -> anyhow::Result<()> {
-    println!("SKIPPED: {why}");
+    let all = std::env::var("HANGTAG_ALL").is_ok_and(|value| value == "1");
+    anyhow::ensure!(!all, "cannot be run here: {why} (HANGTAG_ALL=0 passes over it)");
+    say_skipped(&why);
     Ok(())
+}
+
+/// Passes over a test that takes long and was not asked for, and says so.
+pub fn skip_long(why: impl Display) -> anyhow::Result<()> {
+    say_skipped(&format_args!("{why}: HANGTAG_LONG=1 runs it"));
+    Ok(())
+}
+
+fn say_skipped(why: &dyn Display) {
+    let thread = std::thread::current();
+    // What a program printed ends with a newline of its own.
+    let why = why.to_string().replace('\n', " ");
+    let line = format!("skipped: {}: {}\n", thread.name().unwrap_or("a test"), why.trim_end());
+    // Not with `eprintln`: what that writes is shown of failed tests only.
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// A folder for a test. It goes with the test, unless `HANGTAG_KEEP=1`.
