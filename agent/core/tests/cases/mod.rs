@@ -1,5 +1,5 @@
 //! How often a model is tried, and with which dice. Enters: `HANGTAG_SEED`, `HANGTAG_LONG`. Leaves: a
-//! configuration for proptest. The model of the spool's files takes it from here too.
+//! configuration for proptest. The models of the spool take it from here too.
 
 extern crate std;
 
