@@ -247,3 +247,32 @@ async fn the_uplink_ends_when_the_spool_has() {
     drop((bench.state, bench.requests));
     timeout(PATIENCE, bench.uplink).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn an_event_that_the_broker_hangs_up_on_is_found_within_the_minute() {
+    const POISON: Seq = Seq(300);
+    let Bench { listener, state: _state, mut requests, uplink: _uplink, .. } = Bench::new(600).await;
+    let spool = tokio::spawn(async move {
+        loop {
+            match requests.recv().await.expect("the uplink lives") {
+                Request::SetAside { range, .. } => return range,
+                request => answer(request),
+            }
+        }
+    });
+    let broker = tokio::spawn(async move {
+        loop {
+            let mut peer = Peer::greet(&listener, &[], &nothing_settled()).await;
+            loop {
+                let (id, batch, _) = peer.batch().await;
+                if batch.header.range().first <= POISON && POISON <= batch.header.range().last {
+                    break;
+                }
+                peer.acknowledge(id, 0).await;
+            }
+        }
+    });
+    let aside = timeout(PATIENCE, spool).await.expect("the pauses stay short").unwrap();
+    assert_eq!(aside, SeqRange { first: POISON, last: POISON });
+    broker.abort();
+}
