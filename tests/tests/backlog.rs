@@ -1,10 +1,11 @@
 //! Very many events wait from an outage, and customers go on: what happens now goes out first.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::fs::File;
+use std::io::Read as _;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
@@ -18,6 +19,7 @@ use hangtag_tests::harness::process::wait_for;
 use hangtag_tests::harness::site::Site;
 use hangtag_tests::harness::{folder, free_port, long};
 use rusqlite::Connection;
+use rustix::fs::inotify;
 
 /// How many events wait, in a normal and in a long run.
 const WAITING: (u64, u64) = (200_000, 1_000_000);
@@ -45,11 +47,8 @@ fn live_events_overtake_a_backlog() -> anyhow::Result<()> {
 
     let mut central = site.start_central()?;
     let listener = Listener::start(broker_port);
-    let stop = Arc::new(AtomicBool::new(false));
-    let watcher = {
-        let (log, stop) = (gateway.accepted_log(), Arc::clone(&stop));
-        std::thread::spawn(move || watch(&log, &stop))
-    };
+    let watch = Watch::begin(&gateway.accepted_log())?;
+    let watcher = std::thread::spawn(move || watch.run());
     let begin = Instant::now();
     let mut agent = gateway.start()?;
     wait_for("the drain to begin", PATIENCE, || {
@@ -66,7 +65,6 @@ fn live_events_overtake_a_backlog() -> anyhow::Result<()> {
     let drained = begin.elapsed();
     drop(carousel);
     agent.stop(STOPS_WITHIN)?;
-    stop.store(true, Ordering::Relaxed);
     let seen = watcher.join().map_err(|_| anyhow::anyhow!("the watcher panicked"))??;
     let verdict =
         wait_complete(Duration::from_secs(20), || judge(&gateway.accepted_log(), &site.database()))?;
@@ -87,23 +85,40 @@ fn live_events_overtake_a_backlog() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Until it is told to stop, notes when each line of the log is there: number, and Unix milliseconds.
-fn watch(log: &Path, stop: &AtomicBool) -> anyhow::Result<BTreeMap<u64, i64>> {
-    let mut seen = BTreeMap::new();
-    let (mut at, mut rest) = (0, Vec::new());
-    while !stop.load(Ordering::Relaxed) {
-        std::thread::sleep(Duration::from_millis(2));
-        let Ok(mut file) = std::fs::File::open(log) else { continue };
-        file.seek(SeekFrom::Start(at))?;
-        at += file.read_to_end(&mut rest)? as u64;
-        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = rest.drain(..=end).collect();
-            let line: EventLine = serde_json::from_slice(&line).context("a line of the log")?;
-            seen.insert(line.seq.0, now);
+/// Notes when lines of a log are there.
+struct Watch {
+    log: File,
+    inotify: OwnedFd,
+}
+
+impl Watch {
+    /// Begins with the log that an agent will write.
+    fn begin(log: &Path) -> anyhow::Result<Self> {
+        File::create(log)?;
+        let inotify = inotify::init(inotify::CreateFlags::CLOEXEC)?;
+        inotify::add_watch(&inotify, log, inotify::WatchFlags::MODIFY | inotify::WatchFlags::CLOSE_WRITE)?;
+        Ok(Self { log: File::open(log)?, inotify })
+    }
+
+    /// When each line was there, until whoever writes them closes the log: number, and Unix milliseconds.
+    fn run(mut self) -> anyhow::Result<BTreeMap<u64, i64>> {
+        let (mut seen, mut rest) = (BTreeMap::new(), Vec::new());
+        let mut buffer = [MaybeUninit::uninit(); 4_096];
+        let mut changes = inotify::Reader::new(self.inotify, &mut buffer);
+        loop {
+            let is_closed = changes.next()?.events().contains(inotify::ReadFlags::CLOSE_WRITE);
+            self.log.read_to_end(&mut rest)?;
+            let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                let line: EventLine = serde_json::from_slice(&line).context("a line of the log")?;
+                seen.insert(line.seq.0, now);
+            }
+            if is_closed {
+                return Ok(seen);
+            }
         }
     }
-    Ok(seen)
 }
 
 /// How long after it was accepted central got each event that was accepted while the backlog drained.

@@ -44,6 +44,14 @@ struct Row {
 }
 
 impl Shop {
+    /// `None` where there can be no such machine, and nothing may be said against that.
+    fn open_unless_skipped() -> anyhow::Result<Option<Self>> {
+        match Machine::refusal() {
+            Some(why) => skip(why).map(|()| None),
+            None => Self::open().map(Some),
+        }
+    }
+
     fn open() -> anyhow::Result<Self> {
         let folder = folder()?;
         let broker_port = free_port()?;
@@ -140,16 +148,12 @@ impl Shop {
 
 #[test]
 fn a_clock_that_starts_in_1970_is_set_later() -> anyhow::Result<()> {
-    if let Some(why) = Machine::refusal() {
-        return skip(why);
-    }
-    let shop = Shop::open()?;
+    let Some(shop) = Shop::open_unless_skipped()? else { return Ok(()) };
     shop.machine.set_clock_to_1970()?;
     let mut agent = shop.start()?;
     shop.go_on(&mut agent)?;
     assert!(shop.rows()?.iter().all(|row| row.wall_ms.is_none()), "nobody knows when that was");
-    shop.machine.set_clock(0)?;
-    shop.machine.set_synchronised(true)?;
+    shop.machine.keep_time()?;
     shop.go_on(&mut agent)?;
     shop.check_exact(&mut agent, &Machine::boot(1))?;
     shop.close(agent)
@@ -157,16 +161,12 @@ fn a_clock_that_starts_in_1970_is_set_later() -> anyhow::Result<()> {
 
 #[test]
 fn a_clock_that_steps_by_an_hour_moves_no_event() -> anyhow::Result<()> {
-    if let Some(why) = Machine::refusal() {
-        return skip(why);
-    }
-    let shop = Shop::open()?;
+    let Some(shop) = Shop::open_unless_skipped()? else { return Ok(()) };
     shop.machine.set_clock(-HOUR_MS)?;
     let mut agent = shop.start()?;
     shop.go_on(&mut agent)?;
     shop.check_honest()?;
-    shop.machine.set_clock(0)?;
-    shop.machine.set_synchronised(true)?;
+    shop.machine.keep_time()?;
     shop.go_on(&mut agent)?;
     shop.check_exact(&mut agent, &Machine::boot(1))?;
     // Somebody sets it by hand, wrongly, and the time service is gone.
@@ -181,17 +181,13 @@ fn a_clock_that_steps_by_an_hour_moves_no_event() -> anyhow::Result<()> {
 
 #[test]
 fn a_boot_that_never_saw_a_clock_is_not_dated_by_the_next_one() -> anyhow::Result<()> {
-    if let Some(why) = Machine::refusal() {
-        return skip(why);
-    }
-    let shop = Shop::open()?;
+    let Some(shop) = Shop::open_unless_skipped()? else { return Ok(()) };
     shop.machine.set_clock_to_1970()?;
     let mut agent = shop.start()?;
     shop.go_on(&mut agent)?;
     agent.stop(STOPS_WITHIN)?;
     shop.machine.begin_boot(2)?;
-    shop.machine.set_clock(0)?;
-    shop.machine.set_synchronised(true)?;
+    shop.machine.keep_time()?;
     let mut agent = shop.start()?;
     shop.go_on(&mut agent)?;
     shop.check_exact(&mut agent, &Machine::boot(2))?;

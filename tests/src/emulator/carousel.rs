@@ -4,7 +4,8 @@
 //!
 //! Before one reader garments change places without rest: each hangs before one antenna for about five
 //! seconds and then before the next. It is read a little better at each place than at the one before, so
-//! that the agent sees at once where it is. Even so it takes some seconds of reading until garments make
+//! that the agent sees at once where it is. Every fifth one stays before the booth's antenna as long as it
+//! takes to be tried on, and is moved there. Even so it takes some seconds of reading until garments make
 //! events. Readers with loose plugs make some from the first moment on: what a reader is doing is an event
 //! too.
 
@@ -38,12 +39,20 @@ const HOLDS_MS: std::ops::Range<u64> = 3_200..6_000;
 const OUT_MS: std::ops::Range<u64> = 50..500;
 /// How long a garment stays, in milliseconds.
 const STAY_MS: std::ops::Range<u64> = 4_000..6_000;
+/// One of so many garments is tried on in the booth, and how long that takes, in milliseconds.
+const TRIED_OF: u16 = 5;
+const TRY_MS: std::ops::Range<u64> = 38_000..50_000;
+/// The phase of a garment that hangs, and all phases that there are, in tenths of a degree.
+const PHASE_DDEG: u16 = 900;
+const PHASES_DDEG: std::ops::Range<u16> = 0..3_600;
 /// How long from one read of a garment to the next, in milliseconds.
 const READ_MS: std::ops::Range<u64> = 200..350;
 /// The weakest level, in hundredths of a dBm, and how many steps of one dB lead to the strongest.
 const WEAKEST_CDBM: i16 = -7_000;
 const STEPS: u32 = 40;
 const ANTENNAS: u8 = 4;
+/// The one before the booth.
+const BOOTH: u8 = 2;
 const CHANNEL_KHZ: u32 = 866_300;
 /// About as often as a USB adapter hands over bytes.
 const TICK: Duration = Duration::from_millis(16);
@@ -184,10 +193,17 @@ struct Script {
 #[derive(Debug)]
 struct Garment {
     epc: Epc,
+    is_tried: bool,
     antenna: u8,
     moves: u32,
     leaves_ms: u64,
     read_ms: u64,
+}
+
+impl Garment {
+    fn is_worn(&self) -> bool {
+        self.is_tried && self.antenna == BOOTH
+    }
 }
 
 impl Script {
@@ -196,6 +212,7 @@ impl Script {
         let products = products();
         let garments = (0..garments)
             .map(|n| Garment {
+                is_tried: n % TRIED_OF == 0,
                 // Seeds do not share garments: two carousels in one shop are told apart.
                 epc: products[usize::from(n) % products.len()]
                     .epc(1_000 + seed % 1_000 * 1_000 + u64::from(n)),
@@ -216,8 +233,11 @@ impl Script {
                 if garment.read_ms >= garment.leaves_ms {
                     garment.antenna = garment.antenna % ANTENNAS + 1;
                     garment.moves += 1;
-                    garment.leaves_ms += self.rng.random_range(STAY_MS);
+                    let stay_ms = if garment.is_worn() { TRY_MS } else { STAY_MS };
+                    garment.leaves_ms += self.rng.random_range(stay_ms);
                 }
+                let phase_ddeg =
+                    if garment.is_worn() { self.rng.random_range(PHASES_DDEG) } else { PHASE_DDEG };
                 let step = i16::try_from(garment.moves % STEPS).expect("few steps");
                 seen.push(Sighting {
                     at_ms: garment.read_ms,
@@ -225,7 +245,7 @@ impl Script {
                     antenna: garment.antenna,
                     epc: garment.epc,
                     rssi_cdbm: WEAKEST_CDBM + 100 * step,
-                    phase_ddeg: Some(900),
+                    phase_ddeg: Some(phase_ddeg),
                     channel_khz: CHANNEL_KHZ,
                 });
                 garment.read_ms += self.rng.random_range(READ_MS);
@@ -248,11 +268,16 @@ mod tests {
         };
         let seen = run();
         assert_eq!(seen, run());
-        let mut moves = 0;
+        // Those that are tried on and the others: how many, how often they move.
+        let mut moves = [(0, 0); 2];
         for garment in &Script::new(7, 50).garments {
             let places: Vec<u8> = seen.iter().filter(|s| s.epc == garment.epc).map(|s| s.antenna).collect();
-            moves += places.windows(2).filter(|two| two[0] != two[1]).count();
+            let (count, sum) = &mut moves[usize::from(garment.is_tried)];
+            *count += 1;
+            *sum += places.windows(2).filter(|two| two[0] != two[1]).count();
         }
-        assert!((50 * 9..=50 * 15).contains(&moves), "{moves} moves of 50 garments in a minute");
+        let [(40, others), (10, tried)] = moves else { panic!("every fifth of 50 is tried on: {moves:?}") };
+        assert!((40 * 9..=40 * 15).contains(&others), "{others} moves of 40 garments in a minute");
+        assert!((10 * 2..=10 * 7).contains(&tried), "{tried} moves of 10 garments that are tried on");
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Events are compared number by number. Where a gateway began a new epoch because somebody else used its
 //! numbers, the same event may stand in the log under one number and in central under another: then they
-//! are compared by content.
+//! are compared by content, and what they point to, the opening of their visit or the event that they
+//! retract, by its content.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,8 +14,10 @@ use anyhow::Context as _;
 use hangtag_protocol::event::Kind;
 use hangtag_protocol::line::EventLine;
 use rusqlite::{Connection, OpenFlags, Row};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+/// How a line of an accepted log begins.
+pub const BEGIN: &str = "{\"epoch\":";
 /// How long to wait at least before judging again.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -35,11 +38,17 @@ pub struct Verdict {
     pub doubled: u64,
     /// Events that central has with another content than was accepted.
     pub changed: u64,
+    /// Events that point to one that is stored under another epoch, because their numbers were given anew and
+    /// that one's were not: in central they point to none.
+    pub unlinked: u64,
     /// Events that central both has and counts as lost.
     pub contradicted: u64,
     /// Events that central has and the log has not. A kill between barrier and log leaves such; they
     /// are accepted nevertheless.
     pub unlogged: u64,
+    /// The stretches of neighbouring numbers that these make, first and last, where numbers are compared.
+    #[serde(skip)]
+    pub unlogged_ranges: Vec<(i64, i64)>,
     /// Numbers between the first and the last that central has no event for.
     pub gaps: u64,
     /// Events in central by kind.
@@ -86,6 +95,29 @@ struct Numbered {
     content: Content,
     /// Its visit, or the event it retracts: a number of the same epoch.
     of: Option<i64>,
+}
+
+/// Events by epoch and number.
+type Numbers<'a> = BTreeMap<(&'a str, i64), &'a Content>;
+
+fn by_id(events: &[Numbered]) -> Numbers<'_> {
+    events.iter().map(|event| ((&*event.epoch, event.seq), &event.content)).collect()
+}
+
+impl Numbered {
+    /// The event it points to.
+    fn target(&self) -> Option<(&str, i64)> {
+        Some((&*self.epoch, self.of?))
+    }
+}
+
+/// A line of an accepted log.
+#[derive(Deserialize)]
+struct LogLine {
+    #[serde(default)]
+    epoch: String,
+    #[serde(flatten)]
+    event: EventLine,
 }
 
 /// Compares the log with the database: by number, or by content if central has events of several epochs.
@@ -181,7 +213,13 @@ impl Stored {
             match accepted.remove(&event.seq) {
                 Some(logged) if (&logged.content, logged.of) == (&event.content, event.of) => {}
                 Some(_) => verdict.changed += 1,
-                None => verdict.unlogged += 1,
+                None => {
+                    verdict.unlogged += 1;
+                    match verdict.unlogged_ranges.last_mut() {
+                        Some((_, last)) if *last + 1 == event.seq => *last = event.seq,
+                        Some(_) | None => verdict.unlogged_ranges.push((event.seq, event.seq)),
+                    }
+                }
             }
         }
         let is_lost = |seq: &&i64| self.is_lost(epoch, **seq);
@@ -191,15 +229,34 @@ impl Stored {
     }
 
     fn by_content(&self, accepted_logs: &[&Path]) -> anyhow::Result<Verdict> {
-        let mut accepted = BTreeSet::new();
-        for log in accepted_logs {
-            accepted.extend(read_log(log)?.into_iter().map(|event| event.content));
+        let logs = accepted_logs.iter().map(|log| read_log(log)).collect::<anyhow::Result<Vec<_>>>()?;
+        let numbers: Vec<Numbers<'_>> = logs.iter().map(|log| by_id(log)).collect();
+        let mut accepted: BTreeMap<&Content, &Numbered> = BTreeMap::new();
+        let mut verdict = Verdict::default();
+        let stored: BTreeMap<&Content, &Numbered> = self.events.iter().map(|e| (&e.content, e)).collect();
+        let stored_numbers = by_id(&self.events);
+        for (log, own) in logs.iter().zip(&numbers) {
+            for event in log {
+                accepted.insert(&event.content, event);
+                let Some(found) = stored.get(&event.content) else { continue };
+                // What a clone began before it was one, only the original's log has.
+                let others = || numbers.iter().find_map(|other| other.get(&event.target()?));
+                let Some(target) = event.target().and_then(|of| own.get(&of)).or_else(others) else {
+                    continue;
+                };
+                let linked = found.target().and_then(|of| stored_numbers.get(&of));
+                let apart = stored.get(target).is_none_or(|opening| opening.epoch != found.epoch);
+                match linked {
+                    Some(linked) if linked == target => {}
+                    None if apart => verdict.unlinked += 1,
+                    Some(_) | None => verdict.changed += 1,
+                }
+            }
         }
-        let mut verdict = self.verdict(accepted.len());
-        let stored: BTreeSet<&Content> = self.events.iter().map(|event| &event.content).collect();
-        verdict.unlogged = stored.iter().filter(|content| !accepted.contains(**content)).count() as u64;
-        verdict.missing = accepted.iter().filter(|content| !stored.contains(content)).count() as u64;
-        Ok(verdict)
+        verdict.missing = accepted.keys().filter(|content| !stored.contains_key(*content)).count() as u64;
+        verdict.unlogged = stored.keys().filter(|content| !accepted.contains_key(*content)).count() as u64;
+        let Verdict { missing, unlogged, unlinked, changed, .. } = verdict;
+        Ok(Verdict { missing, unlogged, unlinked, changed, ..self.verdict(accepted.len()) })
     }
 
     /// What the database says by itself.
@@ -256,8 +313,8 @@ fn read_log(path: &Path) -> anyhow::Result<Vec<Numbered>> {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let mut events = Vec::new();
     for (number, line) in whole.lines().enumerate() {
-        let rest = line.rfind("{\"seq\":").map_or(line, |start| &line[start..]);
-        let line: EventLine = match serde_json::from_str(line).or_else(|_| serde_json::from_str(rest)) {
+        let rest = line.rfind(BEGIN).map_or(line, |start| &line[start..]);
+        let line: LogLine = match serde_json::from_str(line).or_else(|_| serde_json::from_str(rest)) {
             Ok(line) => line,
             Err(why) => anyhow::bail!("{}: line {}: {why}", path.display(), number + 1),
         };
@@ -266,7 +323,7 @@ fn read_log(path: &Path) -> anyhow::Result<Vec<Numbered>> {
     Ok(events)
 }
 
-fn of_line(line: EventLine) -> anyhow::Result<Numbered> {
+fn of_line(LogLine { epoch, event: line }: LogLine) -> anyhow::Result<Numbered> {
     let evidence = line.evidence.map_or([None; 4], |evidence| {
         [evidence.reads, evidence.margin_db.into(), evidence.unrest.into(), evidence.dwell_ds]
             .map(|number| Some(i64::from(number)))
@@ -285,7 +342,7 @@ fn of_line(line: EventLine) -> anyhow::Result<Numbered> {
         from: line.from.map(|from| i64::try_from(from.0)).transpose()?,
     };
     let of = line.visit.or(line.retracts).map(|seq| seq.0.cast_signed());
-    Ok(Numbered { epoch: String::new(), seq: i64::try_from(line.seq.0)?, content, of })
+    Ok(Numbered { epoch, seq: i64::try_from(line.seq.0)?, content, of })
 }
 
 fn try_ons(connection: &Connection) -> anyhow::Result<u64> {
@@ -303,24 +360,66 @@ fn try_ons(connection: &Connection) -> anyhow::Result<u64> {
 mod tests {
     use super::*;
 
+    const TABLES: &str =
+        "CREATE TABLE event (store, gateway, epoch, seq, boot, uptime, kind, confidence, epc, zone, reads, margin,
+             unrest, dwell, reader, state, since, visit, retracts);
+         CREATE TABLE gap (epoch, first, last, why);";
+
+    /// A line of a log: a retraction that is number `seq` of epoch e.
+    fn line(seq: u64, retracts: u64) -> String {
+        format!(
+            r#"{{"epoch":"e","seq":{seq},"boot":"00000000000000aa","at":{seq},"kind":"retracted","confidence":80,"retracts":{retracts}}}"#
+        ) + "\n"
+    }
+
+    /// The same as a row: what was number `seq` of epoch e.
+    fn row(seq: u64, epoch: &str, number: u64, retracts: u64) -> String {
+        format!(
+            "INSERT INTO event (epoch, seq, boot, uptime, kind, confidence, retracts)
+             VALUES ('{epoch}', {number}, '00000000000000aa', {seq}, 'retracted', 80, {retracts});"
+        )
+    }
+
+    fn judged(log: &str, rows: &str) -> anyhow::Result<Verdict> {
+        let folder = tempfile::tempdir()?;
+        let (path, database) = (folder.path().join("accepted.jsonl"), folder.path().join("central.db"));
+        std::fs::write(&path, log)?;
+        Connection::open(&database)?.execute_batch(&format!("{TABLES}{rows}"))?;
+        judge(&path, &database)
+    }
+
     #[test]
     fn only_what_was_declared_lost_counts_as_lost() -> anyhow::Result<()> {
-        let folder = tempfile::tempdir()?;
-        let (log, database) = (folder.path().join("accepted.jsonl"), folder.path().join("central.db"));
-        let line = |seq: u64| {
-            format!(
-                r#"{{"seq":{seq},"boot":"00000000000000aa","at":{seq},"kind":"retracted","confidence":80,"retracts":1}}"#
-            )
-        };
-        std::fs::write(&log, (2..=6).map(|seq| line(seq) + "\n").collect::<String>())?;
-        Connection::open(&database)?.execute_batch(
-            "CREATE TABLE event (store, gateway, epoch, seq, boot, uptime, kind, confidence, epc, zone, reads, margin,
-                 unrest, dwell, reader, state, since, visit, retracts);
-             CREATE TABLE gap (epoch, first, last, why);
-             INSERT INTO gap VALUES ('e', 2, 3, 'lost'), ('e', 4, 6, 'unexplained');",
-        )?;
-        let verdict = judge_epoch(&log, &database, "e")?;
+        let log: String = (2..=6).map(|seq| line(seq, 1)).collect();
+        let gaps = "INSERT INTO gap VALUES ('e', 2, 3, 'lost'), ('e', 4, 6, 'unexplained');";
+        let verdict = judged(&log, &(row(1, "e", 1, 1) + gaps))?;
         assert_eq!((verdict.lost, verdict.missing, verdict.is_honest()), (2, 3, false));
+        Ok(())
+    }
+
+    #[test]
+    fn half_a_line_and_what_is_missing_behind_it_are_told() -> anyhow::Result<()> {
+        let log = [line(1, 1), line(2, 1)[..20].into(), line(5, 1), line(6, 1)].concat();
+        let rows: String = (1..=8).map(|seq| row(seq, "e", seq, 1)).collect();
+        let verdict = judged(&log, &rows)?;
+        assert_eq!((verdict.accepted, verdict.unlogged, verdict.is_exact()), (3, 5, true));
+        assert_eq!(verdict.unlogged_ranges, [(2, 4), (7, 8)]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_events_point_to_is_compared_across_epochs() -> anyhow::Result<()> {
+        let log: String = [(1, 1), (2, 1), (3, 1), (4, 3)].map(|(seq, of)| line(seq, of)).concat();
+        // From 3 on they got new numbers.
+        let before = row(1, "e", 1, 1) + &row(2, "e", 2, 1);
+        let moved = |third, fourth| {
+            judged(&log, &(before.clone() + &row(3, "f", 1, third) + &row(4, "f", 2, fourth)))
+        };
+        let good = moved(0, 1)?;
+        assert!(good.is_exact() && good.unlinked == 1, "{good:?}");
+        assert_eq!(moved(0, 2)?.changed, 1, "it points to another one");
+        assert_eq!(moved(0, 0)?.changed, 1, "it points to none although the other one has moved with it");
+        assert_eq!(moved(1, 1)?.changed, 1, "it points to itself");
         Ok(())
     }
 }
