@@ -7,10 +7,16 @@ use hangtag_protocol::topic::Gateway;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::StoreError;
+use super::changed::{Changed, HOUR_MS, NO_HOUR};
 
 /// Keeps an anchor, and gives its time to the events of its boot for which it is the best one.
 /// Returns how many those are.
-pub(super) fn learn(db: &Connection, of: &Gateway, anchor: &ClockAnchor) -> Result<usize, StoreError> {
+pub(super) fn learn(
+    db: &Connection,
+    of: &Gateway,
+    anchor: &ClockAnchor,
+    changes: &mut Changed,
+) -> Result<usize, StoreError> {
     let (store, gateway) = (of.store.as_str(), of.gateway.as_str());
     let boot = anchor.boot.to_string();
     let (uptime, wall, error) = (anchor.uptime.0.cast_signed(), anchor.wall.0, anchor.error_ms);
@@ -44,12 +50,26 @@ pub(super) fn learn(db: &Connection, of: &Gateway, anchor: &ClockAnchor) -> Resu
     // The nearest anchor decides; half-way between two, the earlier one.
     let from = before.map_or(i64::MIN, |before| (before + uptime) / 2 + 1);
     let to = after.map_or(i64::MAX, |after| (uptime + after) / 2);
+    let mut note_hours = || -> Result<(), StoreError> {
+        let mut query = db.prepare_cached(
+            "SELECT DISTINCT wall_ms / ?6 FROM event
+             WHERE store = ?1 AND gateway = ?2 AND boot = ?3 AND uptime BETWEEN ?4 AND ?5",
+        )?;
+        let mut rows = query.query(params![store, gateway, boot, from, to, HOUR_MS])?;
+        while let Some(row) = rows.next()? {
+            changes.note_hour(of.store, row.get::<_, Option<i64>>(0)?.unwrap_or(NO_HOUR));
+        }
+        Ok(())
+    };
+    // Events leave their hours and come to others.
+    note_hours()?;
     let changed = db
         .prepare_cached(
             "UPDATE event SET wall_ms = ?4 + (uptime - ?5), clock_error = ?6
              WHERE store = ?1 AND gateway = ?2 AND boot = ?3 AND uptime BETWEEN ?7 AND ?8",
         )?
         .execute(params![store, gateway, boot, wall, uptime, error, from, to])?;
+    note_hours()?;
     Ok(changed)
 }
 

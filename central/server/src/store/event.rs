@@ -8,8 +8,9 @@ use hangtag_protocol::clock::{BootId, ClockAnchor, UnixMillis, Uptime, time_of_d
 use hangtag_protocol::event::{Event, ReaderState, What};
 use hangtag_protocol::id::Seq;
 use hangtag_protocol::range::SeqRange;
-use rusqlite::{Connection, Statement, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params};
 
+use super::changed::Changed;
 use super::{StoreError, clock};
 
 /// The first event whose stored content is another.
@@ -90,6 +91,7 @@ pub(super) fn insert(
     batch: &Batch,
     fresh: &[SeqRange],
     received: UnixMillis,
+    changed: &mut Changed,
 ) -> Result<(), StoreError> {
     let header = &batch.header;
     let epoch = header.epoch.to_string();
@@ -111,9 +113,42 @@ pub(super) fn insert(
         for seq in rows {
             let event = of(batch, *seq);
             let wall = time_of_day(&anchors, event.boot, event.at);
+            changed.note(header.gateway.store, wall.map(|(at, _)| at.0));
             bind(&mut statement, &mut place, (header, &epoch), *seq, event, wall, received)?;
         }
         statement.raw_execute()?;
+    }
+    for seq in &numbers {
+        if let What::Retracted { seq: mistaken } = of(batch, *seq).what {
+            note_retracted(db, header, mistaken, changed)?;
+        }
+    }
+    Ok(())
+}
+
+/// A retraction changes what the hour of the mistaken event adds up to; when that comes later, it does so itself.
+fn note_retracted(
+    db: &Connection,
+    header: &Header,
+    mistaken: Seq,
+    changed: &mut Changed,
+) -> Result<(), StoreError> {
+    let wall: Option<Option<i64>> = db
+        .prepare_cached(
+            "SELECT wall_ms FROM event WHERE store = ?1 AND gateway = ?2 AND epoch = ?3 AND seq = ?4",
+        )?
+        .query_row(
+            params![
+                header.gateway.store.as_str(),
+                header.gateway.gateway.as_str(),
+                header.epoch.to_string(),
+                mistaken.0.cast_signed()
+            ],
+            |row| row.get(0),
+        )
+        .optional()?;
+    if let Some(wall) = wall {
+        changed.note(header.gateway.store, wall);
     }
     Ok(())
 }

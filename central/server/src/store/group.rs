@@ -15,6 +15,7 @@ use hangtag_protocol::topic::{Channel, Gateway};
 use hangtag_protocol::watermark::Watermark;
 use rusqlite::{Connection, params};
 
+use super::changed::Changed;
 use super::epoch::{self, Key};
 use super::memory::Memory;
 use super::quarantine::{self, Kind, Of};
@@ -31,6 +32,7 @@ pub(super) struct Group<'a> {
     events: u64,
     pub(super) sums: Sums,
     lost: BTreeMap<Key, SeqSet>,
+    changed: Changed,
 }
 
 /// What becomes of a batch that does not continue what is recorded of its epoch.
@@ -74,7 +76,8 @@ impl<'a> Group<'a> {
     /// Begins.
     pub(super) fn new(db: &'a Connection, memory: &'a mut Memory, forks: Forks) -> Self {
         let (epochs, owed, lost) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Self { db, memory, forks, epochs, owed, events: 0, sums: Sums::default(), lost }
+        let (sums, changed) = (Sums::default(), Changed::default());
+        Self { db, memory, forks, epochs, owed, events: 0, sums, lost, changed }
     }
 
     /// How many events the batches held.
@@ -84,6 +87,7 @@ impl<'a> Group<'a> {
 
     /// Writes what is recorded of the epochs, and reads the watermarks that are owed.
     pub(super) fn finish(self) -> Result<Finished, StoreError> {
+        self.changed.write(self.db)?;
         let mut ledgers = BTreeMap::new();
         for (key, Change { before, after, received }) in self.epochs {
             epoch::save(self.db, &key, &before, &after, received)?;
@@ -176,13 +180,13 @@ impl<'a> Group<'a> {
             return self.settle_aside(message, header, &reason);
         }
         for anchor in batch.anchors.iter().filter(|anchor| admit::plausible(anchor)) {
-            let changed = clock::learn(self.db, &header.gateway, anchor)?;
+            let changed = clock::learn(self.db, &header.gateway, anchor, &mut self.changed)?;
             tracing::debug!(topic, boot = %anchor.boot, changed, "learned a clock anchor");
         }
         if let Under::Own(_) = under {
             self.leave_out_twins(batch, &mut verdict)?;
         }
-        event::insert(self.db, batch, &verdict.fresh, message.received)?;
+        event::insert(self.db, batch, &verdict.fresh, message.received, &mut self.changed)?;
         ledger.settle(&verdict);
         self.sums.count(&verdict.fresh, &verdict.known);
         let change = self.change(header, message.received)?;

@@ -27,6 +27,8 @@
 //! status       the last health message of each gateway, JSON as it came
 //! quarantine   payloads that could not be used, whole, with the reason; `times` counts copies
 //!   kind                         refused | fork | settled: what became of its numbers
+//! changed      per shop and hour (Unix hours; the least number for events without a time of day) a random
+//!              mark, which is another one after every change of what the hour adds up to
 //! meta         name and value: whose database it is (tenant)
 //! ```
 //!
@@ -41,11 +43,13 @@ use rusqlite::{Connection, OpenFlags};
 
 mod adopt;
 mod append;
+mod changed;
 mod clock;
 mod epoch;
 mod event;
 mod group;
 mod memory;
+mod piece;
 mod quarantine;
 mod read;
 mod schema;

@@ -3,18 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use hangtag_central_core::tally::{Handled, Visit};
+use hangtag_central_core::tally::Handled;
 use hangtag_protocol::clock::UnixMillis;
-use hangtag_protocol::epc::Epc;
 use hangtag_protocol::event::{Kind, ReaderState};
-use hangtag_protocol::id::{Epoch, GatewayId, ReaderId, Seq, StoreId};
+use hangtag_protocol::id::{Epoch, GatewayId, ReaderId, StoreId};
 use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::status::Status;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
-use super::event::state_name;
+use super::piece::Pieces;
 use super::{Quarantined, StoreError, open_to_read, quarantine};
 
 /// The most rows of gaps and of quarantine that the page shows.
@@ -23,15 +23,20 @@ const SHOWN: u32 = 50;
 const REMEMBERED_MS: i64 = 30 * 86_400_000;
 /// How long after a day's end the coverage events of the day may end, in milliseconds: 1 day.
 const COVERAGE_TAIL_MS: i64 = 86_400_000;
-/// Events of a kind that retracted nothing and was not retracted.
-const NOT_RETRACTED: &str = "NOT EXISTS (SELECT 1 FROM event AS r WHERE r.store = e.store
+/// Events of a kind that retracted nothing and was not retracted. Indexes are named because SQLite, which knows nothing
+/// of how many rows there are, may take the primary key instead, and walk through a whole epoch for every event.
+pub(super) const NOT_RETRACTED: &str =
+    "NOT EXISTS (SELECT 1 FROM event AS r INDEXED BY event_by_retraction WHERE r.store = e.store
      AND r.gateway = e.gateway AND r.epoch = e.epoch AND r.retracts = e.seq AND r.kind = 'retracted')";
-const HANDLED: &str = "e.kind IN ('picked_up', 'put_down', 'carried_in', 'tried_on', 'carried_out')";
+pub(super) const HANDLED: &str =
+    "e.kind IN ('picked_up', 'put_down', 'carried_in', 'tried_on', 'carried_out')";
 
-/// The reading side of the database. A connection is opened per question.
+/// The reading side of the database. A connection is opened per question; hours that have not changed since the
+/// last question are remembered.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
     path: PathBuf,
+    pieces: Arc<Pieces>,
 }
 
 /// Sums of the whole database.
@@ -121,7 +126,7 @@ impl Reader {
     /// Reads from this file.
     #[must_use]
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { path, pieces: Arc::default() }
     }
 
     /// Sums of the whole database.
@@ -192,21 +197,23 @@ impl Reader {
                 |row| row.get(0).map(UnixMillis),
             )
             .optional()?;
-        let unvouched: i64 = db.query_row(
-            &format!(
-                "SELECT count(*) FROM event AS e WHERE store = ?1 AND wall_ms >= ?2 AND wall_ms < ?3
-                 AND clock_error = 4294967295 AND {HANDLED} AND {NOT_RETRACTED}"
-            ),
-            params![id, from.0, to.0],
-            |row| row.get(0),
-        )?;
+        let hours = self.pieces.hours(&db, store, from, to)?;
+        let mut coverage: Vec<Coverage> = self
+            .pieces
+            .hours(&db, store, from, UnixMillis(to.0 + COVERAGE_TAIL_MS))?
+            .iter()
+            .flat_map(|piece| &piece.coverage)
+            .filter(|stretch| stretch.to > from && stretch.from < to)
+            .map(|stretch| Coverage { from: stretch.from.max(from), to: stretch.to.min(to), ..*stretch })
+            .collect();
+        coverage.sort_by_key(|stretch| (stretch.gateway, stretch.reader, stretch.from));
         let mut seen = db.prepare("SELECT store FROM epoch UNION SELECT store FROM status")?;
         let stores_seen = seen.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
         Ok(DayRead {
-            handled: handled(&db, id, from, to)?,
+            handled: hours.iter().flat_map(|piece| &piece.handled).copied().collect(),
             unclocked: unclocked(&db, id)?,
-            unvouched: unvouched.cast_unsigned(),
-            coverage: coverage(&db, id, from, to)?,
+            unvouched: hours.iter().map(|piece| piece.unvouched).sum(),
+            coverage,
             readers: readers(&db, id, from, to)?,
             gateways: gateways(&db, id)?,
             last,
@@ -219,35 +226,9 @@ impl Reader {
     }
 }
 
-fn handled(db: &Connection, id: &str, from: UnixMillis, to: UnixMillis) -> Result<Vec<Handled>, StoreError> {
-    let mut query = db.prepare(&format!(
-        "SELECT wall_ms, kind, epc, zone, gateway, epoch, visit, dwell FROM event AS e
-         WHERE store = ?1 AND wall_ms >= ?2 AND wall_ms < ?3 AND {HANDLED} AND {NOT_RETRACTED}
-         ORDER BY wall_ms, gateway, epoch, seq"
-    ))?;
-    let mut rows = query.query(params![id, from.0, to.0])?;
-    let mut handled = Vec::new();
-    while let Some(row) = rows.next()? {
-        let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
-        let (gateway, epoch): (GatewayId, Epoch) =
-            (parse(text(4)?, "a gateway")?, parse(text(5)?, "an epoch")?);
-        let opened_by: Option<i64> = row.get(6)?;
-        let epc = text(2)?;
-        handled.push(Handled {
-            at: UnixMillis(row.get(0)?),
-            kind: kind(text(1)?)?,
-            epc: Epc::from_hex(epc).map_err(|_| content(epc, "an EPC"))?,
-            zone: parse(text(3)?, "a zone")?,
-            visit: opened_by.map(|seq| Visit { gateway, epoch, opened_by: Seq(seq.cast_unsigned()) }),
-            dwell_ds: row.get(7)?,
-        });
-    }
-    Ok(handled)
-}
-
 fn unclocked(db: &Connection, id: &str) -> Result<BTreeMap<Kind, u64>, StoreError> {
     let mut query = db.prepare(&format!(
-        "SELECT kind, count(*) FROM event AS e
+        "SELECT kind, count(*) FROM event AS e INDEXED BY event_by_time
          WHERE store = ?1 AND wall_ms IS NULL AND {HANDLED} AND {NOT_RETRACTED} GROUP BY kind"
     ))?;
     let mut rows = query.query([id])?;
@@ -278,38 +259,6 @@ fn readers(
         readers.push((parse(text(0)?, "a gateway")?, parse(text(1)?, "a reader")?));
     }
     Ok(readers)
-}
-
-fn coverage(
-    db: &Connection,
-    id: &str,
-    from: UnixMillis,
-    to: UnixMillis,
-) -> Result<Vec<Coverage>, StoreError> {
-    let mut query = db.prepare(&format!(
-        "SELECT gateway, reader, state, wall_ms - (uptime - since), wall_ms FROM event AS e
-         WHERE store = ?1 AND wall_ms > ?2 AND wall_ms < ?3 AND wall_ms - (uptime - since) < ?4
-           AND kind = 'coverage' AND since BETWEEN 0 AND uptime AND {NOT_RETRACTED}
-         ORDER BY gateway, reader, wall_ms"
-    ))?;
-    let mut rows = query.query(params![id, from.0, to.0 + COVERAGE_TAIL_MS, to.0])?;
-    let mut coverage = Vec::new();
-    while let Some(row) = rows.next()? {
-        let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
-        let name = text(2)?;
-        let state = [ReaderState::Listening, ReaderState::Silent, ReaderState::Absent]
-            .into_iter()
-            .find(|state| state_name(*state) == name)
-            .ok_or_else(|| content(name, "a reader's state"))?;
-        coverage.push(Coverage {
-            gateway: parse(text(0)?, "a gateway")?,
-            reader: parse(text(1)?, "a reader")?,
-            state,
-            from: UnixMillis(row.get::<_, i64>(3)?.max(from.0)),
-            to: UnixMillis(row.get::<_, i64>(4)?.min(to.0)),
-        });
-    }
-    Ok(coverage)
 }
 
 fn gateways(db: &Connection, id: &str) -> Result<Vec<GatewayHealth>, StoreError> {
@@ -346,14 +295,14 @@ fn gaps(db: &Connection, id: &str) -> Result<Vec<Gap>, StoreError> {
     Ok(gaps)
 }
 
-fn kind(name: &str) -> Result<Kind, StoreError> {
+pub(super) fn kind(name: &str) -> Result<Kind, StoreError> {
     Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| content(name, "a kind"))
 }
 
-fn parse<T: std::str::FromStr>(text: &str, wanted: &'static str) -> Result<T, StoreError> {
+pub(super) fn parse<T: std::str::FromStr>(text: &str, wanted: &'static str) -> Result<T, StoreError> {
     text.parse().map_err(|_| content(text, wanted))
 }
 
-fn content(value: &str, wanted: &'static str) -> StoreError {
+pub(super) fn content(value: &str, wanted: &'static str) -> StoreError {
     StoreError::Content { table: "event, status or settled", value: value.to_owned(), wanted }
 }

@@ -9,10 +9,10 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use super::StoreError;
 
 /// The version of the schema, in SQLite's `user_version`.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// What makes each version of the one before; the first of an empty file. What was released never changes.
-const STEPS: [&str; 2] = [V1, V2];
+const STEPS: [&str; 3] = [V1, V2, V3];
 
 const V1: &str = "
 CREATE TABLE event (
@@ -93,6 +93,12 @@ SELECT store, gateway, epoch, first, last, 'unexplained' FROM (
     )
     WINDOW each_epoch AS (PARTITION BY store, gateway, epoch ORDER BY first)
 ) WHERE first <= last;
+";
+
+const V3: &str = "
+CREATE TABLE changed (
+    store TEXT NOT NULL, hour INTEGER NOT NULL, mark INTEGER NOT NULL, PRIMARY KEY (store, hour)
+) WITHOUT ROWID;
 ";
 
 /// Makes the tables, or what is missing of them, and checks whose database it is. A file of version 1
@@ -193,7 +199,7 @@ mod tests {
         let said = Reader::new(path).quarantine(1).unwrap_err().to_string();
         assert!(
             said.ends_with(
-                "has schema version 1, this program reads 2: bring it up to date by running central once"
+                "has schema version 1, this program reads 3: bring it up to date by running central once"
             ),
             "{said}"
         );

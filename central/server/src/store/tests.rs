@@ -21,6 +21,7 @@ use super::{Message, Options, Reader, Store, StoreError};
 
 mod adopt;
 mod bounds;
+mod changed;
 mod lineage;
 mod rate;
 mod writer;

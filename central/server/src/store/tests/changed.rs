@@ -1,0 +1,80 @@
+//! What is remembered of hours is what a reader that remembers nothing finds, whatever changes them.
+
+use super::*;
+use crate::store::DayRead;
+
+const HOUR: i64 = 3_600_000;
+/// Some midnight, in Unix milliseconds.
+const MIDNIGHT: i64 = 500_016 * HOUR;
+/// A day that does not begin with an hour.
+const DAY: (UnixMillis, UnixMillis) =
+    (UnixMillis(MIDNIGHT + HOUR / 2), UnixMillis(MIDNIGHT + 24 * HOUR + HOUR / 2));
+
+fn day(reader: &Reader) -> DayRead {
+    reader.day(gateway().store, DAY.0, DAY.1).unwrap()
+}
+
+/// What the reader tells, which is what a new one would tell.
+fn same(reader: &Reader, bench: &Bench) -> DayRead {
+    let told = day(reader);
+    assert_eq!(told, day(&Reader::new(bench.path.clone())));
+    told
+}
+
+fn coverage(at: u64, since: u64) -> Event {
+    let what = What::Coverage(hangtag_protocol::event::Coverage {
+        reader: hangtag_protocol::id::ReaderId::new("r").unwrap(),
+        state: hangtag_protocol::event::ReaderState::Listening,
+        from: Uptime(since),
+    });
+    Event { boot: BootId(7), at: Uptime(at), confidence: 100, what }
+}
+
+#[test]
+fn an_hour_is_read_again_whatever_changed_it() {
+    let mut bench = Bench::new();
+    let reader = Reader::new(bench.path.clone());
+    let hour = HOUR.cast_unsigned();
+    assert_eq!(same(&reader, &bench).handled, []);
+    // Nobody knows yet when it was.
+    bench.send(&batch(1, vec![picked(2 * hour, TAG), picked(5 * hour, TAG), coverage(6 * hour, 2 * hour)]));
+    assert_eq!(same(&reader, &bench).unclocked.values().sum::<u64>(), 2);
+    // Late events get their time, which nobody vouches for.
+    bench.send(&Batch {
+        anchors: vec![anchor(0, MIDNIGHT, UNKNOWN_ERROR)],
+        ..batch(4, vec![picked(7 * hour, TAG)])
+    });
+    let told = same(&reader, &bench);
+    assert_eq!((told.handled.len(), told.unvouched, told.coverage.len()), (3, 3, 1));
+    // A better clock moves them to other hours, one of them out of the day.
+    let better = anchor(0, MIDNIGHT - 2 * HOUR, 5);
+    bench.send(&Batch { anchors: vec![better], ..batch(5, vec![picked(9 * hour, TAG)]) });
+    let told = same(&reader, &bench);
+    assert_eq!((told.handled.len(), told.unvouched), (3, 0));
+    // A mistake of hours ago is taken back, much later.
+    bench.send(&batch(6, vec![retraction(100 * hour, 2)]));
+    assert_eq!(same(&reader, &bench).handled.len(), 2);
+    // Another process writes.
+    let mut other = Store::open(&bench.path, options()).unwrap();
+    let payload = batch(7, vec![picked(8 * hour, TAG)]).encode().unwrap();
+    let topic = gateway().topic(Channel::Events);
+    other.append(&[Message { topic, payload, received: UnixMillis(5) }]).unwrap();
+    assert_eq!(same(&reader, &bench).handled.len(), 3);
+}
+
+#[test]
+fn what_did_not_change_is_not_read_again() {
+    let mut bench = Bench::new();
+    let reader = Reader::new(bench.path.clone());
+    bench.send(&Batch { anchors: vec![anchor(0, MIDNIGHT, 5)], ..batch(1, vec![picked(3_600_000, TAG)]) });
+    assert_eq!(day(&reader).handled.len(), 1);
+    // Somebody changes the database by hand, behind central's back.
+    let db = Connection::open(&bench.path).unwrap();
+    db.execute("UPDATE event SET kind = 'put_down'", []).unwrap();
+    assert_eq!(day(&reader).handled[0].kind, hangtag_protocol::event::Kind::PickedUp);
+    // An event of another hour does not make it read this one; one of this hour does.
+    bench.send(&batch(2, vec![picked(4 * 3_600_000, TAG)]));
+    assert_eq!(day(&reader).handled[0].kind, hangtag_protocol::event::Kind::PickedUp);
+    bench.send(&batch(3, vec![picked(3_700_000, TAG)]));
+    assert_eq!(day(&reader).handled[0].kind, hangtag_protocol::event::Kind::PutDown);
+}
