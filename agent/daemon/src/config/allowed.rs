@@ -1,0 +1,119 @@
+//! What a key may hold, for the program and in words. Enters: a value of TOML. Leaves: what it means, if it
+//! may be held.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use hangtag_protocol::id::MAX_NAME;
+use serde::Deserialize;
+use serde::de::value::StrDeserializer;
+use toml::de::DeValue;
+
+/// What a key may hold.
+pub(super) struct Allowed<T> {
+    /// After "must be".
+    pub(super) words: String,
+    pub(super) read: Box<dyn Fn(&DeValue<'_>) -> Option<T>>,
+}
+
+impl<T> Allowed<T> {
+    fn new(words: impl Into<String>, read: impl Fn(&DeValue<'_>) -> Option<T> + 'static) -> Self {
+        Self { words: words.into(), read: Box::new(read) }
+    }
+}
+
+/// A name: of a store, a zone, a reader.
+pub(super) fn name<T: FromStr>() -> Allowed<T> {
+    let words = format!("1 to {MAX_NAME} of the characters a-z, 0-9 and -, in quotation marks");
+    Allowed::new(words, |value| value.as_str()?.parse().ok())
+}
+
+/// A whole number; the range must be one of `T`'s.
+pub(super) fn whole<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> Allowed<T> {
+    let words = format!("a whole number from {} to {}", range.start(), range.end());
+    Allowed::new(words, move |value| {
+        let number = i64::from_str_radix(value.as_integer()?.as_str(), value.as_integer()?.radix()).ok()?;
+        T::try_from(number).ok().filter(|_| range.contains(&number))
+    })
+}
+
+/// A number with or without a fraction.
+pub(super) fn number(range: RangeInclusive<f64>) -> Allowed<f64> {
+    let words = format!("a number from {} to {}", range.start(), range.end());
+    Allowed::new(words, move |value| {
+        let text = value.as_float().map(|float| float.as_str());
+        let text = text.or_else(|| value.as_integer().map(|whole| whole.as_str()))?;
+        text.parse().ok().filter(|number| range.contains(number))
+    })
+}
+
+/// One of the words of an enum.
+pub(super) fn one_of<T: for<'d> Deserialize<'d>>() -> Allowed<T> {
+    let words = words_of::<T>().iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
+    Allowed::new(format!("one of {words}"), |value| word(value.as_str()?))
+}
+
+/// Yes or no.
+pub(super) fn flag() -> Allowed<bool> {
+    Allowed::new("true or false, without quotation marks", |value| value.as_bool())
+}
+
+/// Text that is not empty.
+pub(super) fn text() -> Allowed<String> {
+    let read = |value: &DeValue<'_>| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    Allowed::new("text in quotation marks", read)
+}
+
+/// A path that is not empty.
+pub(super) fn path() -> Allowed<PathBuf> {
+    let read = |value: &DeValue<'_>| value.as_str().filter(|text| !text.is_empty()).map(PathBuf::from);
+    Allowed::new("a path in quotation marks", read)
+}
+
+/// The name or address of a machine, and nothing else of a URL.
+pub(super) fn host() -> Allowed<String> {
+    let words = "a name or an address in quotation marks, without a port, without \"mqtt://\"";
+    Allowed::new(words, |value| {
+        let text = value.as_str()?;
+        let is_address = text.parse::<std::net::IpAddr>().is_ok();
+        let is_name =
+            !text.is_empty() && !text.contains([':', '/', '@']) && !text.contains(char::is_whitespace);
+        (is_address || is_name).then(|| text.to_owned())
+    })
+}
+
+/// What an enum calls a word.
+pub(super) fn word<T: for<'d> Deserialize<'d>>(text: &str) -> Option<T> {
+    T::deserialize(StrDeserializer::<Refusal>::new(text)).ok()
+}
+
+/// The words of an enum.
+pub(super) fn words_of<T: for<'d> Deserialize<'d>>() -> &'static [&'static str] {
+    // No enum has a word without letters: it answers with those that it has.
+    let refused = T::deserialize(StrDeserializer::<Refusal>::new(""));
+    refused.err().map_or(&[], |Refusal(words)| words)
+}
+
+/// Why an enum refuses a word: it has these.
+#[derive(Debug)]
+struct Refusal(&'static [&'static str]);
+
+impl serde::de::Error for Refusal {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self(&[])
+    }
+
+    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+        Self(expected)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "is none of {:?}", self.0)
+    }
+}

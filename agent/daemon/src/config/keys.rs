@@ -1,0 +1,239 @@
+//! The keys of the agent's configuration, and what each may hold. Enters: the text of the file. Leaves: a
+//! checked [`Config`], or everything that is wrong with the file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use hangtag_agent_core::infer::{Layout, Zone};
+use hangtag_agent_core::intake::{Protocol, Region, Settings, SettingsError};
+use hangtag_protocol::id::{ReaderId, ZoneId};
+use hangtag_protocol::topic::Gateway;
+
+use super::allowed::{flag, host, name, number, one_of, path, text, whole, word, words_of};
+use super::sheet::{Sheet, Table, Wrong};
+use super::{Config, DeleteAfter, Mqtt, Reader, SpoolSettings, WhenFull};
+
+/// Reads and checks the text of a file; relative paths in it are relative to a folder.
+///
+/// # Errors
+/// With everything that is wrong, in the order of the file.
+pub(super) fn read(text: &str, folder: &Path) -> Result<Config, Vec<Wrong>> {
+    let (sheet, table) = Sheet::new(text);
+    let config = config(&mut sheet.top(table), folder, sheet.is_broken());
+    let wrong = sheet.into_wrong();
+    match config {
+        Some(config) if wrong.is_empty() => Ok(config),
+        _ => Err(wrong),
+    }
+}
+
+fn config(top: &mut Table<'_, '_>, folder: &Path, broken: bool) -> Option<Config> {
+    let (tenant, store, gateway) =
+        (top.need("tenant", &name()), top.need("store", &name()), top.need("gateway", &name()));
+    let data = top.need("data", &path());
+    let mqtt = top.table("mqtt").and_then(|mut table| mqtt(&mut table, folder));
+    let spool = top.table("spool").and_then(|mut table| spool(&mut table));
+    let clock_kept = top.table("clock").and_then(|mut table| {
+        let kept = table.may("kept", false, &flag());
+        table.end();
+        kept
+    });
+    let zone_tables = top.tables("zone", "[[zone]]");
+    // What cannot be understood may be the zone that an antenna looks for.
+    let zones_known = zone_tables.is_some() && !broken;
+    let mut zones = Zones::default();
+    zone_tables.unwrap_or_default().iter_mut().for_each(|table| zones.take(table));
+    let mut layout = Layout::new(zones.sound.clone());
+    let readers = top.tables("reader", "[[reader]]").and_then(|tables| {
+        if tables.is_empty() {
+            top.missing("reader", "given by a [[reader]] table for each");
+        }
+        let mut all = Readers::default();
+        let known = zones_known.then_some(&zones.names);
+        let read: Vec<_> = tables.into_iter().map(|mut table| all.take(&mut table, folder, known)).collect();
+        read.into_iter().collect::<Option<Vec<_>>>()
+    });
+    top.end();
+    let mut checked = Vec::new();
+    for (reader, antennas) in readers? {
+        layout.add_reader(reader.id, &antennas).ok()?;
+        checked.push(reader);
+    }
+    Some(Config {
+        gateway: Gateway { tenant: tenant?, store: store?, gateway: gateway? },
+        data: folder.join(data?),
+        mqtt: mqtt?,
+        spool: spool?,
+        clock_kept: clock_kept?,
+        layout,
+        readers: checked,
+    })
+}
+
+fn mqtt(table: &mut Table<'_, '_>, folder: &Path) -> Option<Mqtt> {
+    let host = table.need("host", &host());
+    let port = table.may("port", 1_883, &whole(1..=65_535));
+    let user = table.maybe("user", &text());
+    let password_file = table.maybe("password_file", &path());
+    let keep_alive_s = table.may("keep_alive_s", 10, &whole(5..=3_600));
+    let backlog_share = table.may("backlog_share", 75, &whole(10..=100));
+    let max_kib_per_s = table.maybe("max_kib_per_s", &whole(1..=1_000_000));
+    if let (Some(None), Some(Some(_))) = (&user, &password_file) {
+        table.wrong("password_file", "is of no use without a user; add user");
+    }
+    table.end();
+    Some(Mqtt {
+        host: host?,
+        port: port?,
+        user: user?,
+        password_file: password_file?.map(|path| folder.join(path)),
+        keep_alive_s: keep_alive_s?,
+        backlog_share: backlog_share?,
+        max_kib_per_s: max_kib_per_s?,
+    })
+}
+
+fn spool(table: &mut Table<'_, '_>) -> Option<SpoolSettings> {
+    let cap_mib = table.may("cap_mib", 1_024, &whole(4..=1_000_000));
+    let commit_ms = table.may("commit_ms", 250, &whole(10..=10_000));
+    let commit_events = table.may("commit_events", 256, &whole(1..=100_000));
+    let when_full = table.may("when_full", WhenFull::default(), &one_of());
+    let retention_h = table.may("retention_h", 48, &whole(0..=240));
+    let delete_after = table.may("delete_after", DeleteAfter::default(), &one_of());
+    table.end();
+    Some(SpoolSettings {
+        cap_mib: cap_mib?,
+        commit_ms: commit_ms?,
+        commit_events: commit_events?,
+        when_full: when_full?,
+        retention_h: retention_h?,
+        delete_after: delete_after?,
+    })
+}
+
+#[derive(Default)]
+struct Zones {
+    sound: Vec<Zone>,
+    /// Also those of zones of which something else is wrong.
+    names: BTreeSet<ZoneId>,
+}
+
+impl Zones {
+    fn take(&mut self, table: &mut Table<'_, '_>) {
+        let id = table.need("id", &name());
+        if let Some(id) = id {
+            table.call(format!("zone \"{id}\": "));
+        }
+        let kind = table.need("kind", &one_of());
+        table.end();
+        if let Some(id) = id
+            && !self.names.insert(id)
+        {
+            table.wrong("id", "another [[zone]] has this id");
+        } else if let (Some(id), Some(kind)) = (id, kind) {
+            self.sound.push(Zone { id, kind });
+        }
+    }
+}
+
+#[derive(Default)]
+struct Readers {
+    ids: BTreeSet<ReaderId>,
+    ports: BTreeMap<PathBuf, Option<ReaderId>>,
+}
+
+impl Readers {
+    fn take(
+        &mut self,
+        table: &mut Table<'_, '_>,
+        folder: &Path,
+        zones: Option<&BTreeSet<ZoneId>>,
+    ) -> Option<(Reader, Vec<(u8, ZoneId)>)> {
+        let id = table.need("id", &name());
+        if let Some(id) = id {
+            table.call(format!("reader \"{id}\": "));
+            if !self.ids.insert(id) {
+                table.wrong("id", "another [[reader]] has this id");
+            }
+        }
+        let port = table.need("port", &path()).map(|port| folder.join(port));
+        if let Some(port) = &port
+            && let Some(other) = self.ports.insert(port.clone(), id)
+        {
+            let other = other.map_or_else(|| "another reader".into(), |id| format!("reader \"{id}\""));
+            table.wrong("port", format!("{other} is at this port"));
+        }
+        let protocol = table.need("protocol", &one_of());
+        let baud = table.may("baud", 115_200, &whole(9_600..=921_600));
+        let region = table.need("region", &one_of());
+        let power_dbm = table.need("power_dbm", &number(0.0..=33.0));
+        let mut antennas = table.tables("antenna", "[[reader.antenna]]")?;
+        if antennas.is_empty() {
+            table.missing("antenna", "given by a [[reader.antenna]] table for each port that is used");
+        }
+        let mut ports = BTreeSet::new();
+        let read: Vec<_> = antennas.iter_mut().map(|table| antenna(table, zones, &mut ports)).collect();
+        let mut told = false;
+        if let Some(protocol) = protocol {
+            let possible = regions(protocol);
+            if region.is_some_and(|region| possible.iter().all(|(_, possible)| *possible != region)) {
+                let words: Vec<String> = possible.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+                let can = format!("readers with this protocol can be in {}", words.join(", "));
+                table.wrong("region", can);
+                told = true;
+            }
+            let ports = antennas.iter().zip(&read).filter_map(|(table, read)| Some((table, (*read)?.0)));
+            for (table, port) in ports {
+                let Some(&(_, region)) = possible.first() else { break };
+                let settings = Settings { protocol, region, power_cdbm: 0, antennas: vec![port] };
+                if let Err(SettingsError::Antenna { most, .. }) = settings.check() {
+                    let can = if most == 1 { "port 1 only".into() } else { format!("ports 1 to {most}") };
+                    table.wrong("port", format!("readers with this protocol have {can}"));
+                    told = true;
+                }
+            }
+        }
+        table.end();
+        let read = read.into_iter().collect::<Option<Vec<_>>>()?;
+        let settings = Settings {
+            protocol: protocol?,
+            region: region?,
+            // A float cast saturates, and the range was checked.
+            power_cdbm: (power_dbm? * 100.0).round() as u16,
+            antennas: read.iter().map(|(port, _)| *port).collect(),
+        };
+        if let (Err(why), false) = (settings.check(), told) {
+            table.wrong("protocol", why.to_string());
+        }
+        Some((Reader { id: id?, port: port?, baud: baud?, settings }, read))
+    }
+}
+
+fn antenna(
+    table: &mut Table<'_, '_>,
+    zones: Option<&BTreeSet<ZoneId>>,
+    ports: &mut BTreeSet<u8>,
+) -> Option<(u8, ZoneId)> {
+    let port = table.need("port", &whole(1..=255));
+    let zone = table.need("zone", &name());
+    if port.is_some_and(|port| !ports.insert(port)) {
+        table.wrong("port", "another antenna of this reader has this port");
+    }
+    if let (Some(zone), Some(zones)) = (zone, zones)
+        && !zones.contains(&zone)
+    {
+        let there: Vec<String> = zones.iter().map(|zone| format!("\"{zone}\"")).collect();
+        let there = if there.is_empty() { "none".into() } else { there.join(", ") };
+        table.wrong("zone", format!("there is no [[zone]] with this id; there are {there}"));
+    }
+    table.end();
+    Some((port?, zone?))
+}
+
+/// The regions in which readers of a protocol can be, and what they are called.
+fn regions(protocol: Protocol) -> Vec<(&'static str, Region)> {
+    let named = words_of::<Region>().iter().filter_map(|text| Some((*text, word(text)?)));
+    let possible =
+        |region| Settings { protocol, region, power_cdbm: 0, antennas: Vec::new() }.check().is_ok();
+    named.filter(|(_, region)| possible(*region)).collect()
+}

@@ -1,0 +1,316 @@
+//! The agent's configuration: one TOML file. Enters: a path. Leaves: a checked [`Config`], or everything
+//! that is wrong with the file. Nothing is opened before everything is checked.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`keys`] | what keys there are, and what each may hold |
+//! | [`allowed`] | the kinds of values, in words |
+//! | [`sheet`] | takes keys from a file, and gathers what is wrong |
+
+mod allowed;
+mod keys;
+mod sheet;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hangtag_agent_core::infer::Layout;
+use hangtag_agent_core::intake::Settings;
+use hangtag_protocol::clock::BootId;
+use hangtag_protocol::id::ReaderId;
+use hangtag_protocol::topic::Gateway;
+use serde::Deserialize;
+
+use crate::spool;
+use sheet::Wrong;
+
+/// What the agent is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Who it is, in topics and event ids.
+    pub(crate) gateway: Gateway,
+    /// The folder for everything it keeps.
+    pub(crate) data: PathBuf,
+    /// The broker.
+    pub(crate) mqtt: Mqtt,
+    /// How events are kept.
+    pub(crate) spool: SpoolSettings,
+    /// Whether the operator vouches for the wall clock.
+    pub(crate) clock_kept: bool,
+    /// The shop.
+    pub(crate) layout: Layout,
+    /// The readers, in the order of the layout's.
+    pub(crate) readers: Vec<Reader>,
+}
+
+/// A reader on a serial port.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    pub(crate) id: ReaderId,
+    pub(crate) port: PathBuf,
+    pub(crate) baud: u32,
+    pub(crate) settings: Settings,
+}
+
+/// Where the broker is.
+#[derive(Clone, Debug)]
+pub(crate) struct Mqtt {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) user: Option<String>,
+    pub(crate) password_file: Option<PathBuf>,
+    /// Seconds, 5 to 3600: a dead connection is noticed after twice this time.
+    pub(crate) keep_alive_s: u16,
+    /// How much of what may be on its way the backlog may take, in percent, 10 to 100: the rest is left to
+    /// live events.
+    pub(crate) backlog_share: u8,
+    /// KiB of batches per second, 1 to 1,000,000. The backlog is held to it; live events go at once, but
+    /// count.
+    pub(crate) max_kib_per_s: Option<u32>,
+}
+
+/// How events are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SpoolSettings {
+    /// What the spool may take on disk, in MiB, 4 to 1,000,000. When it is full the oldest events go.
+    pub(crate) cap_mib: u32,
+    /// Events are made durable together, at most so many milliseconds after the first of them.
+    pub(crate) commit_ms: u16,
+    /// So many events are made durable at once, whenever the first of them came, 1 to 100,000.
+    pub(crate) commit_events: u32,
+    /// What happens when the spool is full of events that central has not settled.
+    pub(crate) when_full: WhenFull,
+    /// How long settled events are kept, in hours of running time, 0 to 240: a central that was restored
+    /// from a backup is refilled with them.
+    pub(crate) retention_h: u16,
+    /// Whose word lets an event go.
+    pub(crate) delete_after: DeleteAfter,
+}
+
+/// What happens when the spool is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum WhenFull {
+    /// The oldest events go, and central is told which.
+    #[default]
+    DropOldest,
+    /// Nothing is accepted until central has settled something: the readers are held back.
+    Refuse,
+}
+
+/// Whose word lets an event go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DeleteAfter {
+    /// Central's: it has stored the event.
+    #[default]
+    Central,
+    /// The broker's: it has taken the event. What it loses, or whoever reads from it, is lost.
+    Broker,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("cannot read {}: {why}", .path.display())]
+    Read { path: PathBuf, why: std::io::Error },
+    #[error("{path}:{line}: no text in UTF-8: byte {at} of the file", path = .path.display())]
+    Utf8 { path: PathBuf, line: usize, at: usize },
+    /// Everything that is wrong, a line for each.
+    #[error("{}", lines(path, wrong))]
+    Wrong { path: PathBuf, wrong: Vec<Wrong> },
+}
+
+fn lines(path: &Path, wrong: &[Wrong]) -> String {
+    let line = |wrong: &Wrong| match wrong.line {
+        Some(line) => format!("{}:{line}: {wrong}", path.display()),
+        None => format!("{}: {wrong}", path.display()),
+    };
+    wrong.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it are relative to its folder.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        let bytes = fs::read(path).map_err(|why| ConfigError::Read { path: path.to_owned(), why })?;
+        let text = std::str::from_utf8(&bytes).map_err(|why| {
+            let at = why.valid_up_to();
+            let line = 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count();
+            ConfigError::Utf8 { path: path.to_owned(), line, at }
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        keys::read(text, folder).map_err(|wrong| ConfigError::Wrong { path: path.to_owned(), wrong })
+    }
+
+    /// How the spool is set up, in the data folder.
+    pub(crate) fn spool_settings(&self, boot: BootId, accepted_log: Option<PathBuf>) -> spool::Settings {
+        spool::Settings {
+            data: self.data.clone(),
+            cap_bytes: u64::from(self.spool.cap_mib) << 20,
+            commit: Duration::from_millis(self.spool.commit_ms.into()),
+            commit_events: usize::try_from(self.spool.commit_events).unwrap_or(usize::MAX),
+            when_full: self.spool.when_full,
+            retention: u32::from(self.spool.retention_h) * 60,
+            boot,
+            accepted_log,
+        }
+    }
+
+    /// The socket over which a running agent answers `watch` and `spool`.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.data.join("agent.sock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+tenant = "acme"
+store = "paris-1"
+gateway = "gw-1"
+data = "data"
+[mqtt]
+host = "localhost"
+[[zone]]
+id = "rail-a"
+kind = "rail"
+[[reader]]
+id = "rail-a"
+port = "/dev/serial/by-id/usb-1"
+protocol = "r200"
+region = "eu"
+power_dbm = 26.0
+[[reader.antenna]]
+port = 1
+zone = "rail-a"
+"#;
+
+    fn load(text: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.toml");
+        fs::write(&path, text).unwrap();
+        Config::load(&path).map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn a_good_file_is_taken() {
+        let config = load(GOOD).unwrap();
+        assert_eq!(config.readers[0].settings.power_cdbm, 2_600);
+        assert_eq!(config.mqtt.port, 1883);
+        assert!(config.data.is_absolute(), "relative to the file's folder");
+    }
+
+    #[test]
+    fn a_bad_file_is_refused_with_the_key() {
+        for (from, to, named) in [
+            ("store = ", "shop = ", "agent.toml:3: shop: there is no such key"),
+            ("gateway = \"gw-1\"", "", "agent.toml: gateway: is missing"),
+            ("\"paris-1\"", "\"Paris 1\"", "agent.toml:3: store = \"Paris 1\": must be 1 to 32 of"),
+            ("\"data\"", "\"\"", "agent.toml:5: data = \"\": must be a path"),
+            (
+                "[[zone]]",
+                "[[zone]]\ncolour = 1",
+                "agent.toml:9: zone \"rail-a\": colour: there is no such key",
+            ),
+            ("kind = \"rail\"", "kind = \"rack\"", "kind = \"rack\": must be one of \"rail\", \"shelf\""),
+            ("protocol = \"r200\"", "protocol = \"r2000\"", "\"r2000\": must be one of \"r200\", \"thing"),
+            ("region = \"eu\"", "", "reader \"rail-a\": region: is missing; it must be one of \"eu\""),
+            (
+                "region = \"eu\"",
+                "region = \"japan\"",
+                "region = \"japan\": readers with this protocol can be",
+            ),
+            (
+                "26.0",
+                "40.0",
+                "agent.toml:16: reader \"rail-a\": power_dbm = 40.0: must be a number from 0 to 33",
+            ),
+            (
+                "port = 1",
+                "port = 2",
+                "reader \"rail-a\": antenna 1: port = 2: readers with this protocol have port 1",
+            ),
+            (
+                "zone = \"rail-a\"",
+                "zone = \"rail-b\"",
+                "there is no [[zone]] with this id; there are \"rail-a\"",
+            ),
+            (
+                "\"localhost\"",
+                "\"localhost:1883\"",
+                "mqtt.host = \"localhost:1883\": must be a name or an address",
+            ),
+            (
+                "[[zone]]",
+                "port = 65536\n[[zone]]",
+                "mqtt.port = 65536: must be a whole number from 1 to 65535",
+            ),
+            (
+                "[[zone]]",
+                "keep_alive_s = 1\n[[zone]]",
+                "mqtt.keep_alive_s = 1: must be a whole number from 5 to",
+            ),
+            ("[[zone]]", "backlog_share = 5\n[[zone]]", "mqtt.backlog_share = 5"),
+            ("[[zone]]", "max_kib_per_s = 0\n[[zone]]", "mqtt.max_kib_per_s = 0"),
+            (
+                "[[zone]]",
+                "password_file = \"p\"\n[[zone]]",
+                "mqtt.password_file = \"p\": is of no use without",
+            ),
+            (
+                "[[zone]]",
+                "[spool]\ndelete_after = \"never\"\n[[zone]]",
+                "must be one of \"central\", \"broker\"",
+            ),
+            ("[[zone]]", "[spool]\ncommit_events = 0\n[[zone]]", "spool.commit_events = 0"),
+            (
+                "[[zone]]",
+                "[clock]\nkept = \"yes\"\n[[zone]]",
+                "agent.toml:9: clock.kept = \"yes\": must be true or",
+            ),
+            ("\"localhost\"", "localhost", "agent.toml:7: no TOML: host = localhost"),
+        ] {
+            let text = GOOD.replacen(from, to, 1);
+            assert_ne!(text, GOOD, "{from}");
+            let why = load(&text).unwrap_err();
+            assert!(why.contains(named), "{to}: {why}");
+            let lines = if to.is_empty() || to.starts_with("shop") { 2 } else { 1 };
+            assert!(why.lines().count() <= lines, "nothing else is wrong: {why}");
+        }
+    }
+
+    #[test]
+    fn doubles_are_named() {
+        let reader = &GOOD[GOOD.find("[[reader]]").unwrap()..];
+        let why = load(&format!("{GOOD}{reader}")).unwrap_err();
+        assert!(
+            why.contains("agent.toml:21: reader \"rail-a\": id = \"rail-a\": another [[reader]]"),
+            "{why}"
+        );
+        assert!(why.contains("agent.toml:22: reader \"rail-a\": port = "), "{why}");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let bad = GOOD.replace("acme", "Acme").replace("\"eu\"", "\"mars\"").replace("port = 1", "port = 0");
+        let why =
+            load(&bad.replace("26.0", "-1").replace("[[zone]]", "keep_alive_s = 1\n[[zone]]")).unwrap_err();
+        let lines: Vec<&str> = why.lines().filter_map(|line| line.split("agent.toml:").nth(1)).collect();
+        let lines: Vec<&str> = lines.into_iter().filter_map(|line| line.split(':').next()).collect();
+        assert_eq!(lines, ["2", "8", "16", "17", "19"], "in the order of the file: {why}");
+    }
+
+    #[test]
+    fn what_a_broken_line_was_to_say_is_not_missed() {
+        let broken = GOOD.replace("store = \"paris-1\"", "store = paris 1").replace("26.0", "60");
+        let why = load(&broken).unwrap_err();
+        assert!(why.contains("agent.toml:3: no TOML") && why.contains("power_dbm = 60"), "{why}");
+        assert!(!why.contains("missing"), "{why}");
+        // Whose keys follow is unknown.
+        let why = load(&GOOD.replace("[[reader]]", "[[reader]")).unwrap_err();
+        assert!(why.contains("agent.toml:11: no TOML") && !why.contains("no such key"), "{why}");
+    }
+}
