@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::recovery::Opened;
-use super::{Spool, disk};
+use super::{Fault, Spool, disk, keep};
+use crate::config::WhenFull;
 
 /// How often the oldest event that waits is looked at, at most: it is read back for its time alone.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -74,11 +75,17 @@ impl Spool {
             let waits = |epoch: &EpochIndex| Some((epoch.record().epoch, epoch.oldest_waiting()?));
             self.look_at_oldest(opened.index.epochs().iter().find_map(waits));
         }
+        let mut full = None;
         if let Some(opened) = &self.opened {
             let (cap, taken) = (self.settings.cap_bytes, opened.index.disk_bytes());
             let free = self.gauge.free();
             let cap = free.map_or(cap, |free| disk::quota(cap, free, opened.store.disk_bytes())).max(1);
             state.percent = u8::try_from((taken.saturating_mul(100) / cap).min(100)).unwrap_or(100);
+            // Nothing may be there to be refused, and it is full all the same.
+            let cap = keep(cap, taken, self.settings.cap_bytes);
+            if self.settings.when_full == WhenFull::Refuse && opened.index.is_full(cap) {
+                full = Some(Fault::Full { taken, cap }.to_string());
+            }
         }
         let level = LEVELS.into_iter().rfind(|level| *level <= state.percent).unwrap_or(0);
         if level > self.level {
@@ -86,7 +93,7 @@ impl Spool {
         }
         self.level = level;
         state.oldest_at = self.oldest.1;
-        state.fault = self.fault.clone();
+        state.fault = self.fault.clone().or(full);
         self.state.send_replace(state);
     }
 
