@@ -22,11 +22,5 @@ use clap::Parser as _;
 fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
     log::start();
-    match arguments.run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("hangtag-agent: {why:#}");
-            ExitCode::FAILURE
-        }
-    }
+    arguments.run()
 }

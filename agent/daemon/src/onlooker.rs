@@ -12,7 +12,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hangtag_protocol::id::{Epoch, ReaderId};
+use hangtag_protocol::id::{Epoch, ReaderId, Seq};
+use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::read::Read;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -23,7 +24,7 @@ use tracing::{debug, warn};
 
 use crate::clock;
 use crate::intake::Seen;
-use crate::spool::State;
+use crate::spool::{EpochState, State};
 
 /// An onlooker that takes no line within this time is cut off.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,7 +45,7 @@ pub(crate) struct SpoolLine {
     pub(crate) next: u64,
     /// Events that are held and that central has not settled.
     pub(crate) waiting: u64,
-    /// Age of the oldest of them in seconds, if it is of this boot.
+    /// Age of the oldest of them in seconds, if it is known: a running agent knows it of its own boot.
     pub(crate) oldest_s: Option<u64>,
     /// Events that are held, settled or not.
     pub(crate) held: u64,
@@ -52,14 +53,14 @@ pub(crate) struct SpoolLine {
     pub(crate) live_bytes: u64,
     /// Bytes that the spool takes on disk.
     pub(crate) disk_bytes: u64,
-    /// How much of what it may take is taken, in percent; unknown of an agent that does not run.
+    /// How much of what it may take is taken, in percent; unknown only if the disk does not answer.
     pub(crate) percent: Option<u8>,
     /// Events that were lost because the spool was full or damaged, or that could not be sent, and that
     /// central does not know to be lost.
     pub(crate) lost: u64,
     /// Why nothing is accepted at the moment.
     pub(crate) fault: Option<String>,
-    /// Earlier epochs that are not sent whole yet.
+    /// Earlier epochs that are not sent whole yet; not those that are kept only in case central asks again.
     pub(crate) earlier: Vec<Epoch>,
 }
 
@@ -67,7 +68,13 @@ impl SpoolLine {
     /// What a spool's state says to people.
     pub(crate) fn new(state: &State) -> Self {
         let current = state.current();
-        let earlier = state.epochs.iter().map(|held| held.epoch).filter(|epoch| *epoch != current.epoch);
+        let (_, earlier) = state.epochs.split_last().expect("a spool always has an epoch that takes events");
+        // Others only wait until nobody may ask for them again.
+        let unsent = |held: &&EpochState| {
+            let all = SeqRange { first: held.oldest_held, last: Seq(held.next.0.saturating_sub(1)) };
+            held.lost > 0 || !all.is_empty() && !held.settled.covers(all)
+        };
+        let earlier = earlier.iter().filter(unsent).map(|held| held.epoch);
         Self {
             epoch: current.epoch,
             next: current.next.0,
@@ -165,4 +172,38 @@ fn line_of(value: &impl Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(value).expect("plain values always encode");
     line.push(b'\n');
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use hangtag_protocol::lineage::Lineage;
+    use hangtag_protocol::range::SeqSet;
+
+    use super::*;
+
+    #[test]
+    fn an_epoch_that_is_only_kept_in_case_is_not_unsent() {
+        let epoch = |id, settled: Option<u64>, lost| EpochState {
+            epoch: Epoch(id),
+            oldest_held: Seq(5),
+            next: Seq(11),
+            settled: SeqSet::from(settled.map(|last| SeqRange::new(1, last)).into_iter().collect::<Vec<_>>()),
+            lost,
+            lineage: Lineage::default(),
+        };
+        let epochs =
+            vec![epoch(1, Some(10), 0), epoch(2, Some(9), 0), epoch(3, Some(10), 2), epoch(4, None, 0)];
+        let state = State {
+            epochs,
+            waiting: 1,
+            held: 20,
+            live_bytes: 1,
+            disk_bytes: 2,
+            percent: 1,
+            lost: 2,
+            oldest_at: None,
+            fault: None,
+        };
+        assert_eq!(SpoolLine::new(&state).earlier, [Epoch(2), Epoch(3)]);
+    }
 }

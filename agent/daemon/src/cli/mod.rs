@@ -1,12 +1,16 @@
 //! The command line. Enters: arguments. Leaves: one of the commands, run.
 
+mod ask;
 mod bench;
+mod check;
 mod decode;
+pub(crate) mod out;
 mod replay;
 mod spool;
 mod watch;
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -36,7 +40,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         capture: Option<PathBuf>,
     },
-    /// Check the configuration and say what is wrong with it.
+    /// Check the configuration and this machine, and say everything that is wrong.
+    #[command(after_help = check::CODES)]
     Check {
         #[command(flatten)]
         config: ConfigArgument,
@@ -51,7 +56,8 @@ enum Command {
     },
     /// Print batches as JSON: a header line, then a line per event.
     Decode {
-        /// Files that hold one MQTT payload each, as bytes or in hexadecimal; - for standard input.
+        /// Files: one MQTT payload each, as bytes or in hexadecimal, or what `spool export` wrote; - for
+        /// standard input.
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// Print how many bytes each column takes instead of the events.
@@ -112,10 +118,23 @@ impl ConfigArgument {
 }
 
 impl Arguments {
-    /// Runs the command.
-    pub(crate) fn run(self) -> anyhow::Result<()> {
-        match self.command {
-            Command::Run { config, accepted_log, capture } => {
+    /// Runs the command, and tells on standard error why it failed.
+    pub(crate) fn run(self) -> ExitCode {
+        match self.command.run() {
+            Ok(code) => code,
+            Err(why) if out::nobody_reads(&why) => ExitCode::SUCCESS,
+            Err(why) => {
+                out::complain(format_args!("{why:#}"));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+impl Command {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Run { config, accepted_log, capture } => {
                 let config = config.load()?;
                 let runtime = runtime()?;
                 let ended = runtime.block_on(pipeline::run(config, Extras { accepted_log, capture }));
@@ -123,48 +142,23 @@ impl Arguments {
                 runtime.shutdown_background();
                 ended
             }
-            Command::Check { config } => {
-                let loaded = config.load()?;
-                println!("{} is good:", config.config.display());
-                describe(&loaded);
-                Ok(())
-            }
-            Command::Watch { config, seconds } => runtime()?.block_on(watch::run(config.load()?, seconds)),
-            Command::Decode { files, sizes } => files.iter().try_for_each(|file| decode::run(file, sizes)),
-            Command::Replay { config, capture, batches, batch_events } => replay::run(
+            Self::Check { config } => return check::run(&config.config),
+            Self::Watch { config, seconds } => runtime()?.block_on(watch::run(config.load()?, seconds)),
+            Self::Decode { files, sizes } => decode::run(&files, sizes),
+            Self::Replay { config, capture, batches, batch_events } => replay::run(
                 &config.load()?,
                 &capture,
                 batches.as_deref().map(|folder| (folder, batch_events)),
             ),
-            Command::Spool { config, json, what: None } => {
+            Self::Spool { config, json, what: None } => {
                 runtime()?.block_on(spool::show(config.load()?, json))
             }
-            Command::Spool { config, what: Some(SpoolCommand::Export { file, all }), .. } => {
+            Self::Spool { config, what: Some(SpoolCommand::Export { file, all }), .. } => {
                 spool::export(&config.load()?, all, &file)
             }
-            Command::Bench(bench) => bench.run(),
+            Self::Bench(bench) => bench.run(),
         }
-    }
-}
-
-fn describe(config: &Config) {
-    let gateway = &config.gateway;
-    println!("  gateway {} of store {} of tenant {}", gateway.gateway, gateway.store, gateway.tenant);
-    println!("  broker {}:{}", config.mqtt.host, config.mqtt.port);
-    println!("  data in {}, spool up to {} MiB", config.data.display(), config.spool.cap_mib);
-    for zone in config.layout.zones() {
-        println!("  zone {} ({:?})", zone.id, zone.kind);
-    }
-    for reader in &config.readers {
-        let there = if reader.port.exists() { "" } else { " (not there now)" };
-        println!(
-            "  reader {}: {:?} at {}{there}, {:?}, {} dBm",
-            reader.id,
-            reader.settings.protocol,
-            reader.port.display(),
-            reader.settings.region,
-            f32::from(reader.settings.power_cdbm) / 100.0
-        );
+        .map(|()| ExitCode::SUCCESS)
     }
 }
 

@@ -2,7 +2,7 @@
 //! recording. Leaves: a line of JSON per event, and batches if they are asked for. The boot is 0 and numbers begin at 1, so that the same
 //! recording and configuration give the same bytes.
 
-use std::io::{Write as _, stdout};
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -15,6 +15,7 @@ use hangtag_protocol::id::{Epoch, Seq};
 use hangtag_protocol::line::EventLine;
 use hangtag_protocol::lineage::Lineage;
 
+use super::out::out;
 use super::read_input;
 use crate::capture::chunks;
 use crate::config::Config;
@@ -26,7 +27,7 @@ pub(super) fn run(config: &Config, path: &Path, batches: Option<(&Path, u16)>) -
     let mut sessions: Option<Vec<Session>> = None;
     let mut inference = Inference::new(config.layout.clone(), BootId(0), Seq::FIRST, Uptime(0));
     let mut last = Uptime(0);
-    let mut out = std::io::BufWriter::new(stdout().lock());
+    let mut out = std::io::BufWriter::new(out());
     let mut events = Vec::new();
     for chunk in chunks(input.as_slice()) {
         let (line, chunk) = chunk.with_context(|| path.display().to_string())?;

@@ -2,101 +2,128 @@
 //! answer, or else the files of its spool, which are only read. Leaves: a few lines for people, or JSON; or
 //! an export.
 
+use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
+use anyhow::Context as _;
+use hangtag_agent_core::spool::DISK_FACTOR;
 
+use super::ask::{answer, ask};
+use super::out::out;
+use crate::clock;
 use crate::config::Config;
 use crate::onlooker::SpoolLine;
-use crate::spool::export;
+use crate::spool::disk::BALLAST;
+use crate::spool::export::{self, Exported};
+use crate::spool::look::{Look, room};
 
 pub(super) async fn show(config: Config, json: bool) -> anyhow::Result<()> {
-    let (line, running) = match UnixStream::connect(config.socket()).await {
-        Ok(stream) => (ask(stream).await?, true),
-        Err(_) => (look(&config)?, false),
+    let (line, running) = match ask(&config, "spool").await? {
+        Some(stream) => {
+            let answer = answer(stream).await?;
+            let line = serde_json::from_str(&answer);
+            (line.with_context(|| format!("the agent answers {answer:?}"))?, true)
+        }
+        None => (look(&config)?, false),
     };
+    let mut out = out();
     if json {
-        println!("{}", serde_json::to_string(&line)?);
+        writeln!(out, "{}", serde_json::to_string(&line)?)?;
         return Ok(());
     }
-    println!("agent      {}", if running { "running" } else { "not running" });
-    println!("epoch      {}, next event {}", line.epoch, line.next);
+    writeln!(out, "agent      {}", if running { "running" } else { "not running" })?;
+    writeln!(out, "epoch      {}, next event {}", line.epoch, line.next)?;
     for epoch in &line.earlier {
-        println!("           {epoch} from before is not sent whole yet");
+        writeln!(out, "           {epoch} from before is not sent whole yet")?;
     }
     match (line.waiting, line.oldest_s) {
-        (0, _) => println!("waiting    nothing"),
-        (waiting, Some(age)) => println!("waiting    {waiting} events, the oldest is {age} s old"),
-        (waiting, None) => println!("waiting    {waiting} events"),
+        (0, _) => writeln!(out, "waiting    nothing")?,
+        (waiting, Some(age)) => {
+            writeln!(out, "waiting    {waiting} events, the oldest is {} old", duration(age))?;
+        }
+        (waiting, None) => writeln!(out, "waiting    {waiting} events, the oldest is of an earlier boot")?,
     }
     let settled = line.held.saturating_sub(line.waiting);
-    println!("held       {} events, {settled} of them settled by central", line.held);
-    let percent = line.percent.map(|percent| format!(", {percent} % full")).unwrap_or_default();
-    println!(
-        "size       {} bytes packed, {} on disk, cap {} MiB{percent}",
-        line.live_bytes, line.disk_bytes, config.spool.cap_mib
-    );
+    writeln!(out, "held       {} events, {settled} of them settled by central", line.held)?;
+    let (packed, disk) = (mib(line.live_bytes), mib(line.disk_bytes));
+    writeln!(out, "size       {packed} packed, {disk} on disk; {} of ballast beside it", mib(BALLAST))?;
+    if let (Some(percent), Ok(room)) = (line.percent, room(&config.data, config.cap(), line.disk_bytes)) {
+        let of = if room < config.cap() {
+            format!("{}, a third of what the disk has for it (cap_mib = {})", mib(room), config.spool.cap_mib)
+        } else {
+            format!("cap_mib = {}", config.spool.cap_mib)
+        };
+        writeln!(
+            out,
+            "full       {percent} % of {of}; {DISK_FACTOR} bytes on disk are counted for each packed one"
+        )?;
+    }
     if line.lost > 0 {
-        println!("lost       {} events that central does not know to be lost yet", line.lost);
+        writeln!(out, "lost       {} events that central does not know to be lost yet", line.lost)?;
     }
     if let Some(fault) = &line.fault {
-        println!("fault      {fault}");
+        writeln!(out, "fault      {fault}")?;
     }
     Ok(())
-}
-
-async fn ask(mut stream: UnixStream) -> anyhow::Result<SpoolLine> {
-    stream.write_all(b"spool\n").await.context("asking the agent")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.context("asking the agent")?;
-    serde_json::from_str(&answer).with_context(|| format!("the agent answers {answer:?}"))
 }
 
 /// What the files of an agent that does not run say.
 fn look(config: &Config) -> anyhow::Result<SpoolLine> {
-    let (carved, epochs) = export::look(&config.data, true)?;
-    let Some(current) = epochs.last().map(|epoch| &epoch.record) else {
-        bail!("the spool in {} holds nothing that can be read", config.data.display());
-    };
+    let look = Look::at(&config.data, true)?;
+    let current = look.epochs.last().context("a spool has an epoch")?;
+    let disk_bytes = look.carved.disk_bytes();
+    let oldest_ms = look.oldest_ms(clock::boot_id()?, clock::uptime(), clock::wall());
     let mut line = SpoolLine {
-        epoch: current.epoch,
-        next: current.next.0,
+        epoch: current.record.epoch,
+        next: current.record.next.0,
         waiting: 0,
-        oldest_s: None,
+        oldest_s: oldest_ms.map(|ms| ms / 1_000),
         held: 0,
         live_bytes: 0,
-        disk_bytes: carved.disk_bytes(),
+        disk_bytes,
         percent: None,
         lost: 0,
-        fault: None,
-        earlier: epochs
-            .iter()
-            .map(|epoch| epoch.record.epoch)
-            .filter(|epoch| *epoch != current.epoch)
-            .collect(),
+        fault: look.fault(config.cap(), config.spool.when_full),
+        earlier: look.unsent(),
     };
-    for epoch in &epochs {
-        line.lost += epoch.record.lost.len();
-        for (range, bytes) in carved.values(epoch) {
-            line.held += range.len();
-            line.live_bytes += bytes;
-            let open = epoch.record.settled.missing_in(range);
-            line.waiting += open.iter().map(|range| range.len()).sum::<u64>();
-        }
+    for epoch in &look.epochs {
+        let (held, waiting) = look.amounts(epoch);
+        line.held += held.events;
+        line.live_bytes += held.bytes;
+        line.waiting += waiting.events;
+        let lost = epoch.record.lost.ranges().iter();
+        let untold = lost.flat_map(|range| epoch.record.settled.missing_in(*range));
+        line.lost += untold.map(|range| range.len()).sum::<u64>();
+    }
+    if let Ok(room) = room(&config.data, config.cap(), disk_bytes) {
+        let percent = line.live_bytes.saturating_mul(DISK_FACTOR * 100) / room.max(1);
+        line.percent = Some(u8::try_from(percent.min(100)).unwrap_or(100));
     }
     Ok(line)
 }
 
+/// A size for people.
+fn mib(bytes: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    if bytes < MIB / 10 { format!("{bytes} bytes") } else { format!("{:.1} MiB", bytes as f64 / MIB as f64) }
+}
+
+/// A time for people, in its two largest units.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{} days {} h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
 pub(super) fn export(config: &Config, all: bool, to: &Path) -> anyhow::Result<()> {
     let exported = export::export(&config.data, config.gateway, all, to)?;
-    println!(
-        "{}: {} events in {} batches, {} declared lost",
-        to.display(),
-        exported.events,
-        exported.batches,
-        exported.lost
-    );
-    Ok(())
+    let (mut out, Exported { events, batches, lost }) = (out(), exported);
+    let mut what = format!("{events} events in {batches} batches, {lost} declared lost");
+    if batches == 0 && !all {
+        what += "; nothing waits here (--all takes what central has, too)";
+    }
+    Ok(writeln!(out, "{}: {what}", to.display())?)
 }

@@ -6,18 +6,19 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _, stdout};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use hangtag_agent_core::infer::Layout;
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::id::ReaderId;
 use hangtag_protocol::read::Read;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::ask::ask;
+use super::out::out;
 use crate::clock;
 use crate::config::Config;
 use crate::health::Health;
@@ -42,12 +43,12 @@ pub(super) async fn run(config: Config, seconds: Option<u64>) -> anyhow::Result<
     let (reads_in, mut reads) = mpsc::channel::<ReadLine>(4_096);
     let cancel = CancellationToken::new();
     let layout = config.layout.clone();
-    let source = match UnixStream::connect(config.socket()).await {
-        Ok(stream) => {
+    let source = match ask(&config, "reads").await? {
+        Some(stream) => {
             tokio::spawn(from_agent(stream, reads_in));
             "the running agent"
         }
-        Err(_) => {
+        None => {
             tokio::spawn(from_ports(config, reads_in, cancel.clone()));
             "the ports (no agent runs)"
         }
@@ -71,8 +72,7 @@ pub(super) async fn run(config: Config, seconds: Option<u64>) -> anyhow::Result<
     Ok(())
 }
 
-async fn from_agent(mut stream: UnixStream, out: mpsc::Sender<ReadLine>) -> anyhow::Result<()> {
-    stream.write_all(b"reads\n").await.context("asking the agent")?;
+async fn from_agent(stream: UnixStream, out: mpsc::Sender<ReadLine>) -> anyhow::Result<()> {
     let mut lines = BufReader::new(stream).lines();
     while let Some(line) = lines.next_line().await? {
         out.send(serde_json::from_str(&line)?).await?;
@@ -123,7 +123,7 @@ fn show(rows: &mut Rows, layout: &Layout, source: &str) -> anyhow::Result<()> {
         row.per_second = std::mem::take(&mut row.since_drawn);
         writeln!(text, "{}", line(*reader, *antenna, epc, row, layout, now))?;
     }
-    let mut out = stdout().lock();
+    let mut out = out();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
 }

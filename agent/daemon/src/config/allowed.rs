@@ -15,8 +15,11 @@ use toml::de::DeValue;
 pub(super) struct Allowed<T> {
     /// After "must be".
     pub(super) words: String,
-    pub(super) read: Box<dyn Fn(&DeValue<'_>) -> Option<T>>,
+    pub(super) read: Reading<T>,
 }
+
+/// What a value of TOML means; none if it may not be held.
+type Reading<T> = Box<dyn Fn(&DeValue<'_>) -> Option<T>>;
 
 impl<T> Allowed<T> {
     fn new(words: impl Into<String>, read: impl Fn(&DeValue<'_>) -> Option<T> + 'static) -> Self {

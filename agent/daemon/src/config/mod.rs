@@ -143,11 +143,16 @@ impl Config {
         keys::read(text, folder).map_err(|wrong| ConfigError::Wrong { path: path.to_owned(), wrong })
     }
 
+    /// What the spool may take on disk, in bytes, if the disk is large enough.
+    pub(crate) fn cap(&self) -> u64 {
+        u64::from(self.spool.cap_mib) << 20
+    }
+
     /// How the spool is set up, in the data folder.
     pub(crate) fn spool_settings(&self, boot: BootId, accepted_log: Option<PathBuf>) -> spool::Settings {
         spool::Settings {
             data: self.data.clone(),
-            cap_bytes: u64::from(self.spool.cap_mib) << 20,
+            cap_bytes: self.cap(),
             commit: Duration::from_millis(self.spool.commit_ms.into()),
             commit_events: usize::try_from(self.spool.commit_events).unwrap_or(usize::MAX),
             when_full: self.spool.when_full,

@@ -37,7 +37,7 @@ use super::store::StoreError;
 use crate::clock;
 
 /// What is kept in reserve for opening sled on a full disk, in bytes.
-const BALLAST: u64 = 8 << 20;
+pub(crate) const BALLAST: u64 = 8 << 20;
 /// Below so much free space nothing is accepted, in bytes: sled must never meet the end of the disk.
 pub(crate) const RESERVE: u64 = 4 << 20;
 /// The largest file of sled's that is copied before it is opened, in bytes.
@@ -127,6 +127,19 @@ impl Folder {
             file.sync_all()?;
         }
         Ok(Lock { _file: file, id })
+    }
+
+    /// The same for who only looks, and changes nothing: nothing to hold where no agent ever was.
+    pub(super) fn lock_to_look(&self) -> Result<Option<File>, StoreError> {
+        let file = match File::open(self.0.join("lock")) {
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse),
+            Err(why) => Err(StoreError::Io(why.into())),
+        }
     }
 
     /// Fails unless the folder is the one whose lock this is: a disk that was unmounted leaves another one

@@ -13,6 +13,7 @@
 //! | [`rebuild`] | builds it anew: smaller, or with a new epoch |
 //! | [`carve`] | reads the files of a damaged or stopped spool, and never writes |
 //! | [`disk`] | the folder, its lock, free space, the ballast, the witness |
+//! | [`look`] | what a stopped spool holds, for people |
 //! | [`export`] | what waits, as a file for central |
 //!
 //! Events are made durable together: when enough wait, or the first has waited for the commit interval. What
@@ -23,6 +24,7 @@ pub(crate) mod accepted_log;
 pub(crate) mod carve;
 pub(crate) mod disk;
 pub(crate) mod export;
+pub(crate) mod look;
 mod mending;
 mod reading;
 mod rebuild;

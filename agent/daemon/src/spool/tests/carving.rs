@@ -97,12 +97,12 @@ fn an_export_holds_what_waits_and_changes_nothing() {
     }
     assert!(found.ends_with(&events(1_001..2_050)));
     let agent = open(dir.path());
-    assert!(export::look(dir.path(), false).is_err(), "the agent runs");
+    assert!(look::Look::at(dir.path(), false).is_err(), "the agent runs");
     drop(agent);
     // Cut off in the middle of a replacement.
     fs::rename(dir.path().join("spool"), dir.path().join("spool.new")).unwrap();
-    let (_, epochs) = export::look(dir.path(), false).unwrap();
+    let epochs = look::Look::at(dir.path(), false).unwrap().epochs;
     assert!(epochs[0].record.lost.is_empty() && !epochs[0].values.is_empty());
     fs::remove_dir_all(dir.path().join("spool.new")).unwrap();
-    assert!(export::look(dir.path(), false).is_err(), "nothing is declared lost where nothing is found");
+    assert!(look::Look::at(dir.path(), false).is_err(), "nothing is declared lost where nothing is found");
 }

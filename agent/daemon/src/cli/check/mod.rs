@@ -1,0 +1,182 @@
+//! `check`: whether an agent with this configuration would do what it is to do on this machine. Enters: a
+//! configuration. Leaves: every error in it, or what the agent would do, and what of the machine stands in its
+//! way; an exit code. It opens no port and asks nobody.
+
+mod folder;
+mod port;
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use rustix::fs::{Access, access};
+use rustix::process::geteuid;
+
+use super::ask::user;
+use super::out::out;
+use crate::config::{Config, ConfigError, DeleteAfter, WhenFull};
+
+/// What `check --help` says at the end.
+pub(super) const CODES: &str = "\
+Exit codes:
+  0  the configuration is good and this machine is ready; there may be warnings
+  1  the configuration is refused, or something on this machine keeps the agent from working with it
+  2  the command line is wrong";
+
+/// What stands in the agent's way.
+#[derive(Default)]
+struct Findings {
+    errors: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl Findings {
+    fn error(&mut self, text: impl Into<String>) {
+        self.errors.push(text.into());
+    }
+
+    fn warning(&mut self, text: impl Into<String>) {
+        self.warnings.push(text.into());
+    }
+}
+
+pub(super) fn run(path: &Path) -> anyhow::Result<ExitCode> {
+    let (text, good) = match Config::load(path) {
+        Ok(config) => {
+            let mut found = Findings::default();
+            folder::look(&config, &mut found);
+            password(&config, &mut found);
+            port::look(&config.readers, &mut found);
+            choices(&config, &mut found);
+            (tell(path, &config, &found), found.errors.is_empty())
+        }
+        Err(why @ ConfigError::Wrong { .. }) => (format!("{why}\n{}: not taken\n", path.display()), false),
+        Err(why) => (format!("{why}\n"), false),
+    };
+    // The code tells the same to who reads no more.
+    match out().write_all(text.as_bytes()) {
+        Err(why) if why.kind() != io::ErrorKind::BrokenPipe => Err(why.into()),
+        _ if good => Ok(ExitCode::SUCCESS),
+        _ => Ok(ExitCode::FAILURE),
+    }
+}
+
+fn tell(path: &Path, config: &Config, found: &Findings) -> String {
+    let mut text = format!("{} is good. An agent with it would\n", path.display());
+    for (verb, what) in summary(config) {
+        text += &format!("  {verb:<8} {what}\n");
+    }
+    for warning in &found.warnings {
+        text += &format!("warning: {warning}\n");
+    }
+    for error in &found.errors {
+        text += &format!("error: {error}\n");
+    }
+    if geteuid().is_root() {
+        text += "note: root may do everything. Whether the service's own user may: \
+                 runuser -u hangtag-agent -- hangtag-agent check\n";
+    }
+    text
+}
+
+/// What an agent would do, a line for each.
+fn summary(config: &Config) -> Vec<(&'static str, String)> {
+    let Config { gateway, mqtt, spool, .. } = config;
+    let mut lines = vec![(
+        "be",
+        format!("gateway {} of store {} of tenant {}", gateway.gateway, gateway.store, gateway.tenant),
+    )];
+    for (number, reader) in config.readers.iter().enumerate() {
+        let settings = &reader.settings;
+        let zones = settings.antennas.iter().map(|port| {
+            let zone = config.layout.zone_at(number, *port).map(|zone| zone.id.to_string());
+            format!("{port} at {}", zone.unwrap_or_default())
+        });
+        let what = format!(
+            "reader {}: {}, {} baud, at {}; region {}, {} dBm; antenna {}",
+            reader.id,
+            word(settings.protocol),
+            reader.baud,
+            reader.port.display(),
+            word(settings.region),
+            f32::from(settings.power_cdbm) / 100.0,
+            zones.collect::<Vec<_>>().join(", ")
+        );
+        lines.push(("read", what));
+    }
+    let user = mqtt.user.as_ref().map_or_else(|| "without a user".into(), |user| format!("as user {user}"));
+    let most = mqtt.max_kib_per_s.map_or_else(
+        || "as fast as central settles".into(),
+        |most| format!("a backlog with at most {most} KiB/s"),
+    );
+    lines.push(("send", format!("to {} port {}, {user}, {most}", mqtt.host, mqtt.port)));
+    let full = match spool.when_full {
+        WhenFull::DropOldest => "the oldest are lost",
+        WhenFull::Refuse => "no more are accepted",
+    };
+    let (cap, data) = (spool.cap_mib, config.data.display());
+    lines.push(("keep", format!("events in {data}, up to {cap} MiB; when that is full {full}")));
+    let whose = match spool.delete_after {
+        DeleteAfter::Central => "central has stored them",
+        DeleteAfter::Broker => "the broker has taken them",
+    };
+    let hours = spool.retention_h;
+    lines.push(("delete", format!("events {hours} h of running time after {whose}")));
+    lines
+}
+
+/// A word of the configuration, as it is written there.
+fn word(word: impl std::fmt::Debug) -> String {
+    format!("{word:?}").to_lowercase()
+}
+
+/// What is allowed, and may not be meant.
+fn choices(config: &Config, found: &mut Findings) {
+    if config.spool.delete_after == DeleteAfter::Broker {
+        found.warning(
+            "spool.delete_after = \"broker\": what the broker takes and then loses is lost, and so is what \
+             nobody subscribes to. With hangtag-central leave it out",
+        );
+    }
+    if config.spool.retention_h == 0 {
+        found.warning("spool.retention_h = 0: a central that is restored from a backup cannot be refilled");
+    }
+    for zone in config.layout.zones() {
+        let seen = |(number, reader): (usize, &crate::config::Reader)| {
+            let mut ports = reader.settings.antennas.iter();
+            ports.any(|port| config.layout.zone_at(number, *port).is_some_and(|seen| seen.id == zone.id))
+        };
+        if !config.readers.iter().enumerate().any(seen) {
+            found.warning(format!("zone \"{}\": no antenna looks at it", zone.id));
+        }
+    }
+}
+
+/// The file with the broker's password.
+fn password(config: &Config, found: &mut Findings) {
+    let Some(path) = &config.mqtt.password_file else { return };
+    let name = format!("mqtt.password_file {}", path.display());
+    match fs::read_to_string(path) {
+        Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {
+            found.error(format!("{name}: user {} may not read it", user(geteuid().as_raw())));
+        }
+        Err(why) => found.error(format!("{name}: {why}")),
+        Ok(text) => match text.trim_end_matches(['\r', '\n']) {
+            "" => found.error(format!("{name}: is empty")),
+            text if text.contains('\n') => {
+                found.error(format!("{name}: has several lines; it must hold nothing but the password"));
+            }
+            _ => {}
+        },
+    }
+    if fs::metadata(path).is_ok_and(|file| file.mode() & 0o004 != 0) {
+        found.warning(format!("{name}: everybody on this machine may read it; chmod o-r"));
+    }
+}
+
+/// Whether this process may do something with a file.
+fn may(path: &Path, what: Access) -> bool {
+    access(path, what).is_ok()
+}
