@@ -152,7 +152,7 @@ impl Ward {
 }
 
 fn fill(gateway: &Gateway, events: &str) -> anyhow::Result<()> {
-    let mut command = gateway.command(&["bench", "fill", "--events", events]);
+    let mut command = gateway.command(&["bench", "fill", "--more", "--events", events]);
     succeeded(command.arg("--accepted-log").arg(gateway.accepted_log()).output()?).map(drop)
 }
 

@@ -81,7 +81,7 @@ impl Bench {
         let per_commit = self.dice.random_range(1..=8).to_string();
         let every_ms = self.dice.random_range(0..=20).to_string();
         let seed = self.rounds.to_string();
-        let mut fill = self.writing.command(&["bench", "fill", "--events", "0"]);
+        let mut fill = self.writing.command(&["bench", "fill", "--more", "--events", "0"]);
         if let Some(writer) = &self.writer {
             let arguments: Vec<_> = fill.get_args().map(ToOwned::to_owned).collect();
             fill = Command::new(writer);
@@ -121,7 +121,8 @@ impl Bench {
         let mount = cut.mount(&self.path("found"))?;
         let export = self.path(&format!("export-{}.htgx", self.rounds));
         // The next start opens the database; an export alone would only look at its files.
-        let started = self.found.command(&["bench", "fill", "--events", "1"]).output().map(succeeded);
+        let started =
+            self.found.command(&["bench", "fill", "--more", "--events", "1"]).output().map(succeeded);
         let exported = self.found.export(&export);
         mount.unmount()?;
         started??;

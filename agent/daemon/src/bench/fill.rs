@@ -1,10 +1,11 @@
 //! `bench fill`: a spool as the agent leaves it. Enters: a configuration. Leaves: its spool, with invented
 //! events that the spool's own thread accepted. It never removes what it has not settled itself.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use hangtag_protocol::clock::{BootId, ClockAnchor, UNKNOWN_ERROR, UnixMillis, Uptime};
 use hangtag_protocol::id::Seq;
 use tokio::time::{Instant, sleep_until};
@@ -12,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::day::{self, Day};
 use super::dice::Dice;
 use super::keeper::Keeper;
+use crate::cli::out::out;
 use crate::clock;
 use crate::config::Config;
 
@@ -37,6 +39,9 @@ pub(crate) struct Fill {
     /// Write one line of JSON per accepted event, once it is on stable storage.
     #[arg(long, value_name = "FILE")]
     pub(super) accepted_log: Option<PathBuf>,
+    /// Fill a spool that has had events already. Never that of a shop's gateway.
+    #[arg(long)]
+    pub(super) more: bool,
     /// Chance begins here: the same seed and first number give the same events.
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub(super) seed: u64,
@@ -48,6 +53,13 @@ pub(super) async fn run(config: &Config, fill: Fill) -> anyhow::Result<()> {
         .with_context(|| format!("cannot create data folder {}", config.data.display()))?;
     let keeper = Keeper::open(config, fill.accepted_log.clone())?;
     let first = keeper.next();
+    if !fill.more && (first > Seq::FIRST || keeper.held() > 0) {
+        keeper.close().await?;
+        bail!(
+            "the spool in {} has had events already: invented ones would reach central beside them as if they              were real. If that is meant: --more",
+            config.data.display()
+        );
+    }
     // A boot of its own, tied to a wall clock that makes the last event one of right now.
     let boot = BootId(Dice::new(fill.seed ^ first.0.rotate_left(32)).any());
     let start = Uptime(3_600_000);
@@ -59,12 +71,17 @@ pub(super) async fn run(config: &Config, fill: Fill) -> anyhow::Result<()> {
     let mut day = Day::new(day::TAGS, fill.seed, boot, start, first);
     let mut left = if fill.events == 0 { u64::MAX } else { fill.events };
     let mut due = Instant::now();
+    let mut filled = 0;
     while left > 0 {
         let now = u64::from(fill.per_commit).min(left);
         let events: Vec<_> = day.by_ref().take(usize::try_from(now)?).collect();
         let last = events.last().ok_or_else(|| anyhow!("the day is over"))?.0;
-        keeper.accept(events, day.snapshot()).await?;
+        if let Some(fault) = keeper.accept_unless_full(events, day.snapshot()).await? {
+            keeper.close().await?;
+            bail!("filled {filled} events, then: {fault}");
+        }
         left -= now;
+        filled += now;
         if let Some(behind) = fill.settle_behind
             && last.0 > behind
         {
@@ -74,6 +91,5 @@ pub(super) async fn run(config: &Config, fill: Fill) -> anyhow::Result<()> {
         sleep_until(due).await;
     }
     keeper.close().await?;
-    println!("filled {} events", fill.events);
-    Ok(())
+    Ok(writeln!(out(), "filled {filled} events")?)
 }

@@ -30,6 +30,9 @@ pub(super) struct Keeper {
     accept: mpsc::Sender<Accept>,
     requests: mpsc::Sender<Request>,
     state: watch::Receiver<State>,
+    /// A full spool accepts nothing.
+    refuses: bool,
+    signals: Signals,
 }
 
 impl Keeper {
@@ -47,20 +50,27 @@ impl Keeper {
     }
 
     fn start(settings: Settings) -> anyhow::Result<Self> {
+        let refuses = settings.when_full == WhenFull::Refuse;
         let spool = Spool::open(settings)?;
         let state = spool.watch();
+        let signals = Signals::default();
         let (accept, accept_out) = mpsc::channel(ACCEPT);
         // What is asked next waits until the one before is being handled.
         let (requests, requests_out) = mpsc::channel(1);
         let thread = spool
-            .start(Handle::current(), accept_out, requests_out, Signals::default())
+            .start(Handle::current(), accept_out, requests_out, signals.clone())
             .context("cannot start the spool")?;
-        Ok(Self { thread, accept, requests, state })
+        Ok(Self { thread, accept, requests, state, refuses, signals })
     }
 
     /// The number that the next event gets; all below are on stable storage.
     pub(super) fn next(&self) -> Seq {
         self.state.borrow().current().next
+    }
+
+    /// How many events are held.
+    pub(super) fn held(&self) -> u64 {
+        self.state.borrow().held
     }
 
     /// Hands events over.
@@ -74,6 +84,21 @@ impl Keeper {
         self.hand_over(events, snapshot).await?;
         self.state.clone().wait_for(|state| state.current().next > last).await.map_err(|_| gone())?;
         Ok(())
+    }
+
+    /// The same; why not, when the spool is full and is to refuse then: only central could change that.
+    pub(super) async fn accept_unless_full(
+        &self,
+        events: Vec<(Seq, Event)>,
+        snapshot: Vec<u8>,
+    ) -> anyhow::Result<Option<String>> {
+        let Some(last) = events.last().map(|(seq, _)| *seq) else { return Ok(None) };
+        self.hand_over(events, snapshot).await?;
+        let mut state = self.state.clone();
+        let refused = |state: &State| state.fault.clone().filter(|_| self.refuses);
+        let done = state.wait_for(|state| state.current().next > last || refused(state).is_some()).await;
+        let done = done.map_err(|_| gone())?;
+        Ok(refused(&done).filter(|_| done.current().next <= last))
     }
 
     /// Settles all of the current epoch up to a number.
@@ -91,9 +116,10 @@ impl Keeper {
         Ok(())
     }
 
-    /// Ends the thread.
+    /// Ends the thread. Events that it cannot keep it gives up after a while.
     pub(super) async fn close(self) -> anyhow::Result<()> {
-        let Self { thread, accept, requests, .. } = self;
+        let Self { thread, accept, requests, signals, .. } = self;
+        signals.stopping.cancel();
         drop((accept, requests));
         tokio::task::spawn_blocking(move || thread.join()).await?.map_err(|_| anyhow!("the spool failed"))
     }

@@ -1,0 +1,162 @@
+//! `spool`, `spool export`, `decode` and `bench fill` at the door.
+
+use std::fs;
+
+use super::door::{Door, GOOD};
+use serde_json::Value;
+
+fn filled(config: &str, events: &str) -> Door {
+    let door = Door::new(config);
+    let said = door.run(&["bench", "fill", "--events", events]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    door
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn an_agent_that_may_not_be_asked_is_not_called_stopped() {
+    let door = Door::new(GOOD);
+    let _agent = door.start();
+    for words in [&["spool"][..], &["watch", "--for", "1"]] {
+        let said = door.run_without_rights(&door.path("data/agent.sock"), words);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.err.contains("no permission to ask the agent at data/agent.sock"), "{said:?}");
+    }
+    assert!(door.run(&["spool"]).out.starts_with("agent      running\n"));
+    let said = door.run(&["spool", "export", "out.htgx"]);
+    assert!(said.code == Some(1) && said.err.contains("is in use: stop the agent first"), "{said:?}");
+    assert!(!door.path("out.htgx").exists());
+}
+
+#[test]
+fn a_folder_that_may_not_be_read_is_not_called_empty() {
+    let door = filled(GOOD, "100");
+    fs::set_permissions(door.path("data"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let said = door.run_without_rights(&door.path("data"), &["spool"]);
+    assert!(said.code == Some(1) && said.err.contains("ermission"), "{said:?}");
+    assert!(!said.err.contains("there is no spool"), "{said:?}");
+}
+
+#[test]
+fn a_stopped_spool_tells_what_a_running_one_does() {
+    let door = filled(GOOD, "20000");
+    let stopped = json(&door.run(&["spool", "--json"]).out);
+    // The day that was filled in ends now, and an event comes every few milliseconds.
+    let oldest = stopped["oldest_s"].as_u64().unwrap();
+    assert!(oldest > 0, "{stopped}");
+    let percent = stopped["percent"].as_u64().unwrap();
+    let live = stopped["live_bytes"].as_u64().unwrap();
+    assert_eq!(percent, live * 2 * 100 / (4 << 20), "{stopped}");
+    let text = door.run(&["spool"]).out;
+    assert!(
+        text.contains("old\n") && text.contains(&format!("full       {percent} % of cap_mib = 4")),
+        "{text}"
+    );
+    assert!(text.contains("2 bytes on disk are counted for each packed one"), "{text}");
+    let _agent = door.start();
+    let running = json(&door.run(&["spool", "--json"]).out);
+    for key in ["epoch", "waiting", "held", "live_bytes", "percent", "lost", "fault", "earlier"] {
+        assert_eq!(running[key], stopped[key], "{key}: {running}, {stopped}");
+    }
+}
+
+#[test]
+fn a_full_spool_that_refuses_says_so_and_holds_nobody_up() {
+    let door = Door::new(&GOOD.replace("cap_mib = 4", "cap_mib = 4\nwhen_full = \"refuse\""));
+    let said = door.run(&["bench", "fill", "--events", "0", "--per-commit", "4096"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(
+        said.err.contains("hangtag-agent: filled ") && said.err.contains("the spool is full"),
+        "{said:?}"
+    );
+    let line = json(&door.run(&["spool", "--json"]).out);
+    assert!(line["fault"].as_str().unwrap().contains("when_full = \"refuse\""), "{line}");
+    assert_eq!(line["percent"], 100);
+    assert_eq!(
+        line["waiting"].as_u64().unwrap() + 1,
+        line["next"].as_u64().unwrap(),
+        "nothing is lost: {line}"
+    );
+    let _agent = door.start();
+    let running = json(&door.run(&["spool", "--json"]).out);
+    assert!(running["fault"].as_str().unwrap().contains("the spool is full"), "{running}");
+}
+
+#[test]
+fn invented_events_do_not_come_beside_others_by_mistake() {
+    let door = filled(GOOD, "100");
+    let said = door.run(&["bench", "fill", "--events", "100"]);
+    assert!(said.code == Some(1) && said.err.contains("--more"), "{said:?}");
+    assert_eq!(json(&door.run(&["spool", "--json"]).out)["held"], 100);
+    let said = door.run(&["bench", "fill", "--events", "100", "--more"]);
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "filled 100 events\n"), "{said:?}");
+    assert_eq!(json(&door.run(&["spool", "--json"]).out)["held"], 200);
+}
+
+#[test]
+fn an_export_does_not_overwrite_another() {
+    let door = filled(GOOD, "1000");
+    let said = door.run(&["spool", "export", "out.htgx"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.starts_with("out.htgx: 1000 events in "), "{said:?}");
+    let first = fs::read(door.path("out.htgx")).unwrap();
+    let said = door.run(&["spool", "export", "out.htgx"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("out.htgx is there already: name another file, or remove it"), "{said:?}");
+    assert_eq!(fs::read(door.path("out.htgx")).unwrap(), first);
+    let said = door.run(&["spool", "export", "no/such/folder"]);
+    assert!(said.code == Some(1) && said.err.contains("cannot write no/such/folder"), "{said:?}");
+}
+
+#[test]
+fn an_export_is_decoded_and_its_damage_named() {
+    let door = filled(GOOD, "1000");
+    assert_eq!(door.run(&["spool", "export", "out.htgx"]).code, Some(0));
+    let whole = door.run(&["decode", "out.htgx"]);
+    assert_eq!(whole.code, Some(0), "{}", whole.err);
+    let events = |out: &str| out.lines().map(json).filter(|line| line["kind"].is_string()).count();
+    assert_eq!(events(&whole.out), 1_000);
+    let headers: Vec<Value> = whole.out.lines().map(json).filter(|line| line["format"].is_u64()).collect();
+    assert!(
+        headers.len() > 2 && headers[0]["store"] == "paris-1" && headers[0]["first"] == 1,
+        "{}",
+        headers[0]
+    );
+
+    let bytes = fs::read(door.path("out.htgx")).unwrap();
+    let first = headers[0]["bytes"].as_u64().unwrap();
+    // After the magic, the version and its length the first batch begins; the second after another length.
+    let second = usize::try_from(9 + first + 4).unwrap();
+    let mut damaged = bytes.clone();
+    damaged[second + 100] ^= 1;
+    door.write("damaged.htgx", &damaged);
+    let said = door.run(&["decode", "damaged.htgx"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains(&format!("damaged.htgx: byte {second}: ")), "{}", said.err);
+    assert!(said.err.contains(&format!("1 of {} batches cannot be read", headers.len())), "{}", said.err);
+    let lost = headers[1]["count"].as_u64().unwrap();
+    assert_eq!(events(&said.out) as u64, 1_000 - lost, "those behind it are there");
+
+    door.write("cut.htgx", &bytes[..second + 100]);
+    let said = door.run(&["decode", "cut.htgx"]);
+    assert_eq!(said.code, Some(1));
+    assert!(
+        said.err.contains(&format!("cut.htgx: byte {second}: ends in the middle of a batch")),
+        "{}",
+        said.err
+    );
+    assert_eq!(events(&said.out) as u64, headers[0]["count"].as_u64().unwrap());
+
+    door.write("noise", b"HTGX\x01\xff\xff\xff\xff");
+    let said = door.run(&["decode", "noise", "gone", "out.htgx"]);
+    assert!(
+        said.code == Some(1) && said.err.contains("noise: byte 5: a batch of 4294967295 bytes"),
+        "{}",
+        said.err
+    );
+    assert!(said.err.contains("gone: cannot open it") && said.err.contains("2 of 3 files"), "{}", said.err);
+    assert_eq!(events(&said.out), 1_000, "a good file behind bad ones is printed");
+}
