@@ -61,7 +61,7 @@ impl Patient {
 
     /// What a sound disk shows of the accepted events afterwards.
     fn examine(&self) -> anyhow::Result<Fates> {
-        succeeded(self.gateway.command(&["bench", "fill", "--events", "10"]).output()?)?;
+        succeeded(self.gateway.command(&["bench", "fill", "--events", "10", "--more"]).output()?)?;
         let file = self.folder.path().join("export.htgx");
         let _ = fs::remove_file(&file);
         self.gateway.export(&file)?;
