@@ -56,7 +56,8 @@ pub(super) async fn run(config: &Config, fill: Fill) -> anyhow::Result<()> {
     if !fill.more && (first > Seq::FIRST || keeper.held() > 0) {
         keeper.close().await?;
         bail!(
-            "the spool in {} has had events already: invented ones would reach central beside them as if they              were real. If that is meant: --more",
+            "the spool in {} has had events already: invented ones would reach central beside them as if they \
+             were real. If that is meant: --more",
             config.data.display()
         );
     }
