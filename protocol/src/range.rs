@@ -120,6 +120,12 @@ impl SeqSet {
         self.0.get(self.0.partition_point(|r| r.last < seq)).is_some_and(|r| r.first <= seq)
     }
 
+    /// Its ranges from the one on that holds a number, or else the next after it.
+    #[must_use]
+    pub fn ranges_from(&self, seq: Seq) -> &[SeqRange] {
+        &self.0[self.0.partition_point(|r| r.last < seq)..]
+    }
+
     /// Whether every number of a range is in the set.
     #[must_use]
     pub fn covers(&self, range: SeqRange) -> bool {

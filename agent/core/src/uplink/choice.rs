@@ -27,7 +27,7 @@ impl Uplink {
             return self.probe().and_then(|(epoch, range, purpose)| self.send(epoch, range, purpose, now));
         }
         if self.transit.unsettled_bytes() >= UNSETTLED_BYTES
-            || self.transit.unsettled().count() >= UNSETTLED_BATCHES
+            || self.transit.unsettled_batches() >= UNSETTLED_BATCHES
         {
             return None;
         }

@@ -1,8 +1,6 @@
 //! What the uplink knows of one epoch. Enters: what the spool holds of it, what central says of it. Leaves:
 //! which numbers may be sent, and what of them is settled.
 
-use alloc::vec::Vec;
-
 use hangtag_protocol::id::{Epoch, Seq};
 use hangtag_protocol::lineage::Lineage;
 use hangtag_protocol::range::{SeqRange, SeqSet};
@@ -105,13 +103,13 @@ impl Strand {
     /// most `most`.
     pub(super) fn unsent(&self, from: Seq, below: Seq, most: u64) -> Option<SeqRange> {
         let first = self.oldest_held.max(from).max(Seq::FIRST);
-        let last = Seq(self.end().min(below).0.saturating_sub(1));
-        let mut missing: Vec<SeqRange> = self.settled.missing_in(SeqRange { first, last });
-        for taken in [&self.in_transit, &self.absent, &self.aside] {
-            missing = missing.into_iter().flat_map(|range| taken.missing_in(range)).collect();
-        }
-        let lowest = missing.first()?;
-        Some(SeqRange { first: lowest.first, last: lowest.last.min(Seq(lowest.first.0 + most - 1)) })
+        let end = self.end().min(below);
+        let taken = [&self.settled, &self.in_transit, &self.absent, &self.aside];
+        // Asked for every batch: nothing is collected.
+        let first = first_in_none(&taken, first).filter(|first| *first < end)?;
+        let next = taken.iter().filter_map(|set| Some(set.ranges_from(first).first()?.first)).min();
+        let end = next.map_or(end, |next| next.min(end));
+        Some(SeqRange { first, last: Seq((end.0 - 1).min(first.0.saturating_add(most - 1))) })
     }
 
     /// Whether an event may be sent and is not on its way.
@@ -165,5 +163,50 @@ impl Strand {
     fn credible(&self, mut settled: SeqSet) -> SeqSet {
         settled.remove(SeqRange { first: self.end(), last: Seq(u64::MAX) });
         settled
+    }
+}
+
+/// The lowest number from `seq` on that is in none of the sets; `None` when the numbers end before.
+fn first_in_none(sets: &[&SeqSet], mut seq: Seq) -> Option<Seq> {
+    loop {
+        let holds = |set: &&SeqSet| set.ranges_from(seq).first().filter(|range| range.first <= seq).copied();
+        match sets.iter().find_map(holds) {
+            Some(range) => seq = Seq(range.last.0.checked_add(1)?),
+            None => return Some(seq),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    fn set() -> impl Strategy<Value = SeqSet> {
+        prop::collection::vec((0u64..60, 0u64..9), 0..6).prop_map(|ranges| {
+            let range = |(first, more)| SeqRange::new(first, first + more);
+            SeqSet::from(ranges.into_iter().map(range).collect::<Vec<_>>())
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_lowest_that_may_be_sent_is_found(
+            sets in (set(), set(), set(), set()), oldest in 0u64..20, from in 0u64..50, below in 0u64..80, most in 1u64..9,
+        ) {
+            let (settled, lineage) = (SeqSet::default(), Lineage::default());
+            let (oldest_held, next) = (Seq(oldest), Seq(64));
+            let epoch = Epoch(1);
+            let mut strand =
+                Strand::new(View { epoch, oldest_held, next, settled: &settled, lost: 0, lineage: &lineage });
+            (strand.settled, strand.in_transit, strand.absent, strand.aside) = sets;
+            let taken = [&strand.settled, &strand.in_transit, &strand.absent, &strand.aside];
+            let open = |seq: &u64| !taken.iter().any(|set| set.contains(Seq(*seq)));
+            let first = (oldest.max(from).max(1)..below.min(64)).find(open);
+            let last = first.map(|first| (first..below.min(64)).take_while(open).take(most as usize).last());
+            let expected = first.zip(last.flatten()).map(|(first, last)| SeqRange::new(first, last));
+            prop_assert_eq!(strand.unsent(Seq(from), Seq(below), most), expected);
+        }
     }
 }

@@ -338,24 +338,22 @@ impl Uplink {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Uptime, Reason)> {
         let link = self.link?;
-        let mut due = Vec::new();
-        due.extend(self.forget_absent_at.map(|at| (at, Reason::Patience)));
+        let mut due = [self.forget_absent_at.map(|at| (at, Reason::Patience)), None, None, None];
         if let Some(since) = self.live_since() {
             let room = self.transit.in_flight() < link.limits.window && self.stall.is_none();
-            due.push((since + if room { BATCH_AGE_MS } else { LIVE_MS }, Reason::Age));
+            due[1] = Some((since + if room { BATCH_AGE_MS } else { LIVE_MS }, Reason::Age));
         }
         match self.stall {
-            Some(stall) if self.probe().is_none() => due.push((stall.next_at, Reason::Patience)),
+            Some(stall) if self.probe().is_none() => due[2] = Some((stall.next_at, Reason::Patience)),
             Some(_) => {}
             None => {
-                let overdue = self.transit.unsettled().map(|record| record.deadline).min();
-                due.extend(overdue.map(|at| (at, Reason::Patience)));
+                due[2] = self.transit.deadline().map(|at| (at, Reason::Patience));
                 if self.settings.bytes_per_s.is_some() && self.backlog().is_some() {
-                    due.push((self.bucket.ready_at(), Reason::Rate));
+                    due[3] = Some((self.bucket.ready_at(), Reason::Rate));
                 }
             }
         }
-        due.into_iter().min_by_key(|(at, _)| *at)
+        due.into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Batches were on their way when their connection ended, or one was refused.

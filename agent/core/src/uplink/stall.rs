@@ -29,7 +29,7 @@ pub(super) struct Stall {
 impl Uplink {
     /// What is overdue was lost on the way, or central is away.
     pub(super) fn look_for_overdue(&mut self, now: Uptime) {
-        if !self.transit.unsettled().any(|record| record.deadline <= now) {
+        if self.transit.deadline().is_none_or(|first| first > now) {
             return;
         }
         if self.settled_at.is_some_and(|at| now.since(at) < ALIVE_MS) {
