@@ -12,7 +12,8 @@ const BACKLOG_BYTES: (u64, u64, u64) = (32 << 10, 128 << 10, 960 << 10);
 const SLOW_MS: u64 = 400;
 /// Below this there is room for more.
 const QUICK_MS: u64 = 250;
-/// By how much the backlog's share grows at a time; until central was too slow once it doubles.
+/// By how much the backlog's share grows at a time once central was too slow; before, it grows at once to what
+/// central is seen to settle in [`QUICK_MS`].
 const GROWTH: u64 = 64 << 10;
 
 /// How much of the backlog may be unsettled.
@@ -34,17 +35,21 @@ impl Share {
         unsettled < self.limit
     }
 
-    /// One watermark settled backlog batches, `unsettled` bytes of which had been on their way; the slowest
-    /// was sent at `sent_at`.
-    pub(super) fn handle_settled(&mut self, sent_at: Uptime, unsettled: u64, now: Uptime) {
+    /// One watermark settled `settled` bytes of the backlog, of `unsettled` that had been on their way; the
+    /// slowest batch was sent at `sent_at`.
+    pub(super) fn handle_settled(&mut self, sent_at: Uptime, settled: u64, unsettled: u64, now: Uptime) {
         let took = now.since(sent_at);
         if took > SLOW_MS && sent_at >= self.halved_at {
             self.limit = (self.limit / 2).max(BACKLOG_BYTES.0);
             (self.found, self.halved_at) = (true, now);
         } else if took < QUICK_MS && unsettled >= self.limit / 2 {
             // A limit that was not in use proved nothing.
-            let growth = if self.found { GROWTH } else { self.limit };
-            self.limit = (self.limit + growth).min(BACKLOG_BYTES.2);
+            let grown = if self.found {
+                self.limit + GROWTH
+            } else {
+                (self.limit * 2).max(settled.saturating_mul(QUICK_MS) / took.max(1))
+            };
+            self.limit = grown.min(BACKLOG_BYTES.2);
         }
     }
 }
@@ -89,12 +94,12 @@ mod tests {
     #[test]
     fn a_slow_central_halves_the_backlog_once_per_round() {
         let mut share = Share::new();
-        share.handle_settled(Uptime(0), 1 << 20, Uptime(500));
+        share.handle_settled(Uptime(0), 1 << 20, 1 << 20, Uptime(500));
         assert!(share.has_room((64 << 10) - 1) && !share.has_room(64 << 10));
-        share.handle_settled(Uptime(400), 1 << 20, Uptime(900));
+        share.handle_settled(Uptime(400), 1 << 20, 1 << 20, Uptime(900));
         assert!(!share.has_room(64 << 10) && share.has_room(63 << 10), "sent before the halving");
         for round in 1..20 {
-            share.handle_settled(Uptime(1_000 * round), 1 << 20, Uptime(1_000 * round + 500));
+            share.handle_settled(Uptime(1_000 * round), 1 << 20, 1 << 20, Uptime(1_000 * round + 500));
         }
         assert!(share.has_room((32 << 10) - 1) && !share.has_room(32 << 10), "never less");
     }
@@ -102,12 +107,25 @@ mod tests {
     #[test]
     fn a_quick_central_gets_more_of_the_backlog() {
         let mut share = Share::new();
-        share.handle_settled(Uptime(0), 100, Uptime(10));
+        share.handle_settled(Uptime(0), 100, 100, Uptime(10));
         assert!(!share.has_room(128 << 10), "there was no need");
         for _ in 0..40 {
-            share.handle_settled(Uptime(0), 1 << 20, Uptime(200));
+            share.handle_settled(Uptime(0), 1 << 20, 1 << 20, Uptime(200));
         }
         assert!(share.has_room((960 << 10) - 1) && !share.has_room(960 << 10), "never more");
+    }
+
+    #[test]
+    fn until_central_was_too_slow_it_gets_at_once_what_it_is_seen_to_settle() {
+        let mut share = Share::new();
+        share.handle_settled(Uptime(0), 128 << 10, 128 << 10, Uptime(50));
+        assert!(share.has_room((640 << 10) - 1) && !share.has_room(640 << 10), "as much in 250 ms");
+        let mut share = Share::new();
+        share.handle_settled(Uptime(0), 4 << 10, 128 << 10, Uptime(200));
+        assert!(share.has_room((256 << 10) - 1) && !share.has_room(256 << 10), "twice as much at least");
+        share.handle_settled(Uptime(0), 1 << 20, 1 << 20, Uptime(500));
+        share.handle_settled(Uptime(500), 128 << 10, 128 << 10, Uptime(510));
+        assert!(share.has_room((192 << 10) - 1) && !share.has_room(192 << 10), "by steps from then on");
     }
 
     #[test]

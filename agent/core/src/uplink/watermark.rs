@@ -51,10 +51,11 @@ impl Uplink {
             strand.is_none_or(|strand| record.is_covered_by(&strand.settled))
         });
         let backlog = settled.iter().filter(|record| record.purpose != Purpose::Live);
-        if let Some(slowest) = backlog.map(|record| record.sent_at).min()
+        if let Some(slowest) = backlog.clone().map(|record| record.sent_at).min()
             && self.stall.is_none()
         {
-            self.share.handle_settled(slowest, backlog_bytes, now);
+            let bytes = backlog.map(|record| record.bytes as u64).sum();
+            self.share.handle_settled(slowest, bytes, backlog_bytes, now);
         }
         let answered = self.take_unreadable(&watermark.unreadable, now);
         if gained || answered || !settled.is_empty() {
