@@ -43,6 +43,8 @@ pub(super) struct Tags {
     known: Vec<Tag>,
     /// The last bytes of each, to find it fast.
     keys: Vec<u64>,
+    /// The kind of the last event of each, as one bit: they are looked through for every event.
+    kinds: Vec<u8>,
     /// The last met is last.
     order: Vec<u16>,
     /// How many tags there are of which an event of each kind was last.
@@ -71,7 +73,7 @@ impl Tags {
         let wanted = before(kind);
         let k = kind as usize;
         let known = given.and_then(|epc| self.place_of(epc));
-        let expected = known.is_some_and(|n| wanted.contains(&self.known[n].kind));
+        let expected = known.is_some_and(|n| self.kinds[n] & bits(wanted) != 0);
         let ready: usize = wanted.iter().map(|kind| self.last[*kind as usize]).sum();
         let others = self.known.len() - ready;
         let expected = ready > 0 && model.bit(place::EXPECTED + k * 8 + ready.min(7), expected);
@@ -79,8 +81,9 @@ impl Tags {
         if !met {
             return self.spell(model, given).map(Found::New);
         }
-        let fits = |n: &u16| wanted.contains(&self.known[usize::from(*n)].kind) == expected;
-        let mut ago = self.order.iter().rev().filter(|n| fits(n));
+        let bits = bits(wanted);
+        let mut ago =
+            self.order.iter().rev().filter(|n| (self.kinds[usize::from(**n)] & bits != 0) == expected);
         let rank = known.map_or(0, |wanted| ago.clone().take_while(|n| usize::from(**n) != wanted).count());
         let places = if expected { place::RANK + k * super::model::NUMBER } else { place::OTHER_RANK };
         let rank = model.number(places, rank as u64);
@@ -99,11 +102,13 @@ impl Tags {
         let Some(place) = place else {
             self.order.push(u16::try_from(self.known.len()).expect("at most MAX_EVENTS"));
             self.keys.push(key(&tag.epc));
+            self.kinds.push(bits(&[tag.kind]));
             self.known.push(tag);
             return;
         };
         let known = &mut self.known[place];
         self.last[known.kind as usize] -= 1;
+        self.kinds[place] = bits(&[tag.kind]);
         *known = tag;
         let at = self.order.iter().rposition(|n| usize::from(*n) == place).expect("every tag is in order");
         self.order[at..].rotate_left(1);
@@ -197,6 +202,11 @@ fn before(kind: Kind) -> &'static [Kind] {
         Kind::CarriedOut => &[Kind::CarriedIn, Kind::TriedOn],
         Kind::Retracted | Kind::Coverage => &[],
     }
+}
+
+/// One bit for each kind.
+fn bits(kinds: &[Kind]) -> u8 {
+    kinds.iter().fold(0, |bits, kind| bits | 1 << *kind as u8)
 }
 
 fn key(epc: &Epc) -> u64 {
