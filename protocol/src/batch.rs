@@ -44,6 +44,7 @@ pub static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 
 const MAGIC: [u8; 4] = *b"HTAG";
 const REPLAYED: u8 = 1;
+const CRC_BYTES: usize = 4;
 
 /// What every reader of any age understands of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,10 +213,10 @@ impl Batch {
             lineage: self.lineage.clone(),
             events: packed,
         };
-        let body = postcard::to_allocvec(&body).expect("numbers and slices always encode");
-        out.extend(checksum(&out, &body).to_le_bytes());
-        debug_assert_eq!(out.len(), crc_at + 4);
-        out.extend(body);
+        out.extend([0; CRC_BYTES]);
+        let mut out = postcard::to_extend(&body, out).expect("numbers and slices always encode");
+        let crc = checksum(&out[..crc_at], &out[crc_at + CRC_BYTES..]);
+        out[crc_at..crc_at + CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
         if out.len() > MAX_BYTES { Err(TooLarge(out.len())) } else { Ok(out) }
     }
 
