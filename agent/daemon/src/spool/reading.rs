@@ -18,7 +18,7 @@ use super::{Spool, carve, commit};
 /// Lost ranges that one batch tells of; the next tells of the next ones.
 const LOST_PER_BATCH: usize = 64;
 /// Values that are read at once while a backlog drains.
-pub(crate) const AHEAD: usize = 16;
+pub(crate) const AHEAD: usize = 64;
 
 /// Events that were read back.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Spool {
             let Some((key, first)) = held.value_at(from).filter(|(_, first)| *first <= range.last) else {
                 break;
             };
-            let bytes = guarded(|| store.record(key))?.unwrap_or_default();
+            let mut bytes = guarded(|| store.record(key))?.unwrap_or_default();
             let value = match Value::read_as(&bytes, epoch, first) {
                 Ok(value) => value,
                 Err(why) => {
@@ -94,8 +94,11 @@ impl Spool {
                 from = wanted.last.plus(1);
                 continue;
             };
+            let boots: Vec<BootId> = value.boots().collect();
             let events = if open == value.range() {
-                Events::Packed { count: value.count, packed: value.packed.to_vec() }
+                let (count, before) = (value.count, bytes.len() - value.packed.len());
+                bytes.drain(..before);
+                Events::Packed { count, packed: bytes }
             } else {
                 match value.events() {
                     Ok(events) => Events::Plain(part(events, first, open)),
@@ -105,7 +108,6 @@ impl Spool {
                     }
                 }
             };
-            let boots: Vec<BootId> = value.boots().collect();
             return Ok(told(held, &meta.anchors, &boots, Some(open.first), events));
         }
         let Some(Opened { index, meta, .. }) = &self.opened else { return Ok(nothing(epoch)) };

@@ -101,6 +101,12 @@ impl<'a> Connection<'a> {
             if let Err(lost) = self.handle(event) {
                 return End::Lost(lost);
             }
+            // What came with it is handled before the next batch is looked for: PUBACKs come in groups.
+            while let Some(event) = wire.ready() {
+                if let Err(lost) = self.handle(event) {
+                    return End::Lost(lost);
+                }
+            }
         }
     }
 

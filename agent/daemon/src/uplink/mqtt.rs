@@ -155,14 +155,20 @@ impl Wire {
                 return Err(Lost { cause: Cause::Unknown, why });
             }
         };
-        if let Event::Incoming(Incoming::ConnAck(ack)) = &event {
-            self.heed(ack);
-        }
+        self.heed(&event);
         Ok(event)
     }
 
+    /// What came together with what [`next`](Self::next) told, without waiting.
+    pub(super) fn ready(&mut self) -> Option<News> {
+        let event = self.events.state.events.pop_front()?;
+        self.heed(&event);
+        Some(event)
+    }
+
     /// rumqttc takes over the broker's keep alive, which may be none or an hour.
-    fn heed(&mut self, ack: &ConnAck) {
+    fn heed(&mut self, event: &News) {
+        let Event::Incoming(Incoming::ConnAck(ack)) = event else { return };
         let theirs = ack.properties.as_ref().and_then(|properties| properties.server_keep_alive);
         let theirs = theirs.map(|seconds| Duration::from_secs(seconds.into()));
         if theirs.is_some_and(|theirs| theirs.is_zero() || theirs > self.keep_alive) {
