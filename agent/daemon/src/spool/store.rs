@@ -1,12 +1,16 @@
 //! The only file that speaks to sled. Enters: records, state. Leaves: the same, after a crash too.
 //!
-//! One tree, so that one batch changes it at once:
+//! Two trees, which one transaction changes at once:
 //!
 //! ```text
-//! 'd' …, 'e' …       chapters and values, as hangtag_agent_core::spool has them
-//! 'm'                record 'M': postcard [`Meta`]
-//! 's' ‖ part u16     a part of inference's snapshot
+//! the default one    'e' …             values, as hangtag_agent_core::spool has them
+//! "book"             'd' …             chapters
+//!                    'm'               record 'M': postcard [`Meta`]
+//!                    's' ‖ part u16    a part of inference's snapshot
 //! ```
+//!
+//! sled writes a page whole again after ten changes. What changes with every commit shares no page with values,
+//! which never change once they are full.
 //!
 //! sled 0.34.7 is used by rules that were found by cutting its power:
 //! - its `flush` does not fsync on Linux (spacejam/sled#1351): [`Store::barrier`] does;
@@ -15,7 +19,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -26,6 +29,7 @@ use hangtag_agent_core::spool::{Key, Mark, Put};
 use hangtag_protocol::clock::ClockAnchor;
 use hangtag_protocol::id::Seq;
 use serde::{Deserialize, Serialize};
+use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional as _};
 use tracing::warn;
 
 use super::rouse::Rouser;
@@ -34,6 +38,7 @@ const CACHE_BYTES: u64 = 4 << 20;
 /// Garbage is collected only by sled's own flusher; more often costs more writes.
 const COLLECT_MS: u64 = 5_000;
 const META: &[u8] = b"m";
+const BOOK: &[u8] = b"book";
 
 /// What the spool knows of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,7 +110,7 @@ impl StoreError {
 
 /// An open sled database.
 pub(crate) struct Store {
-    db: Handle,
+    trees: Trees,
     rouser: Rouser,
     /// A second handle of sled's file, to sync it.
     file: File,
@@ -134,11 +139,11 @@ impl Store {
         File::open(dir)?.sync_all()?;
         let file = File::open(dir.join("db"))?;
         file.sync_all()?;
-        let parts = db.scan_prefix(b"s").keys().count();
         let rouser = Rouser::start(db.clone())?;
-        let db = Handle(Some(db));
+        let book = db.open_tree(BOOK)?;
+        let parts = book.scan_prefix(b"s").keys().count();
         Ok(Self {
-            db,
+            trees: Trees { values: Some(db), book: Some(book) },
             rouser,
             file,
             snapshot_parts: u16::try_from(parts).unwrap_or(u16::MAX),
@@ -149,16 +154,22 @@ impl Store {
     /// Closes it. sled writes then, and panics if the disk refuses to keep it: what the kernel shows of the
     /// file may not be there.
     pub(crate) fn close(self) -> Result<(), StoreError> {
-        let Self { mut db, rouser, .. } = self;
+        let Self { mut trees, rouser, .. } = self;
         // Nobody can be woken once the database goes: nothing is to be left to write then.
-        let flushed = guarded(|| Ok(rouser.watch(|| db.flush())?));
+        let flushed = guarded(|| Ok(rouser.watch(|| trees.values().flush())?));
         drop(rouser);
-        flushed.map(drop).and(db.close())
+        flushed.map(drop).and(trees.close())
     }
 
     /// What the spool knows of itself; `None` in a new one.
     pub(crate) fn meta(&self) -> Result<Option<Meta>, StoreError> {
-        let Some(bytes) = self.db.get(META)? else { return Ok(None) };
+        let Some(bytes) = self.trees.book().get(META)? else {
+            // Spools before version 4 had one tree.
+            let before = self.trees.values().get(META)?;
+            return before
+                .and_then(|bytes| record::other_version(&bytes))
+                .map_or(Ok(None), |version| Err(StoreError::Version(version)));
+        };
         if let Some(version) = record::other_version(&bytes) {
             return Err(StoreError::Version(version));
         }
@@ -169,16 +180,16 @@ impl Store {
 
     /// Whether there is nothing in it at all.
     pub(crate) fn is_empty(&self) -> bool {
-        self.db.is_empty()
+        self.trees.values().is_empty() && self.trees.book().is_empty()
     }
 
-    /// The records from one key to another, both included, in order.
+    /// The records from one key to another of the same kind, both included, in order.
     pub(crate) fn records(
         &self,
         from: Key,
         to: Key,
     ) -> impl Iterator<Item = Result<(Key, Vec<u8>), StoreError>> {
-        self.db.range(from.bytes()..=to.bytes()).map(|entry| {
+        self.tree(from).range(from.bytes()..=to.bytes()).map(|entry| {
             let (key, bytes) = entry?;
             let key = Key::of(&key).ok_or_else(|| StoreError::Damaged(format!("a key is {key:02x?}")))?;
             Ok((key, bytes.to_vec()))
@@ -187,13 +198,13 @@ impl Store {
 
     /// One record.
     pub(crate) fn record(&self, key: Key) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.db.get(key.bytes())?.map(|value| value.to_vec()))
+        Ok(self.tree(key).get(key.bytes())?.map(|value| value.to_vec()))
     }
 
     /// Inference's snapshot, empty when there is none.
     pub(crate) fn snapshot(&self) -> Result<Vec<u8>, StoreError> {
         let mut whole = Vec::new();
-        for part in self.db.scan_prefix(b"s") {
+        for part in self.trees.book().scan_prefix(b"s") {
             whole.extend_from_slice(&part?.1);
         }
         Ok(whole)
@@ -201,11 +212,28 @@ impl Store {
 
     /// Writes records without making them durable: what is built must be committed before it counts.
     pub(crate) fn write(&self, puts: Vec<Put>) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
-        for Put { key, bytes } in puts {
-            batch.insert(key.bytes().as_slice(), bytes);
+        self.rouser.watch(|| self.apply(&Changes::of(puts)))
+    }
+
+    fn tree(&self, key: Key) -> &sled::Tree {
+        match key {
+            Key::Chapter(..) => self.trees.book(),
+            Key::Value(..) => self.trees.values(),
         }
-        Ok(self.rouser.watch(|| self.db.apply_batch(batch))?)
+    }
+
+    /// All or nothing, after a crash too.
+    fn apply(&self, Changes { values, book }: &Changes) -> Result<(), StoreError> {
+        let trees = (&**self.trees.values(), self.trees.book());
+        let done = trees.transaction(|(to_values, to_book)| {
+            to_values.apply_batch(values)?;
+            to_book.apply_batch(book)?;
+            Ok::<(), ConflictableTransactionError<StoreError>>(())
+        });
+        done.map_err(|why| match why {
+            TransactionError::Abort(why) => why,
+            TransactionError::Storage(why) => StoreError::Sled(why),
+        })
     }
 
     /// Writes everything at once, and returns when it is on stable storage.
@@ -215,23 +243,21 @@ impl Store {
         meta: &Meta,
         snapshot: Option<&[u8]>,
     ) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
-        for Put { key, bytes } in puts {
-            batch.insert(key.bytes().as_slice(), bytes);
-        }
-        batch.insert(META, meta.encode());
+        let mut changes = Changes::of(puts);
+        let book = &mut changes.book;
+        book.insert(META, meta.encode());
         let mut parts = self.snapshot_parts;
         let snapshot = snapshot.filter(|new| self.snapshot.as_deref() != Some(*new));
         if let Some(snapshot) = snapshot {
             parts = 0;
             for part in snapshot.chunks(VALUE_BYTES) {
-                batch.insert(part_key(parts).as_slice(), part);
+                book.insert(part_key(parts).as_slice(), part);
                 parts += 1;
             }
-            (parts..self.snapshot_parts).for_each(|part| batch.remove(part_key(part).as_slice()));
+            (parts..self.snapshot_parts).for_each(|part| book.remove(part_key(part).as_slice()));
         }
         self.rouser.watch(|| {
-            self.db.apply_batch(batch)?;
+            self.apply(&changes)?;
             self.barrier()
         })?;
         self.snapshot_parts = parts;
@@ -245,14 +271,15 @@ impl Store {
     /// says it holds, and is removed again.
     pub(crate) fn remove(&self, keys: &[Key]) -> Result<(), StoreError> {
         // One by one: a large batch of removals holds everything in memory.
-        self.rouser.watch(|| keys.iter().try_for_each(|key| self.db.remove(key.bytes()).map(drop)))?;
+        self.rouser
+            .watch(|| keys.iter().try_for_each(|key| self.tree(*key).remove(key.bytes()).map(drop)))?;
         Ok(())
     }
 
     /// The barrier behind which an event is accepted. sled's flush hands its buffers to the kernel; on
     /// Linux only our own sync makes the device keep them (spacejam/sled#1351). Both are needed.
     fn barrier(&self) -> Result<(), StoreError> {
-        self.db.flush()?;
+        self.trees.values().flush()?;
         self.file.sync_data().map_err(StoreError::Sync)?;
         Ok(())
     }
@@ -264,29 +291,34 @@ impl Store {
 }
 
 /// sled, which may panic when it goes.
-struct Handle(Option<sled::Db>);
+struct Trees {
+    values: Option<sled::Db>,
+    /// What changes with every commit.
+    book: Option<sled::Tree>,
+}
 
-impl Handle {
+impl Trees {
+    fn values(&self) -> &sled::Db {
+        self.values.as_ref().expect("open until it goes")
+    }
+
+    fn book(&self) -> &sled::Tree {
+        self.book.as_ref().expect("open until it goes")
+    }
+
     fn close(&mut self) -> Result<(), StoreError> {
-        let db = self.0.take();
+        let (values, book) = (self.values.take(), self.book.take());
         guarded(|| {
-            drop(db);
+            drop(book);
+            drop(values);
             Ok(())
         })
     }
 }
 
-impl Deref for Handle {
-    type Target = sled::Db;
-
-    fn deref(&self) -> &sled::Db {
-        self.0.as_ref().expect("open until it goes")
-    }
-}
-
-impl Drop for Handle {
+impl Drop for Trees {
     fn drop(&mut self) {
-        if self.0.is_some()
+        if self.values.is_some()
             && let Err(why) = self.close()
         {
             warn!(%why, "the store does not close");
@@ -301,6 +333,27 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         Err(StoreError::Panic(text.unwrap_or("without a message").to_owned()))
     })
+}
+
+/// What one transaction changes.
+#[derive(Default)]
+struct Changes {
+    values: sled::Batch,
+    book: sled::Batch,
+}
+
+impl Changes {
+    fn of(puts: Vec<Put>) -> Self {
+        let mut changes = Self::default();
+        for Put { key, bytes } in puts {
+            let batch = match key {
+                Key::Chapter(..) => &mut changes.book,
+                Key::Value(..) => &mut changes.values,
+            };
+            batch.insert(key.bytes().as_slice(), bytes);
+        }
+        changes
+    }
 }
 
 fn part_key(part: u16) -> [u8; 3] {
