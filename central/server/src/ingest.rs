@@ -13,10 +13,10 @@ use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::TenantId;
 use hangtag_protocol::topic::{self, Channel};
 use jiff::Timestamp;
-use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
+use rumqttc::{NetworkOptions, Outgoing};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -97,6 +97,11 @@ impl Ingest {
             .set_max_packet_size(Some(u32::try_from(MAX_BYTES + MARGIN).expect("70 kB")))
             .set_outgoing_inflight_upper_limit(INFLIGHT)
             .set_manual_acks(true);
+        // A watermark follows acknowledgements that the broker does not answer: the kernel would hold it back
+        // until its delayed acknowledgement, 40 ms later, and the agents' backlogs with it.
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        options.set_network_options(network);
         if let Some((user, password)) = login {
             options.set_credentials(user, password);
         }
