@@ -15,6 +15,7 @@ use hangtag_protocol::batch::{Batch, FORMAT};
 use hangtag_protocol::id::{Epoch, Seq};
 use hangtag_protocol::range::SeqSet;
 use hangtag_protocol::topic::{BATCH_CONTENT_TYPE, Channel, Gateway};
+use rumqttc::NetworkOptions;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::PublishProperties;
 use rumqttc::v5::{AsyncClient, Event, EventLoop, Incoming, MqttOptions};
@@ -201,6 +202,10 @@ fn options(id: &str, host: &str, port: u16) -> MqttOptions {
     options.set_keep_alive(Duration::from_secs(30));
     options.set_clean_start(true);
     options.set_max_packet_size(Some(131_072));
+    // As the agent and central have it. Otherwise a watermark waits up to 40 ms in the kernel.
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    options.set_network_options(network);
     options
 }
 
