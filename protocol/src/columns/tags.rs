@@ -20,6 +20,7 @@ use super::UnpackError;
 use super::coder::Coder;
 use super::model::Model;
 use super::place;
+use super::walk::from_back;
 use crate::clock::Uptime;
 use crate::epc::{Epc, MAX_EPC};
 use crate::event::Kind;
@@ -149,8 +150,7 @@ impl Tags {
         let known = self.items.iter().rev().position(|item| *item == given);
         if !self.items.is_empty() && model.bit(place::ITEM_MET, known.is_some()) {
             let rank = model.number(place::ITEM_RANK, known.unwrap_or(0) as u64);
-            let at = usize::try_from(rank).ok().and_then(|rank| self.items.len().checked_sub(rank + 1));
-            let item = self.items.remove(at.ok_or(UnpackError::Value { column: "epcs", value: rank })?);
+            let item = self.items.remove(from_back(self.items.len(), rank, "epcs")?);
             self.items.push(item);
             return Ok(item);
         }
@@ -158,8 +158,7 @@ impl Tags {
         let (company, width) = if !self.companies.is_empty() && model.bit(place::COMPANY_MET, known.is_some())
         {
             let rank = model.number(place::COMPANY_RANK, known.unwrap_or(0) as u64);
-            let at = usize::try_from(rank).ok().and_then(|rank| self.companies.len().checked_sub(rank + 1));
-            self.companies.remove(at.ok_or(UnpackError::Value { column: "epcs", value: rank })?)
+            self.companies.remove(from_back(self.companies.len(), rank, "epcs")?)
         } else {
             // The filter and the partition, which says how wide the rest is.
             let start = model.coder.plain(6, given >> 44);
@@ -211,4 +210,30 @@ fn bits(kinds: &[Kind]) -> u8 {
 
 fn key(epc: &Epc) -> u64 {
     epc.as_bytes().iter().rev().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::coder::{Decoder, Encoder};
+    use super::*;
+
+    #[test]
+    fn a_rank_beyond_what_was_met_is_refused() {
+        for (rank, of_item) in [(1, true), (u64::MAX, true), (1, false), (u64::MAX, false)] {
+            let mut writer = Model::new(Encoder::new(0));
+            writer.bit(place::ITEM_MET, of_item);
+            if of_item {
+                writer.number(place::ITEM_RANK, rank);
+            } else {
+                writer.bit(place::COMPANY_MET, true);
+                writer.number(place::COMPANY_RANK, rank);
+            }
+            let bytes = writer.coder.finish();
+            let mut tags = Tags::default();
+            tags.items.push(7);
+            tags.companies.push(company(7));
+            let wrong = UnpackError::Value { column: "epcs", value: rank };
+            assert_eq!(tags.item(&mut Model::new(Decoder::new(&bytes)), 0), Err(wrong));
+        }
+    }
 }

@@ -209,7 +209,8 @@ fn phase_of(events: &[Event]) -> u64 {
     rests.fold((0, 0), vote).0
 }
 
-fn from_back(length: usize, rank: u64, column: &'static str) -> Result<usize, UnpackError> {
+/// The place that a rank means; the last is first.
+pub(super) fn from_back(length: usize, rank: u64, column: &'static str) -> Result<usize, UnpackError> {
     let at = usize::try_from(rank).ok().and_then(|rank| length.checked_sub(rank)?.checked_sub(1));
     at.ok_or(UnpackError::Value { column, value: rank })
 }
