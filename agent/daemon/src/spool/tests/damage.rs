@@ -101,16 +101,18 @@ fn every_file_may_be_missing_cut_short_or_foreign() {
 
 #[test]
 fn a_spool_of_another_version_stays_as_it_is() {
-    let dir = tempfile::tempdir().unwrap();
-    drop(open(dir.path()));
-    let db = sled::open(dir.path().join("spool")).unwrap();
-    db.insert(b"m", b"HTM\x09 from the future").unwrap();
-    db.flush().unwrap();
-    drop(db);
-    let why = Spool::open(settings(dir.path())).err().map(|why| format!("{why:#}")).unwrap_or_default();
-    assert!(why.contains("version 9"), "{why}");
-    let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
-    assert!(names.into_iter().all(|name| !name.to_string_lossy().starts_with("spool.bad")));
+    // Where this version has its record, and where older ones had it.
+    for tree in ["book", "__sled__default"] {
+        let dir = tempfile::tempdir().unwrap();
+        let db = sled::open(dir.path().join("spool")).unwrap();
+        db.open_tree(tree).unwrap().insert(b"m", b"HTM\x09 from elsewhere").unwrap();
+        db.flush().unwrap();
+        drop(db);
+        let why = Spool::open(settings(dir.path())).err().map(|why| format!("{why:#}")).unwrap_or_default();
+        assert!(why.contains("version 9"), "{tree}: {why}");
+        let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(names.into_iter().all(|name| !name.to_string_lossy().starts_with("spool.bad")));
+    }
 }
 
 #[test]
