@@ -38,7 +38,7 @@ use crate::backoff::Backoff;
 use epoch::Strand;
 pub use epoch::View;
 use pace::{Bucket, Share};
-use search::{ALONE, Clue};
+use search::ALONE;
 use stall::Stall;
 use transit::{Record, Transit};
 use trouble::Trouble;
@@ -354,16 +354,6 @@ impl Uplink {
             }
         }
         due.into_iter().flatten().min_by_key(|(at, _)| *at)
-    }
-
-    /// Batches were on their way when their connection ended, or one was refused.
-    fn lose(&mut self, lost: &[(Epoch, SeqRange, usize)], proved: bool) {
-        let clue = self.trouble.handle_end(lost, proved);
-        self.nearer |= clue != Clue::None;
-        if let Clue::Found(epoch, range) = clue {
-            let why = String::from("the broker takes other batches and ends the connection at this event");
-            self.set_aside(epoch, range, why);
-        }
     }
 
     fn set_aside(&mut self, epoch: Epoch, range: SeqRange, why: String) {

@@ -18,10 +18,13 @@
 //! connections at most, however many batches were on their way. An end where nothing had passed before is an
 //! outage: it costs no event, and tells nothing.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use hangtag_protocol::id::{Epoch, Seq};
 use hangtag_protocol::range::{SeqRange, SeqSet};
+
+use super::Uplink;
 
 /// So often a single event may fail where other batches pass.
 pub(super) const ALONE: u8 = 3;
@@ -156,6 +159,18 @@ impl Search {
             }
             Some((inside, _)) => SeqRange { last: Seq(inside.first.0 - 1), ..range },
             None => range,
+        }
+    }
+}
+
+impl Uplink {
+    /// Batches were on their way when their connection ended, or one was refused.
+    pub(super) fn lose(&mut self, lost: &[(Epoch, SeqRange, usize)], proved: bool) {
+        let clue = self.trouble.handle_end(lost, proved);
+        self.nearer |= clue != Clue::None;
+        if let Clue::Found(epoch, range) = clue {
+            let why = String::from("the broker takes other batches and ends the connection at this event");
+            self.set_aside(epoch, range, why);
         }
     }
 }

@@ -22,7 +22,7 @@
 //! ```
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -42,8 +42,6 @@ pub(crate) const BALLAST: u64 = 8 << 20;
 pub(crate) const RESERVE: u64 = 4 << 20;
 /// The largest file of sled's that is copied before it is opened, in bytes.
 const COPIED: u64 = 256 << 20;
-/// The most that is kept of events that could not be sent, in bytes.
-const SET_ASIDE: u64 = 1 << 20;
 /// With more than this nobody looks after every commit, in bytes: before the next look the spool and others
 /// cannot get down to the reserve.
 const AMPLE: u64 = 64 << 20;
@@ -319,24 +317,6 @@ impl Witness {
     }
 }
 
-/// Keeps lines for people in a file that does not grow beyond a mebibyte. Returns how many found no room there:
-/// the last ones.
-pub(super) fn append_bounded(path: &Path, lines: &[String]) -> io::Result<usize> {
-    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-    let mut room = SET_ASIDE.saturating_sub(file.metadata()?.len());
-    let mut text = String::new();
-    let mut written = 0;
-    for line in lines {
-        let Some(left) = room.checked_sub(line.len() as u64 + 1) else { break };
-        room = left;
-        text.push_str(line);
-        text.push('\n');
-        written += 1;
-    }
-    file.write_all(text.as_bytes())?;
-    Ok(lines.len() - written)
-}
-
 fn remove(dir: &Path) -> io::Result<()> {
     match fs::remove_dir_all(dir) {
         Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -385,18 +365,6 @@ mod tests {
         put("spool.tmp", "built");
         folder.replace(false).unwrap();
         assert_eq!(spool(), "built");
-    }
-
-    #[test]
-    fn lines_that_find_no_room_are_counted() {
-        let data = tempfile::tempdir().unwrap();
-        let path = data.path().join("lines");
-        let lines = vec!["x".repeat(99_999); 7];
-        assert_eq!(append_bounded(&path, &lines).unwrap(), 0);
-        assert_eq!(append_bounded(&path, &lines).unwrap(), 4);
-        assert_eq!(append_bounded(&path, &["short".into()]).unwrap(), 0, "what fits is still taken");
-        let text = fs::read_to_string(&path).unwrap();
-        assert_eq!((text.lines().count(), text.lines().last()), (11, Some("short")));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | [`thread`] | the thread: when what waits is written |
 //! | [`reading`] | reads events back |
 //! | [`state`] | what the spool tells of itself |
+//! | [`aside`] | writes down what cannot be sent |
 //! | [`mending`] | opens it again, closes an epoch, builds it anew |
 //! | [`recovery`] | opens the spool, however it is found |
 //! | [`rebuild`] | builds it anew: smaller, or with a new epoch |
@@ -21,6 +22,7 @@
 //! as possible, until there is room or the store opens again.
 
 pub(crate) mod accepted_log;
+mod aside;
 pub(crate) mod carve;
 pub(crate) mod disk;
 pub(crate) mod export;
@@ -41,7 +43,6 @@ use anyhow::Context as _;
 use hangtag_protocol::clock::{BootId, ClockAnchor, Uptime};
 use hangtag_protocol::event::Event;
 use hangtag_protocol::id::{Epoch, Seq};
-use hangtag_protocol::line::EventLine;
 use hangtag_protocol::range::{SeqRange, SeqSet};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -345,44 +346,6 @@ impl Spool {
                     add_anchor(&mut opened.meta.anchors, anchor);
                 }
             }
-        }
-    }
-
-    /// Writes events that cannot be sent down for people, and declares them lost.
-    fn set_aside(&mut self, epoch: Epoch, range: SeqRange, why: &str) {
-        let mut lines = Vec::new();
-        let mut rest = range;
-        while !rest.is_empty() {
-            let held = match self.read(epoch, rest) {
-                Ok(held) if self.opened.is_some() => held,
-                // They stay where they are, and are found not to be sendable once more.
-                Ok(_) => {
-                    return error!(%epoch, ?range, why, "events that cannot be sent are not set aside yet");
-                }
-                Err(failed) => {
-                    error!(%epoch, ?range, why, %failed, "events that cannot be sent are not set aside yet");
-                    return self.broken(&failed);
-                }
-            };
-            let (Some(first), Some(last)) = (held.first, held.last()) else { break };
-            for (seq, event) in (first.0..).map(Seq).zip(held.into_events()) {
-                let line = EventLine::new(seq, &event);
-                let line = serde_json::json!({ "epoch": epoch.to_string(), "why": why, "event": line });
-                lines.push(line.to_string());
-            }
-            rest.first = last.plus(1);
-        }
-        error!(%epoch, ?range, why, file = %self.folder.set_aside().display(), "events cannot be sent: they are set aside and lost");
-        match disk::append_bounded(&self.folder.set_aside(), &lines) {
-            Ok(0) => {}
-            Ok(left_out) => {
-                error!(%epoch, ?range, left_out, "the file of what is set aside is full: move it away");
-            }
-            Err(why) => error!(%epoch, ?range, %why, "cannot write down what is set aside"),
-        }
-        if let Some(opened) = &mut self.opened {
-            opened.index.lose(epoch, range);
-            self.tell();
         }
     }
 
