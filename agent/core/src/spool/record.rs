@@ -9,6 +9,8 @@
 //! 6  4  CRC-32C over the bytes 2 to 5 and the body, little-endian
 //! 10    body
 //! ```
+//!
+//! All versions begin like this, so that each knows what another one wrote.
 
 use alloc::vec::Vec;
 
@@ -49,9 +51,12 @@ impl Kind {
 /// Why bytes are not a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// They do not begin like a record of a known kind and version, or end within it.
-    #[error("no record of version {VERSION} begins here, or it is cut short")]
+    /// They do not begin like a record of a known kind, or end within it.
+    #[error("no record begins here, or it is cut short")]
     Header,
+    /// They are a whole record that another version of the program wrote.
+    #[error("a record of version {0}, where {VERSION} is known")]
+    Version(u8),
     /// They are a record of another kind.
     #[error("a {found:?} record where a {wanted:?} record should be")]
     Kind {
@@ -100,13 +105,16 @@ pub fn read(bytes: &[u8]) -> Result<(Kind, &[u8]), RecordError> {
     let (Some(found_kind), Some(body)) = (Kind::of(kind), rest.get(..length)) else {
         return Err(RecordError::Header);
     };
-    if [m0, m1] != MAGIC || version != VERSION {
+    if [m0, m1] != MAGIC {
         return Err(RecordError::Header);
     }
     let expected = u32::from_le_bytes([s0, s1, s2, s3]);
     let found = checksum([kind, version, l0, l1], body);
     if expected != found {
         return Err(RecordError::Checksum { expected, found });
+    }
+    if version != VERSION {
+        return Err(RecordError::Version(version));
     }
     Ok((found_kind, body))
 }
@@ -120,20 +128,11 @@ pub fn open(wanted: Kind, bytes: &[u8]) -> Result<&[u8], RecordError> {
     if found == wanted { Ok(body) } else { Err(RecordError::Kind { wanted, found }) }
 }
 
-/// The version of a record at the beginning of some bytes, if that is not the one that this program reads.
-#[must_use]
-pub fn other_version(bytes: &[u8]) -> Option<u8> {
-    let (&[m0, m1, kind, version], _) = bytes.split_first_chunk::<4>()?;
-    ([m0, m1] == MAGIC && Kind::of(kind).is_some() && version != VERSION).then_some(version)
-}
-
 /// Where in some bytes, from an offset on, a record may begin.
 #[must_use]
 pub fn find(bytes: &[u8], from: usize) -> Option<usize> {
     let rest = bytes.get(from..)?;
-    rest.windows(4)
-        .position(|w| w[..2] == MAGIC && w[3] == VERSION && Kind::of(w[2]).is_some())
-        .map(|at| from + at)
+    rest.windows(3).position(|w| w[..2] == MAGIC && Kind::of(w[2]).is_some()).map(|at| from + at)
 }
 
 fn checksum(header: [u8; 4], body: &[u8]) -> u32 {
@@ -169,13 +168,22 @@ mod tests {
     }
 
     #[test]
+    fn a_record_of_another_version_is_known_by_its_checksum() {
+        let mut record = seal(Kind::Meta, b"from elsewhere");
+        record[3] = 9;
+        assert!(matches!(read(&record), Err(RecordError::Checksum { .. })));
+        let checked = [record[2], record[3], record[4], record[5]];
+        record[6..10].copy_from_slice(&checksum(checked, b"from elsewhere").to_le_bytes());
+        assert_eq!(read(&record), Err(RecordError::Version(9)));
+    }
+
+    #[test]
     fn records_are_found_among_garbage() {
-        let mut bytes = b"HT HTV garbage".to_vec();
+        let mut bytes = b"HT HTX garbage".to_vec();
         let at = bytes.len();
         bytes.extend(seal(Kind::Chapter, b"c"));
         assert_eq!(find(&bytes, 0), Some(at));
         assert_eq!(find(&bytes, at + 1), None);
-        assert_eq!((other_version(&bytes[at..]), other_version(b"HTM\x09")), (None, Some(9)));
         assert_eq!(read(&bytes[at..]), Ok((Kind::Chapter, &b"c"[..])));
     }
 }

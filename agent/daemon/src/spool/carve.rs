@@ -13,13 +13,13 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use hangtag_agent_core::spool::epoch::EpochRecord;
-use hangtag_agent_core::spool::record::{self, BEFORE_BODY, Kind, MAX_RECORD};
+use hangtag_agent_core::spool::record::{self, BEFORE_BODY, Kind, MAX_RECORD, RecordError};
 use hangtag_agent_core::spool::value::{Value, ValueError};
 use hangtag_protocol::id::{Epoch, Seq};
 use hangtag_protocol::range::{SeqRange, SeqSet};
 
 use super::disk::Testimony;
-use super::store::Meta;
+use super::store::{Meta, StoreError};
 
 /// What a disk fails to read at once, at least.
 const BLOCK: usize = 4_096;
@@ -30,6 +30,8 @@ const CHUNK: usize = 1 << 20;
 #[derive(Default)]
 pub(crate) struct Carved {
     pub(crate) meta: Option<Meta>,
+    /// Records of another version, which must read them.
+    foreign: Option<u8>,
     values: BTreeMap<(Epoch, Seq), Place>,
     /// All copies of the values, one of each run, until the files are read.
     copies: BTreeMap<(Epoch, Seq), Vec<Place>>,
@@ -59,7 +61,10 @@ pub(crate) struct CarvedEpoch {
 
 impl Carved {
     /// Looks through files and folders; what is not there holds nothing.
-    pub(crate) fn look(places: &[PathBuf]) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When they cannot be read, or another version of the program wrote them.
+    pub(crate) fn look(places: &[PathBuf]) -> Result<Self, StoreError> {
         let mut carved = Self::default();
         let mut places = places.to_vec();
         while let Some(place) = places.pop() {
@@ -71,6 +76,9 @@ impl Carved {
                 carved.files.push(place);
                 carved.look_at(carved.files.len() - 1)?;
             }
+        }
+        if let (None, Some(version)) = (&carved.meta, carved.foreign) {
+            return Err(StoreError::Version(version));
         }
         carved.choose();
         Ok(carved)
@@ -91,10 +99,14 @@ impl Carved {
             let mut from = 0;
             while let Some(at) = record::find(&buffer[..], from).filter(|at| *at < settled_to) {
                 from = at + 1;
-                if let Ok((kind, body)) = record::read(&buffer[at..]) {
-                    let length = BEFORE_BODY + body.len();
-                    self.take(kind, body, (file, begins_at + at as u64, length));
-                    from = at + length;
+                match record::read(&buffer[at..]) {
+                    Ok((kind, body)) => {
+                        let length = BEFORE_BODY + body.len();
+                        self.take(kind, body, (file, begins_at + at as u64, length));
+                        from = at + length;
+                    }
+                    Err(RecordError::Version(version)) => self.foreign = Some(version),
+                    Err(_) => {}
                 }
             }
             if end {

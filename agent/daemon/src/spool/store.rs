@@ -23,7 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use hangtag_agent_core::spool::epoch::EpochRecord;
-use hangtag_agent_core::spool::record::{self, Kind};
+use hangtag_agent_core::spool::record::{self, Kind, RecordError};
 use hangtag_agent_core::spool::value::VALUE_BYTES;
 use hangtag_agent_core::spool::{Key, Mark, Put};
 use hangtag_protocol::clock::ClockAnchor;
@@ -163,18 +163,16 @@ impl Store {
 
     /// What the spool knows of itself; `None` in a new one.
     pub(crate) fn meta(&self) -> Result<Option<Meta>, StoreError> {
-        let Some(bytes) = self.trees.book().get(META)? else {
-            // Spools before version 4 had one tree.
-            let before = self.trees.values().get(META)?;
-            return before
-                .and_then(|bytes| record::other_version(&bytes))
-                .map_or(Ok(None), |version| Err(StoreError::Version(version)));
+        let bytes = self.trees.book().get(META)?;
+        // Before version 4 there was one tree.
+        let Some(bytes) = bytes.map_or_else(|| self.trees.values().get(META), |bytes| Ok(Some(bytes)))?
+        else {
+            return Ok(None);
         };
-        if let Some(version) = record::other_version(&bytes) {
-            return Err(StoreError::Version(version));
-        }
-        let body = record::open(Kind::Meta, &bytes)
-            .map_err(|why| StoreError::Damaged(format!("the spool's own record: {why}")))?;
+        let body = record::open(Kind::Meta, &bytes).map_err(|why| match why {
+            RecordError::Version(version) => StoreError::Version(version),
+            why => StoreError::Damaged(format!("the spool's own record: {why}")),
+        })?;
         Meta::decode(body).map(Some)
     }
 

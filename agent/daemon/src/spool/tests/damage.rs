@@ -99,17 +99,24 @@ fn every_file_may_be_missing_cut_short_or_foreign() {
     assert!(is_new && lost == 1_049, "{lost}");
 }
 
+/// The CRC-32C of `M`, 9, the length 4 and "body".
+const FOREIGN: [u8; 4] = [0x53, 0xe6, 0xb1, 0x46];
+
 #[test]
 fn a_spool_of_another_version_stays_as_it_is() {
     // Where this version has its record, and where older ones had it.
     for tree in ["book", "__sled__default"] {
         let dir = tempfile::tempdir().unwrap();
         let db = sled::open(dir.path().join("spool")).unwrap();
-        db.open_tree(tree).unwrap().insert(b"m", b"HTM\x09 from elsewhere").unwrap();
+        // A whole record of version 9.
+        let record = [&b"HTM\x09\x04\0"[..], &FOREIGN, b"body"].concat();
+        db.open_tree(tree).unwrap().insert(b"m", record).unwrap();
         db.flush().unwrap();
         drop(db);
         let why = Spool::open(settings(dir.path())).err().map(|why| format!("{why:#}")).unwrap_or_default();
         assert!(why.contains("version 9"), "{tree}: {why}");
+        let why = look::Look::at(dir.path(), true).err().map(|why| format!("{why:#}")).unwrap_or_default();
+        assert!(why.contains("version 9"), "looking only, {tree}: {why}");
         let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
         assert!(names.into_iter().all(|name| !name.to_string_lossy().starts_with("spool.bad")));
     }
