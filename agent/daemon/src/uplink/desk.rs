@@ -51,6 +51,8 @@ pub(super) struct Question {
 struct Asked {
     /// The batch that waits for it; none when it is asked ahead.
     send: Option<Send>,
+    /// The answer has what follows, too.
+    ahead: bool,
     reply: oneshot::Receiver<Vec<Held>>,
     /// It was asked for a connection that is gone.
     stale: bool,
@@ -127,7 +129,7 @@ impl Question {
     fn put(&mut self, send: Option<Send>, epoch: Epoch, range: SeqRange, ahead: bool, outbox: &mut Outbox) {
         let (answer, reply) = oneshot::channel();
         outbox.read = Some(Request::Read { epoch, range, ahead, reply: answer });
-        self.asked = Some(Asked { send, reply, stale: false });
+        self.asked = Some(Asked { send, ahead, reply, stale: false });
     }
 
     /// The events of a batch, if they were read ahead.
@@ -178,12 +180,14 @@ impl Question {
             }
             None => None,
         };
-        if self.ahead.is_empty() || answer.is_some() {
-            self.read_at = Some(Instant::now());
+        if asked.ahead {
+            if self.ahead.is_empty() {
+                self.read_at = Some(Instant::now());
+            }
+            let before = self.ahead.len();
+            self.ahead.extend(held.filter(|held| held.first.is_some()));
+            self.at_end = self.ahead.len() == before;
         }
-        let before = self.ahead.len();
-        self.ahead.extend(held.filter(|held| held.first.is_some()));
-        self.at_end = self.ahead.len() == before;
         answer
     }
 }
@@ -191,9 +195,10 @@ impl Question {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hangtag_agent_core::uplink::Purpose;
-    use hangtag_protocol::id::Seq;
-    use hangtag_protocol::range::SeqRange;
+    use crate::spool::Events;
+    use hangtag_protocol::clock::{BootId, Uptime};
+    use hangtag_protocol::event::{Event, What};
+    use hangtag_protocol::lineage::Lineage;
 
     #[tokio::test]
     async fn what_replaces_one_another_is_handed_over_once() {
@@ -224,6 +229,48 @@ mod tests {
         drop(requests.recv().await);
         assert!(question.answer().await.is_none() && !question.is_open());
         assert!(question.not_before() > Instant::now());
+    }
+
+    #[tokio::test]
+    async fn a_live_event_in_between_neither_ends_the_reading_ahead_nor_makes_it_fresh() {
+        let (spool, mut requests) = mpsc::channel(8);
+        let (mut outbox, mut question) = (Outbox::new(spool), Question::new());
+        let send = |first, purpose| {
+            let range = SeqRange::new(first, first);
+            Send { epoch: Epoch(1), range, purpose, limit: 1_000, advice: 1_000, end: Seq(1_000) }
+        };
+        let mut answer = async |question: &mut Question, outbox: &mut Outbox, numbers: &[u64]| {
+            outbox.hand_over().await.unwrap();
+            let Some(Request::Read { reply, .. }) = requests.recv().await else { panic!("a question") };
+            reply.send(numbers.iter().map(|n| held(*n)).collect()).unwrap();
+            question.answer().await
+        };
+        question.ask(send(1, Purpose::Backlog), &mut outbox);
+        assert!(answer(&mut question, &mut outbox, &[1, 2, 3]).await.is_some());
+        let read_at = question.read_at;
+        question.ask(send(900, Purpose::Live), &mut outbox);
+        assert!(answer(&mut question, &mut outbox, &[900]).await.is_some());
+        assert_eq!(question.read_at, read_at, "it was not read again");
+        question.ask_on(&mut outbox);
+        assert!(question.is_open(), "there may be more");
+        assert!(answer(&mut question, &mut outbox, &[]).await.is_none());
+        question.ask_on(&mut outbox);
+        assert!(!question.is_open(), "there was no more");
+        assert!(question.take(&send(2, Purpose::Backlog)).is_some());
+    }
+
+    fn held(n: u64) -> Held {
+        let what = What::Retracted { seq: Seq(1) };
+        let event = Event { boot: BootId(1), at: Uptime(n), confidence: 50, what };
+        Held {
+            epoch: Epoch(1),
+            first: Some(Seq(n)),
+            events: Events::Plain(vec![event]),
+            anchors: Vec::new(),
+            lost: Vec::new(),
+            lineage: Lineage::default(),
+            oldest_held: Seq(1),
+        }
     }
 
     #[tokio::test]
