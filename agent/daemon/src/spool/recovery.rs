@@ -179,6 +179,14 @@ fn list(store: &Store, meta: &Meta) -> Result<(Index, Vec<Key>), StoreError> {
         }
         // The end of what can be read is not the end of what was accepted.
         let end = epoch.unlisted_from();
+        if end > record.next && epoch.values() > 0 {
+            // Their numbers would be given to others.
+            return Err(StoreError::Damaged(format!(
+                "epoch {}: its values go beyond event {}, where its record ends",
+                record.epoch,
+                record.next.0 - 1
+            )));
+        }
         if end < record.next {
             epoch.lose(SeqRange { first: end, last: Seq(record.next.0 - 1) });
         }

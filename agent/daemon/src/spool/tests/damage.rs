@@ -187,3 +187,24 @@ proptest! {
         check_after_damage(dir.path(), before, 2_049, 1_000);
     }
 }
+
+#[test]
+fn events_beyond_what_the_record_knows_of_are_rescued_and_their_numbers_not_given_to_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    accept(&mut spool, 1..50, b"");
+    let old = epoch(&spool);
+    // The page of the record is that of an earlier day, and a power cut took the witness.
+    let Opened { store, meta, .. } = spool.opened.as_mut().unwrap();
+    let mut earlier = meta.clone();
+    earlier.epochs[0].next = Seq(40);
+    store.commit(Vec::new(), &earlier, None).unwrap();
+    drop(spool);
+    fs::remove_file(dir.path().join("witness")).unwrap();
+    let mut spool = open(dir.path());
+    let next = spool.inference().0.0;
+    accept(&mut spool, next..next + 20, b"");
+    assert_eq!(all_of(&mut spool, old), events(1..50));
+    assert_ne!(epoch(&spool), old);
+    assert_eq!(all(&mut spool), events(1..21));
+}
