@@ -39,7 +39,7 @@ mod thread;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use hangtag_protocol::clock::{BootId, ClockAnchor, Uptime};
 use hangtag_protocol::event::Event;
 use hangtag_protocol::id::{Epoch, Seq};
@@ -195,6 +195,10 @@ impl Spool {
         };
         spool.testify();
         spool.tell();
+        // That reads the oldest event.
+        if spool.opened.is_none() || spool.over {
+            bail!("the spool in {} failed as soon as it was opened", spool.folder.spool().display());
+        }
         Ok(spool)
     }
 

@@ -128,7 +128,11 @@ impl Spool {
             match self.read(epoch, range) {
                 Ok(next) if next.first.is_some() => held.push(next),
                 // Whoever asks for it is told.
-                Ok(_) | Err(_) => return,
+                Ok(_) => return,
+                Err(why) => {
+                    error!(%why, "cannot read events ahead");
+                    return self.broken(&why);
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use hangtag_protocol::id::{Epoch, Seq};
 use hangtag_protocol::lineage::Lineage;
 use hangtag_protocol::range::{SeqRange, SeqSet};
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::recovery::Opened;
 use super::{Fault, Spool, disk, keep};
@@ -108,8 +108,14 @@ impl Spool {
             self.look_at = (self.oldest.0 != oldest).then_some(again);
             return;
         }
-        let held = self.read(epoch, SeqRange { first: seq, last: seq }).ok();
-        let first = held.and_then(|held| held.into_events().into_iter().next());
+        let held = match self.read(epoch, SeqRange { first: seq, last: seq }) {
+            Ok(held) => held,
+            Err(why) => {
+                error!(%why, "cannot read the oldest event back");
+                return self.broken(&why);
+            }
+        };
+        let first = held.into_events().into_iter().next();
         let here = |event: &Event| event.boot == self.settings.boot;
         self.oldest = (oldest, first.filter(here).map(|event| event.at));
         (self.looked, self.look_at) = (Instant::now(), None);

@@ -208,3 +208,31 @@ fn events_beyond_what_the_record_knows_of_are_rescued_and_their_numbers_not_give
     assert_ne!(epoch(&spool), old);
     assert_eq!(all(&mut spool), events(1..21));
 }
+
+#[test]
+fn a_store_that_fails_while_nobody_waits_for_an_answer_is_opened_again() {
+    let ask_ahead = |spool: &mut Spool| {
+        let (reply, _answer) = oneshot::channel();
+        let (epoch, range) = (epoch(spool), SeqRange::new(1, 100));
+        spool.handle_request(Request::Read { epoch, range, ahead: true, reply });
+    };
+    let look: fn(&mut Spool) = Spool::tell;
+    for (spoiled, act) in [(1, look), (101, ask_ahead)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = open(dir.path());
+        accept(&mut spool, 1..101, b"");
+        accept(&mut spool, 101..201, b"");
+        let Opened { store, index, meta, .. } = spool.opened.as_mut().unwrap();
+        let (key, _) = index.current().value_at(Seq(spoiled)).unwrap();
+        let mut bytes = store.record(key).unwrap().unwrap();
+        bytes[60] ^= 1;
+        commit(store, index, meta, vec![hangtag_agent_core::spool::Put { key, bytes }], None).unwrap();
+        // That the value is lost cannot be written down: such a record is too large.
+        let (boot, uptime, wall) = (BootId(u64::MAX), Uptime(1), hangtag_protocol::clock::UnixMillis(1));
+        meta.anchors = vec![ClockAnchor { boot, uptime, wall, error_ms: 1 }; 10_000];
+        spool.oldest = (None, None);
+        act(&mut spool);
+        let anchors = spool.opened.as_ref().map_or(0, |opened| opened.meta.anchors.len());
+        assert_eq!(anchors, 0, "what was not written must be forgotten");
+    }
+}
