@@ -250,7 +250,7 @@ impl Intake {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hangtag_agent_core::intake::{Protocol, Region, Settings};
+    use hangtag_agent_core::intake::{Radio, Region, Settings};
     use hangtag_protocol::id::ReaderId;
 
     #[tokio::test]
@@ -258,8 +258,7 @@ mod tests {
         let (out, seen) = mpsc::channel(1);
         out.try_send(Seen::Reader { reader: 0, state: ReaderState::Silent, at: Uptime(0) }).unwrap();
         let id = ReaderId::new("rail-a").unwrap();
-        let (protocol, region) = (Protocol::R200, Region::Eu);
-        let settings = Settings { protocol, region, power_cdbm: 2_000, antennas: vec![1] };
+        let settings = Settings::R200(Radio { region: Region::Eu, power_cdbm: 2_000, antennas: vec![1] });
         let reader = Reader { id, port: "/nonexistent/port".into(), baud: 115_200, settings };
         let cancel = CancellationToken::new();
         let health = Health::new([id].into_iter());

@@ -16,7 +16,8 @@ use alloc::vec::Vec;
 use crc::{CRC_16_GENIBUS, Crc};
 use hangtag_protocol::epc::Epc;
 
-use super::{Message, Region, Scan, Seen, Settings, Step};
+use super::settings::{Radio, Region};
+use super::{Message, Scan, Seen, Step};
 
 const TAG_CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_GENIBUS);
 /// Longer parameters than any answer that is asked for are taken for garbage.
@@ -34,9 +35,9 @@ const SET_POWER: u8 = 0xB6;
 const ERROR: u8 = 0xFF;
 
 /// The commands that make a module stop whatever it does, say what it is, and read for ever.
-pub(super) fn steps(settings: &Settings) -> Vec<Step> {
-    let region = region_code(settings.region).unwrap_or_default();
-    let [power_high, power_low] = settings.power_cdbm.to_be_bytes();
+pub(super) fn steps(radio: &Radio) -> Vec<Step> {
+    let region = region_code(radio.region).unwrap_or_default();
+    let [power_high, power_low] = radio.power_cdbm.to_be_bytes();
     let [rounds_high, rounds_low] = ROUNDS.to_be_bytes();
     [
         ("stop", STOP, &[][..]),
@@ -84,24 +85,24 @@ pub(super) fn scan(bytes: &[u8]) -> Scan {
     let end = match bytes[0] {
         0xBB => 0x7E,
         0xAA => 0xDD,
-        _ => return Scan::Garbage,
+        _ => return Scan::Garbage(1),
     };
     match bytes.get(1) {
         None => return Scan::More,
         Some(0..=2) => {}
-        Some(_) => return Scan::Garbage,
+        Some(_) => return Scan::Garbage(1),
     }
     let Some(&[high, low]) = bytes.get(3..BEFORE_PARAMETERS) else { return Scan::More };
     let length = usize::from(u16::from_be_bytes([high, low]));
     if length > MAX_PARAMETERS {
-        return Scan::Garbage;
+        return Scan::Garbage(1);
     }
     let total = BEFORE_PARAMETERS + length + 2;
     let Some(frame) = bytes.get(..total) else { return Scan::More };
     if frame[total - 1] == end && sum(&frame[1..total - 2]) == frame[total - 2] {
         Scan::Frame(total)
     } else {
-        Scan::Garbage
+        Scan::Garbage(1)
     }
 }
 

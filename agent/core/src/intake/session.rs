@@ -16,7 +16,8 @@ use alloc::vec::Vec;
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::read::Read;
 
-use super::{Decoder, Message, Protocol, Settings, Step, r200, thingmagic};
+use super::decoder::Decoder;
+use super::{Message, Settings, Step, r200, thingmagic};
 use crate::backoff::Backoff;
 
 /// How long a reader may take to answer a command, in milliseconds.
@@ -25,14 +26,8 @@ const ANSWER_MS: u64 = 500;
 const TRIES: u8 = 3;
 /// A frame whose rest does not come for so many milliseconds was none.
 const REST_OF_FRAME_MS: u64 = 100;
-/// A reading module reports about once a second, be it that it sees no tag. This many milliseconds without
-/// a report mean that an R200's rounds have run out, or that a ThingMagic module is gone.
-fn silence_ms(protocol: Protocol) -> u64 {
-    match protocol {
-        Protocol::R200 => 2_000,
-        Protocol::ThingMagic => 3_000,
-    }
-}
+/// How long a reader may take to report again after it was nudged, in milliseconds.
+const NUDGED_MS: u64 = 2_000;
 
 /// What a reader is doing, told as it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +61,7 @@ pub enum Reason {
 /// One conversation with a reader, from the opening of its port to its loss.
 #[derive(Debug)]
 pub struct Session {
-    protocol: Protocol,
+    settings: Settings,
     decoder: Decoder,
     steps: Vec<Step>,
     state: State,
@@ -94,14 +89,10 @@ impl Session {
     /// Starts talking to a reader whose port was just opened.
     #[must_use]
     pub fn new(settings: &Settings, now: Uptime) -> Self {
-        let steps = match settings.protocol {
-            Protocol::R200 => r200::steps(settings),
-            Protocol::ThingMagic => thingmagic::steps(settings),
-        };
         let mut session = Self {
-            protocol: settings.protocol,
-            decoder: Decoder::new(settings.protocol),
-            steps,
+            settings: settings.clone(),
+            decoder: Decoder::new(settings),
+            steps: Vec::new(),
             state: State::Waiting { until: now },
             retry: Backoff::new(1_000, 10_000),
             heard: now,
@@ -111,15 +102,14 @@ impl Session {
             reads: VecDeque::new(),
             notices: VecDeque::new(),
         };
-        session.send(0, TRIES, now);
+        session.begin(now);
         session
     }
 
     /// A session that listens only: to a recording of a reader that was already reading.
     #[must_use]
-    pub fn listening(protocol: Protocol, now: Uptime) -> Self {
-        let settings = Settings { protocol, region: super::Region::Eu, power_cdbm: 0, antennas: Vec::new() };
-        let mut session = Self::new(&settings, now);
+    pub fn listening(settings: &Settings, now: Uptime) -> Self {
+        let mut session = Self::new(settings, now);
         session.writes.clear();
         session.state = State::Reading { nudged: false };
         session
@@ -135,11 +125,9 @@ impl Session {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Uptime) {
-        if !self.decoder.pending.is_empty() && now >= self.heard + REST_OF_FRAME_MS {
+        if self.decoder.waits() && now >= self.heard + REST_OF_FRAME_MS {
             let mut messages = Vec::new();
-            while !self.decoder.pending.is_empty() {
-                self.decoder.skip(|message| messages.push(message));
-            }
+            self.decoder.give_up(|message| messages.push(message));
             messages.into_iter().for_each(|message| self.handle_message(message, now));
         }
         match self.state {
@@ -150,17 +138,14 @@ impl Session {
                     self.give_up(format!("no answer to \"{}\"", self.steps[step].name), now);
                 }
             }
-            State::Reading { nudged } if now >= self.silent_at(nudged) => {
-                let rounds_may_have_run_out = self.protocol == Protocol::R200;
-                if rounds_may_have_run_out && !nudged {
-                    let start = self.steps.last().expect("every protocol has steps");
-                    self.writes.push_back(start.bytes.clone());
+            State::Reading { nudged } if now >= self.silent_at(nudged) => match self.nudge() {
+                Some(bytes) if !nudged => {
+                    self.writes.push_back(bytes);
                     self.state = State::Reading { nudged: true };
-                } else {
-                    self.give_up("it stopped reporting".into(), now);
                 }
-            }
-            State::Waiting { until } if now >= until => self.send(0, TRIES, now),
+                Some(_) | None => self.give_up("it stopped reporting".into(), now),
+            },
+            State::Waiting { until } if now >= until => self.begin(now),
             State::Setting { .. } | State::Reading { .. } | State::Waiting { .. } => {}
         }
     }
@@ -189,13 +174,13 @@ impl Session {
             State::Waiting { until } => (until, Reason::Retry),
         };
         let rest = (self.heard + REST_OF_FRAME_MS, Reason::RestOfFrame);
-        Some(if !self.decoder.pending.is_empty() && rest.0 < state.0 { rest } else { state })
+        Some(if self.decoder.waits() && rest.0 < state.0 { rest } else { state })
     }
 
     /// Bytes that belonged to no good frame, so far.
     #[must_use]
     pub fn garbage(&self) -> u64 {
-        self.decoder.garbage
+        self.decoder.garbage()
     }
 
     /// Tags whose data was damaged, so far.
@@ -204,9 +189,31 @@ impl Session {
         self.bad_tags
     }
 
+    /// A reading module reports about once a second, be it that it sees no tag: when it counts as silent.
     fn silent_at(&self, nudged: bool) -> Uptime {
-        let silence_ms = silence_ms(self.protocol);
-        self.reported + if nudged { 2 * silence_ms } else { silence_ms }
+        let silence_ms = match self.settings {
+            Settings::R200(_) => 2_000,
+            Settings::ThingMagic(_) => 3_000,
+        };
+        self.reported + silence_ms + if nudged { NUDGED_MS } else { 0 }
+    }
+
+    /// What may wake a reader that fell silent, without setting it up anew.
+    fn nudge(&self) -> Option<Vec<u8>> {
+        match self.settings {
+            // Its rounds may have run out.
+            Settings::R200(_) => Some(self.steps.last()?.bytes.clone()),
+            Settings::ThingMagic(_) => None,
+        }
+    }
+
+    /// Begins to set the reader up.
+    fn begin(&mut self, now: Uptime) {
+        self.steps = match &self.settings {
+            Settings::R200(radio) => r200::steps(radio),
+            Settings::ThingMagic(radio) => thingmagic::steps(radio),
+        };
+        self.send(0, TRIES, now);
     }
 
     fn handle_message(&mut self, message: Message, now: Uptime) {
@@ -286,124 +293,4 @@ impl Session {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::Region;
-    use super::*;
-    use alloc::vec;
-
-    const TAG: &str = "bb02220011c9340030751feb705c5904e3d50d703a76ef7e";
-    const NO_TAG: &str = "bb01ff000115167e";
-
-    fn settings(protocol: Protocol) -> Settings {
-        Settings { protocol, region: Region::Eu, power_cdbm: 2_600, antennas: vec![1] }
-    }
-
-    /// Answers whatever an R200 session asks, up to the start; returns when the start was sent.
-    fn set_up(session: &mut Session, now: Uptime) {
-        while let Some(sent) = session.poll_write() {
-            match sent[2] {
-                0x27 => return,
-                code => {
-                    let mut answer = vec![0xBB, 1, code, 0, 1, 0];
-                    answer.push(answer[1..].iter().fold(0, |sum: u8, byte| sum.wrapping_add(*byte)));
-                    answer.push(0x7E);
-                    session.handle_bytes(&answer, now);
-                }
-            }
-        }
-        panic!("the session sent no start");
-    }
-
-    fn send(session: &mut Session, frame: &str, now: Uptime) {
-        session.handle_bytes(&hex::decode(frame).unwrap(), now);
-    }
-
-    #[test]
-    fn sets_a_reader_up_and_reads() {
-        let mut session = Session::new(&settings(Protocol::R200), Uptime(0));
-        set_up(&mut session, Uptime(10));
-        assert_eq!(session.poll_notice(), Some(Notice::Module(String::new())));
-        send(&mut session, TAG, Uptime(20));
-        assert_eq!(session.poll_notice(), Some(Notice::Listening));
-        let read = session.poll_read().unwrap();
-        assert_eq!((read.at, read.rssi_cdbm), (Uptime(20), -5_500));
-    }
-
-    #[test]
-    fn starts_rounds_again_when_they_have_run_out() {
-        let mut session = Session::new(&settings(Protocol::R200), Uptime(0));
-        set_up(&mut session, Uptime(10));
-        send(&mut session, NO_TAG, Uptime(20));
-        assert_eq!(session.poll_timeout(), Some((Uptime(2_020), Reason::Silence)));
-        session.handle_timeout(Uptime(2_020));
-        assert_eq!(session.poll_write().unwrap()[2], 0x27);
-        send(&mut session, TAG, Uptime(2_100));
-        assert!(session.poll_read().is_some());
-        assert!(!matches!(session.poll_notice(), Some(Notice::Silent { .. })));
-    }
-
-    #[test]
-    fn a_reader_that_falls_silent_is_reported_and_set_up_again() {
-        for protocol in [Protocol::R200, Protocol::ThingMagic] {
-            let mut session = Session::new(&settings(protocol), Uptime(0));
-            let mut now = Uptime(0);
-            let mut silent = 0;
-            let mut stops = 0;
-            while now < Uptime(60_000) {
-                now = session.poll_timeout().unwrap().0;
-                session.handle_timeout(now);
-                while let Some(sent) = session.poll_write() {
-                    stops += u32::from(sent == session.steps[0].bytes);
-                }
-                while let Some(notice) = session.poll_notice() {
-                    assert!(matches!(notice, Notice::Silent { .. }));
-                    silent += 1;
-                }
-            }
-            assert!((5..=20).contains(&silent), "{silent} notices in a minute");
-            assert!(stops >= 2 * silent, "tries again for as long as it takes");
-        }
-    }
-
-    #[test]
-    fn a_refused_region_is_named() {
-        let mut session = Session::new(&settings(Protocol::ThingMagic), Uptime(0));
-        session.state = State::Setting { step: 2, tries: 3, until: Uptime(500) };
-        let refusal = {
-            // Reply to 97 with status 010B.
-            let body = [0x00, 0x97, 0x01, 0x0B];
-            let crc = body.iter().flat_map(|b| [b >> 4, b & 15]).fold(0xFFFFu16, |crc, nibble| {
-                (crc << 4 | u16::from(nibble)) ^ (crc >> 12).wrapping_mul(0x1021)
-            });
-            [&[0xFF][..], &body, &crc.to_be_bytes()].concat()
-        };
-        session.handle_bytes(&refusal, Uptime(2));
-        assert_eq!(
-            session.poll_notice(),
-            Some(Notice::Fault("\"region\" was refused: the region is not accepted (010b)".into()))
-        );
-    }
-
-    #[test]
-    fn noise_is_no_sign_of_life() {
-        let mut session = Session::listening(Protocol::R200, Uptime(0));
-        for now in (0..20_000).step_by(500).map(Uptime) {
-            session.handle_bytes(&[0], now);
-            session.handle_timeout(now);
-        }
-        assert!(matches!(session.poll_notice(), Some(Notice::Silent { .. })));
-    }
-
-    #[test]
-    fn half_a_frame_does_not_hold_up_the_next() {
-        let mut session = Session::listening(Protocol::R200, Uptime(0));
-        // The start of a frame that claims 250 bytes of parameters, then a good frame.
-        send(&mut session, "bb022200fa", Uptime(10));
-        send(&mut session, TAG, Uptime(20));
-        assert_eq!(session.poll_read(), None);
-        assert_eq!(session.poll_timeout(), Some((Uptime(120), Reason::RestOfFrame)));
-        session.handle_timeout(Uptime(120));
-        assert!(session.poll_read().is_some());
-        assert_eq!(session.garbage(), 5);
-    }
-}
+mod tests;

@@ -15,7 +15,8 @@ use alloc::vec::Vec;
 
 use hangtag_protocol::epc::Epc;
 
-use super::{Message, Region, Scan, Seen, Settings, Step};
+use super::settings::{Radio, Region};
+use super::{Message, Scan, Seen, Step};
 
 const MAX_DATA: u8 = 248;
 const AROUND_DATA: usize = 7;
@@ -30,12 +31,12 @@ const SET_REGION: u8 = 0x97;
 const SET_READER_OPTION: u8 = 0x9A;
 
 /// The commands that stop a module which may still be streaming, set it up, and start it.
-pub(super) fn steps(settings: &Settings) -> Vec<Step> {
-    let region = region_code(settings.region).unwrap_or_default();
-    let power = settings.power_cdbm.to_be_bytes();
+pub(super) fn steps(radio: &Radio) -> Vec<Step> {
+    let region = region_code(radio.region).unwrap_or_default();
+    let power = radio.power_cdbm.to_be_bytes();
     // Option 2: the list of (transmit, receive) ports that are used in turn.
     let antennas: Vec<u8> =
-        [2].into_iter().chain(settings.antennas.iter().flat_map(|port| [*port, *port])).collect();
+        [2].into_iter().chain(radio.antennas.iter().flat_map(|port| [*port, *port])).collect();
     // Read continuously: time-out none, option 1, sub-operation 22; then protocol Gen2 and the read
     // command itself with search flags 001B (the antenna list, streaming) and all metadata (01FF).
     let start = [0, 0, 1, READ, 0, 0, 5, 7, READ, 0x10, 0x00, 0x1B, 0x03, 0xE8, 0x01, 0xFF];
@@ -87,29 +88,29 @@ fn crc(bytes: &[u8]) -> u16 {
 /// Looks for a reply at the start of `bytes`.
 pub(super) fn scan(bytes: &[u8]) -> Scan {
     if bytes[0] != 0xFF {
-        return Scan::Garbage;
+        return Scan::Garbage(1);
     }
     let Some(&length) = bytes.get(1) else { return Scan::More };
     if length > MAX_DATA {
-        return Scan::Garbage;
+        return Scan::Garbage(1);
     }
     let total = usize::from(length) + AROUND_DATA;
     let Some(frame) = bytes.get(..total) else { return Scan::More };
     let (checked, sent) = frame[1..].split_at(total - 3);
-    if crc(checked).to_be_bytes() == sent { Scan::Frame(total) } else { Scan::Garbage }
+    if crc(checked).to_be_bytes() == sent { Scan::Frame(total) } else { Scan::Garbage(1) }
 }
 
 /// What a checked reply says.
-pub(super) fn message(frame: &[u8]) -> Option<Message> {
+pub(super) fn message(frame: &[u8]) -> Message {
     let (code, status) = (frame[2], u16::from_be_bytes([frame[3], frame[4]]));
     let data = &frame[5..frame.len() - 2];
-    Some(match (code, status) {
+    match (code, status) {
         (READ, 0) => stream(data),
         // No tag in this cycle: the module's sign of life.
         (_, 0x0400) => Message::Idle,
         (_, 0) => Message::Answer { code, module: (code == VERSION).then(|| module(data)) },
         (_, status) => Message::Refused { code, why: fault(status) },
-    })
+    }
 }
 
 /// A message that the module sends by itself while reading.

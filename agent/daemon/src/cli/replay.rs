@@ -44,7 +44,7 @@ pub(super) fn run(config: &Config, path: &Path, batches: Option<(&Path, u16)>) -
                 inference.handle_reader(reader, ReaderState::Listening, chunk.at);
             });
             let sessions = config.readers.iter();
-            sessions.map(|reader| Session::listening(reader.settings.protocol, chunk.at)).collect()
+            sessions.map(|reader| Session::listening(&reader.settings, chunk.at)).collect()
         });
         last = chunk.at;
         let session = &mut sessions[reader];

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use hangtag_agent_core::infer::{Layout, Zone};
-use hangtag_agent_core::intake::{Protocol, Region, Settings, SettingsError};
+use hangtag_agent_core::intake::{Protocol, Radio, Region, Settings, SettingsError};
 use hangtag_protocol::id::{ReaderId, ZoneId};
 use hangtag_protocol::topic::Gateway;
 
@@ -165,47 +165,62 @@ impl Readers {
         }
         let protocol = table.need("protocol", &one_of());
         let baud = table.may("baud", 115_200, &whole(9_600..=921_600));
-        let region = table.need("region", &one_of());
-        let power_dbm = table.need("power_dbm", &number(0.0..=33.0));
-        let mut antennas = table.tables("antenna", "[[reader.antenna]]")?;
-        if antennas.is_empty() {
-            table.missing("antenna", "given by a [[reader.antenna]] table for each port that is used");
+        let transmits = transmitter(table, protocol, zones);
+        table.end();
+        let (settings, antennas) = transmits?;
+        Some((Reader { id: id?, port: port?, baud: baud?, settings }, antennas))
+    }
+}
+
+/// What a reader of RFID tags is told, and its antennas. There is no default for what may be illegal.
+fn transmitter(
+    table: &mut Table<'_, '_>,
+    protocol: Option<Protocol>,
+    zones: Option<&BTreeSet<ZoneId>>,
+) -> Option<(Settings, Vec<(u8, ZoneId)>)> {
+    let region = table.need("region", &one_of());
+    let power_dbm = table.need("power_dbm", &number(0.0..=33.0));
+    let mut antennas = table.tables("antenna", "[[reader.antenna]]")?;
+    if antennas.is_empty() {
+        table.missing("antenna", "given by a [[reader.antenna]] table for each port that is used");
+    }
+    let mut ports = BTreeSet::new();
+    let read: Vec<_> = antennas.iter_mut().map(|table| antenna(table, zones, &mut ports)).collect();
+    let mut told = false;
+    if let Some(protocol) = protocol {
+        let possible = regions(protocol);
+        if region.is_some_and(|region| possible.iter().all(|(_, possible)| *possible != region)) {
+            let words: Vec<String> = possible.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            let can = format!("readers with this protocol can be in {}", words.join(", "));
+            table.wrong("region", can);
+            told = true;
         }
-        let mut ports = BTreeSet::new();
-        let read: Vec<_> = antennas.iter_mut().map(|table| antenna(table, zones, &mut ports)).collect();
-        let mut told = false;
-        if let Some(protocol) = protocol {
-            let possible = regions(protocol);
-            if region.is_some_and(|region| possible.iter().all(|(_, possible)| *possible != region)) {
-                let words: Vec<String> = possible.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-                let can = format!("readers with this protocol can be in {}", words.join(", "));
-                table.wrong("region", can);
+        let ports = antennas.iter().zip(&read).filter_map(|(table, read)| Some((table, (*read)?.0)));
+        for (table, port) in ports {
+            let Some(&(_, region)) = possible.first() else { break };
+            let settings = settings(protocol, Radio { region, power_cdbm: 0, antennas: vec![port] });
+            if let Err(SettingsError::Antenna { most, .. }) = settings.check() {
+                let can = if most == 1 { "port 1 only".into() } else { format!("ports 1 to {most}") };
+                table.wrong("port", format!("readers with this protocol have {can}"));
                 told = true;
             }
-            let ports = antennas.iter().zip(&read).filter_map(|(table, read)| Some((table, (*read)?.0)));
-            for (table, port) in ports {
-                let Some(&(_, region)) = possible.first() else { break };
-                let settings = Settings { protocol, region, power_cdbm: 0, antennas: vec![port] };
-                if let Err(SettingsError::Antenna { most, .. }) = settings.check() {
-                    let can = if most == 1 { "port 1 only".into() } else { format!("ports 1 to {most}") };
-                    table.wrong("port", format!("readers with this protocol have {can}"));
-                    told = true;
-                }
-            }
         }
-        table.end();
-        let read = read.into_iter().collect::<Option<Vec<_>>>()?;
-        let settings = Settings {
-            protocol: protocol?,
-            region: region?,
-            // A float cast saturates, and the range was checked.
-            power_cdbm: (power_dbm? * 100.0).round() as u16,
-            antennas: read.iter().map(|(port, _)| *port).collect(),
-        };
-        if let (Err(why), false) = (settings.check(), told) {
-            table.wrong("protocol", why.to_string());
-        }
-        Some((Reader { id: id?, port: port?, baud: baud?, settings }, read))
+    }
+    let read = read.into_iter().collect::<Option<Vec<_>>>()?;
+    let antennas = read.iter().map(|(port, _)| *port).collect();
+    // A float cast saturates, and the range was checked.
+    let power_cdbm = (power_dbm? * 100.0).round() as u16;
+    let settings = settings(protocol?, Radio { region: region?, power_cdbm, antennas });
+    if let (Err(why), false) = (settings.check(), told) {
+        table.wrong("protocol", why.to_string());
+    }
+    Some((settings, read))
+}
+
+fn settings(protocol: Protocol, radio: Radio) -> Settings {
+    match protocol {
+        Protocol::R200 => Settings::R200(radio),
+        Protocol::ThingMagic => Settings::ThingMagic(radio),
     }
 }
 
@@ -234,6 +249,6 @@ fn antenna(
 fn regions(protocol: Protocol) -> Vec<(&'static str, Region)> {
     let named = words_of::<Region>().iter().filter_map(|text| Some((*text, word(text)?)));
     let possible =
-        |region| Settings { protocol, region, power_cdbm: 0, antennas: Vec::new() }.check().is_ok();
+        |region| settings(protocol, Radio { region, power_cdbm: 0, antennas: Vec::new() }).check().is_ok();
     named.filter(|(_, region)| possible(*region)).collect()
 }

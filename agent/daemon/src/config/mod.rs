@@ -203,7 +203,7 @@ zone = "rail-a"
     #[test]
     fn a_good_file_is_taken() {
         let config = load(GOOD).unwrap();
-        assert_eq!(config.readers[0].settings.power_cdbm, 2_600);
+        assert_eq!(config.readers[0].settings.radio().unwrap().power_cdbm, 2_600);
         assert_eq!(config.mqtt.port, 1883);
         assert!(config.data.is_absolute(), "relative to the file's folder");
     }

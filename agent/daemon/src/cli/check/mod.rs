@@ -90,20 +90,22 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
     )];
     for (number, reader) in config.readers.iter().enumerate() {
         let settings = &reader.settings;
-        let zones = settings.antennas.iter().map(|port| {
-            let zone = config.layout.zone_at(number, *port).map(|zone| zone.id.to_string());
-            format!("{port} at {}", zone.unwrap_or_default())
-        });
-        let what = format!(
-            "reader {}: {}, {} baud, at {}; region {}, {} dBm; antenna {}",
+        let mut what = format!(
+            "reader {}: {}, {} baud, at {}",
             reader.id,
-            word(settings.protocol),
+            word(settings.protocol()),
             reader.baud,
-            reader.port.display(),
-            word(settings.region),
-            f32::from(settings.power_cdbm) / 100.0,
-            zones.collect::<Vec<_>>().join(", ")
+            reader.port.display()
         );
+        if let Some(radio) = settings.radio() {
+            let zones = radio.antennas.iter().map(|port| {
+                let zone = config.layout.zone_at(number, *port).map(|zone| zone.id.to_string());
+                format!("{port} at {}", zone.unwrap_or_default())
+            });
+            let (region, dbm) = (word(radio.region), f32::from(radio.power_cdbm) / 100.0);
+            let zones = zones.collect::<Vec<_>>().join(", ");
+            what += &format!("; region {region}, {dbm} dBm; antenna {zones}");
+        }
         lines.push(("read", what));
     }
     let user = mqtt.user.as_ref().map_or_else(|| "without a user".into(), |user| format!("as user {user}"));
@@ -145,7 +147,7 @@ fn choices(config: &Config, found: &mut Findings) {
     }
     for zone in config.layout.zones() {
         let seen = |(number, reader): (usize, &crate::config::Reader)| {
-            let mut ports = reader.settings.antennas.iter();
+            let mut ports = reader.settings.radio().into_iter().flat_map(|radio| &radio.antennas);
             ports.any(|port| config.layout.zone_at(number, *port).is_some_and(|seen| seen.id == zone.id))
         };
         if !config.readers.iter().enumerate().any(seen) {

@@ -1,0 +1,92 @@
+//! Bytes of one serial line to messages. Enters: bytes in any chunks. Leaves: what each good frame says,
+//! and how many bytes belonged to none. It never holds more than one frame, and never waits for a frame of
+//! which enough is there to see that it is none.
+
+use alloc::vec::Vec;
+
+use super::{Message, Scan, Settings, r200, thingmagic};
+
+/// The languages, each with what it must remember between two frames.
+#[derive(Debug)]
+enum Language {
+    R200,
+    ThingMagic,
+}
+
+impl Language {
+    fn scan(&mut self, rest: &[u8]) -> Scan {
+        match self {
+            Self::R200 => r200::scan(rest),
+            Self::ThingMagic => thingmagic::scan(rest),
+        }
+    }
+
+    fn read(&mut self, frame: &[u8], on_message: &mut dyn FnMut(Message)) {
+        match self {
+            Self::R200 => r200::message(frame).into_iter().for_each(on_message),
+            Self::ThingMagic => on_message(thingmagic::message(frame)),
+        }
+    }
+}
+
+/// Bytes in any chunks to messages.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    language: Language,
+    // Never grows beyond the longest frame: bytes are understood or skipped as they come.
+    pending: Vec<u8>,
+    garbage: u64,
+}
+
+impl Decoder {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let language = match settings {
+            Settings::R200(_) => Language::R200,
+            Settings::ThingMagic(_) => Language::ThingMagic,
+        };
+        Self { language, pending: Vec::new(), garbage: 0 }
+    }
+
+    pub(super) fn handle_bytes(&mut self, bytes: &[u8], mut on_message: impl FnMut(Message)) {
+        self.pending.extend_from_slice(bytes);
+        let mut start = 0;
+        while start < self.pending.len() {
+            let rest = &self.pending[start..];
+            match self.language.scan(rest) {
+                Scan::More => break,
+                Scan::Garbage(length) => {
+                    start += length;
+                    self.garbage += length as u64;
+                }
+                Scan::Frame(length) => {
+                    self.language.read(&rest[..length], &mut on_message);
+                    start += length;
+                }
+            }
+        }
+        self.pending.drain(..start);
+    }
+
+    /// Gives up waiting for the rest of a frame: its first byte was garbage after all, and a good frame may
+    /// stand behind it.
+    pub(super) fn give_up(&mut self, mut on_message: impl FnMut(Message)) {
+        while !self.pending.is_empty() {
+            self.pending.remove(0);
+            self.garbage += 1;
+            self.handle_bytes(&[], &mut on_message);
+        }
+    }
+
+    /// Whether the rest of something that may be a frame has not come yet.
+    pub(super) fn waits(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Bytes that belonged to no good frame, so far.
+    pub(super) fn garbage(&self) -> u64 {
+        self.garbage
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! Conversations with readers, in invented time.
+
+use super::super::{Radio, Region};
+use super::*;
+use alloc::vec;
+
+const TAG: &str = "bb02220011c9340030751feb705c5904e3d50d703a76ef7e";
+const NO_TAG: &str = "bb01ff000115167e";
+
+fn radio() -> Radio {
+    Radio { region: Region::Eu, power_cdbm: 2_600, antennas: vec![1] }
+}
+
+fn r200() -> Settings {
+    Settings::R200(radio())
+}
+
+fn thingmagic() -> Settings {
+    Settings::ThingMagic(radio())
+}
+
+/// Answers whatever an R200 session asks, up to the start; returns when the start was sent.
+fn set_up(session: &mut Session, now: Uptime) {
+    while let Some(sent) = session.poll_write() {
+        match sent[2] {
+            0x27 => return,
+            code => {
+                let mut answer = vec![0xBB, 1, code, 0, 1, 0];
+                answer.push(answer[1..].iter().fold(0, |sum: u8, byte| sum.wrapping_add(*byte)));
+                answer.push(0x7E);
+                session.handle_bytes(&answer, now);
+            }
+        }
+    }
+    panic!("the session sent no start");
+}
+
+fn send(session: &mut Session, frame: &str, now: Uptime) {
+    session.handle_bytes(&hex::decode(frame).unwrap(), now);
+}
+
+#[test]
+fn sets_a_reader_up_and_reads() {
+    let mut session = Session::new(&r200(), Uptime(0));
+    set_up(&mut session, Uptime(10));
+    assert_eq!(session.poll_notice(), Some(Notice::Module(String::new())));
+    send(&mut session, TAG, Uptime(20));
+    assert_eq!(session.poll_notice(), Some(Notice::Listening));
+    let read = session.poll_read().unwrap();
+    assert_eq!((read.at, read.rssi_cdbm), (Uptime(20), -5_500));
+}
+
+#[test]
+fn starts_rounds_again_when_they_have_run_out() {
+    let mut session = Session::new(&r200(), Uptime(0));
+    set_up(&mut session, Uptime(10));
+    send(&mut session, NO_TAG, Uptime(20));
+    assert_eq!(session.poll_timeout(), Some((Uptime(2_020), Reason::Silence)));
+    session.handle_timeout(Uptime(2_020));
+    assert_eq!(session.poll_write().unwrap()[2], 0x27);
+    send(&mut session, TAG, Uptime(2_100));
+    assert!(session.poll_read().is_some());
+    assert!(!matches!(session.poll_notice(), Some(Notice::Silent { .. })));
+}
+
+#[test]
+fn a_reader_that_falls_silent_is_reported_and_set_up_again() {
+    for settings in [r200(), thingmagic()] {
+        let mut session = Session::new(&settings, Uptime(0));
+        let mut now = Uptime(0);
+        let mut silent = 0;
+        let mut stops = 0;
+        while now < Uptime(60_000) {
+            now = session.poll_timeout().unwrap().0;
+            session.handle_timeout(now);
+            while let Some(sent) = session.poll_write() {
+                stops += u32::from(sent == session.steps[0].bytes);
+            }
+            while let Some(notice) = session.poll_notice() {
+                assert!(matches!(notice, Notice::Silent { .. }));
+                silent += 1;
+            }
+        }
+        assert!((5..=20).contains(&silent), "{silent} notices in a minute");
+        assert!(stops >= 2 * silent, "tries again for as long as it takes");
+    }
+}
+
+#[test]
+fn a_refused_region_is_named() {
+    let mut session = Session::new(&thingmagic(), Uptime(0));
+    session.state = State::Setting { step: 2, tries: 3, until: Uptime(500) };
+    let refusal = {
+        // Reply to 97 with status 010B.
+        let body = [0x00, 0x97, 0x01, 0x0B];
+        let crc = body
+            .iter()
+            .flat_map(|b| [b >> 4, b & 15])
+            .fold(0xFFFFu16, |crc, nibble| (crc << 4 | u16::from(nibble)) ^ (crc >> 12).wrapping_mul(0x1021));
+        [&[0xFF][..], &body, &crc.to_be_bytes()].concat()
+    };
+    session.handle_bytes(&refusal, Uptime(2));
+    assert_eq!(
+        session.poll_notice(),
+        Some(Notice::Fault("\"region\" was refused: the region is not accepted (010b)".into()))
+    );
+}
+
+#[test]
+fn noise_is_no_sign_of_life() {
+    let mut session = Session::listening(&r200(), Uptime(0));
+    for now in (0..20_000).step_by(500).map(Uptime) {
+        session.handle_bytes(&[0], now);
+        session.handle_timeout(now);
+    }
+    assert!(matches!(session.poll_notice(), Some(Notice::Silent { .. })));
+}
+
+#[test]
+fn half_a_frame_does_not_hold_up_the_next() {
+    let mut session = Session::listening(&r200(), Uptime(0));
+    // The start of a frame that claims 250 bytes of parameters, then a good frame.
+    send(&mut session, "bb022200fa", Uptime(10));
+    send(&mut session, TAG, Uptime(20));
+    assert_eq!(session.poll_read(), None);
+    assert_eq!(session.poll_timeout(), Some((Uptime(120), Reason::RestOfFrame)));
+    session.handle_timeout(Uptime(120));
+    assert!(session.poll_read().is_some());
+    assert_eq!(session.garbage(), 5);
+}
