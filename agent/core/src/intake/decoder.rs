@@ -4,6 +4,7 @@
 
 use alloc::vec::Vec;
 
+use super::chafon::{self, Dialect};
 use super::{Message, Scan, Settings, r200, thingmagic};
 
 /// The languages, each with what it must remember between two frames.
@@ -11,6 +12,7 @@ use super::{Message, Scan, Settings, r200, thingmagic};
 enum Language {
     R200,
     ThingMagic,
+    Chafon { address: u8, dialect: Option<Dialect> },
 }
 
 impl Language {
@@ -18,6 +20,7 @@ impl Language {
         match self {
             Self::R200 => r200::scan(rest),
             Self::ThingMagic => thingmagic::scan(rest),
+            Self::Chafon { .. } => chafon::scan(rest),
         }
     }
 
@@ -25,6 +28,14 @@ impl Language {
         match self {
             Self::R200 => r200::message(frame).into_iter().for_each(on_message),
             Self::ThingMagic => on_message(thingmagic::message(frame)),
+            Self::Chafon { address, dialect } => {
+                chafon::message(frame, *address, *dialect, &mut |message| {
+                    if let Message::Reader(info) = &message {
+                        *dialect = Some(info.dialect());
+                    }
+                    on_message(message);
+                });
+            }
         }
     }
 }
@@ -43,6 +54,7 @@ impl Decoder {
         let language = match settings {
             Settings::R200(_) => Language::R200,
             Settings::ThingMagic(_) => Language::ThingMagic,
+            Settings::Chafon { address, .. } => Language::Chafon { address: *address, dialect: None },
         };
         Self { language, pending: Vec::new(), garbage: 0 }
     }

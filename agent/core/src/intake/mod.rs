@@ -7,12 +7,14 @@
 //!
 //! | module | readers |
 //! |---|---|
+//! | `chafon` | Chafon UHFReader18, UHFReader288 |
 //! | `r200` | Magicrf R200, M100, YRM100 |
 //! | `thingmagic` | ThingMagic Mercury, Silion |
 
 pub mod session;
 pub mod settings;
 
+mod chafon;
 mod decoder;
 mod r200;
 mod thingmagic;
@@ -31,6 +33,18 @@ struct Step {
     name: &'static str,
     code: u8,
     bytes: Vec<u8>,
+    /// What it starts may be its only answer.
+    starts: bool,
+}
+
+impl Step {
+    fn new(name: &'static str, code: u8, bytes: Vec<u8>) -> Self {
+        Self { name, code, bytes, starts: false }
+    }
+
+    fn starting(self) -> Self {
+        Self { starts: true, ..self }
+    }
 }
 
 /// What stands at the start of the bytes that have not been understood yet.
@@ -59,6 +73,10 @@ enum Message {
     Refused { code: u8, why: String },
     /// The reader reports a fault without saying to what.
     Fault(String),
+    /// The reader said what it is, on which the commands depend.
+    Reader(chafon::Info),
+    /// A round has ended, and the reader waits to be asked for the next.
+    RoundOver,
 }
 
 /// What a reader says of a tag that answered.

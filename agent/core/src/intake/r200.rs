@@ -46,13 +46,9 @@ pub(super) fn steps(radio: &Radio) -> Vec<Step> {
         ("power", SET_POWER, &[power_high, power_low]),
     ]
     .into_iter()
-    .map(|(name, code, parameters)| Step { name, code, bytes: command(code, parameters) })
+    .map(|(name, code, parameters)| Step::new(name, code, command(code, parameters)))
     // The answer to a start is the first round: a tag, or the error that says there is none.
-    .chain([Step {
-        name: "start",
-        code: MULTI_POLL,
-        bytes: command(MULTI_POLL, &[0x22, rounds_high, rounds_low]),
-    }])
+    .chain([Step::new("start", MULTI_POLL, command(MULTI_POLL, &[0x22, rounds_high, rounds_low])).starting()])
     .collect()
 }
 

@@ -17,7 +17,7 @@ use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::read::Read;
 
 use super::decoder::Decoder;
-use super::{Message, Settings, Step, r200, thingmagic};
+use super::{Message, Settings, Step, chafon, r200, thingmagic};
 use crate::backoff::Backoff;
 
 /// How long a reader may take to answer a command, in milliseconds.
@@ -64,6 +64,9 @@ pub struct Session {
     settings: Settings,
     decoder: Decoder,
     steps: Vec<Step>,
+    /// Commands that ask a reader for one round each, in turn, where it must be asked for every one.
+    rounds: Vec<Vec<u8>>,
+    round: usize,
     state: State,
     retry: Backoff,
     /// When the last byte came, and the last good frame: noise is no sign of life.
@@ -93,6 +96,8 @@ impl Session {
             settings: settings.clone(),
             decoder: Decoder::new(settings),
             steps: Vec::new(),
+            rounds: Vec::new(),
+            round: 0,
             state: State::Waiting { until: now },
             retry: Backoff::new(1_000, 10_000),
             heard: now,
@@ -192,7 +197,7 @@ impl Session {
     /// A reading module reports about once a second, be it that it sees no tag: when it counts as silent.
     fn silent_at(&self, nudged: bool) -> Uptime {
         let silence_ms = match self.settings {
-            Settings::R200(_) => 2_000,
+            Settings::R200(_) | Settings::Chafon { .. } => 2_000,
             Settings::ThingMagic(_) => 3_000,
         };
         self.reported + silence_ms + if nudged { NUDGED_MS } else { 0 }
@@ -204,6 +209,8 @@ impl Session {
             // Its rounds may have run out.
             Settings::R200(_) => Some(self.steps.last()?.bytes.clone()),
             Settings::ThingMagic(_) => None,
+            // The command or the end of its round may have been lost.
+            Settings::Chafon { .. } => self.rounds.get(self.round).cloned(),
         }
     }
 
@@ -212,8 +219,27 @@ impl Session {
         self.steps = match &self.settings {
             Settings::R200(radio) => r200::steps(radio),
             Settings::ThingMagic(radio) => thingmagic::steps(radio),
+            Settings::Chafon { radio, address } => chafon::steps(radio, *address, None),
         };
         self.send(0, TRIES, now);
+    }
+
+    /// Goes on with what depends on what the reader said of itself.
+    fn meet(&mut self, info: &chafon::Info, now: Uptime) {
+        self.notices.push_back(Notice::Module(format!("{info}")));
+        if let (Settings::Chafon { radio, address }, State::Setting { step: 0, .. }) =
+            (&self.settings, self.state)
+        {
+            self.steps = chafon::steps(radio, *address, Some(info));
+            self.rounds = chafon::inventories(radio, *address, info.dialect());
+            self.round = 0;
+            self.send(1, TRIES, now);
+        }
+    }
+
+    fn ask_for_the_next_round(&mut self) {
+        self.round = (self.round + 1) % self.rounds.len().max(1);
+        self.writes.extend(self.rounds.get(self.round).cloned());
     }
 
     fn handle_message(&mut self, message: Message, now: Uptime) {
@@ -221,17 +247,20 @@ impl Session {
         if let Message::Answer { module: Some(module), .. } = &message {
             self.notices.push_back(Notice::Module(module.clone()));
         }
+        if let Message::Reader(info) = &message {
+            self.meet(info, now);
+            return;
+        }
         match self.state {
             State::Setting { step, .. } => {
                 let last = step + 1 == self.steps.len();
-                let code = self.steps[step].code;
+                let Step { code, starts, .. } = self.steps[step];
                 match message {
                     Message::Answer { code: answered, .. } if answered == code && !last => {
                         self.send(step + 1, TRIES, now);
                     }
                     Message::Answer { code: answered, .. } if answered == code => self.read(),
-                    // An R200 answers a start with the first round itself.
-                    Message::Tag(_) | Message::Idle if last => {
+                    Message::Tag(_) | Message::BadTag | Message::Idle | Message::RoundOver if starts => {
                         self.read();
                         self.handle_message(message, now);
                     }
@@ -243,6 +272,8 @@ impl Session {
                     Message::Tag(_)
                     | Message::BadTag
                     | Message::Idle
+                    | Message::RoundOver
+                    | Message::Reader(_)
                     | Message::Answer { .. }
                     | Message::Refused { .. } => {}
                 }
@@ -262,7 +293,8 @@ impl Session {
                     Message::Refused { why, .. } | Message::Fault(why) => {
                         self.notices.push_back(Notice::Fault(why));
                     }
-                    Message::Idle | Message::Answer { .. } => {}
+                    Message::RoundOver => self.ask_for_the_next_round(),
+                    Message::Idle | Message::Reader(_) | Message::Answer { .. } => {}
                 }
             }
             State::Waiting { .. } => {}

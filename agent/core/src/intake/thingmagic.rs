@@ -52,7 +52,7 @@ pub(super) fn steps(radio: &Radio) -> Vec<Step> {
         ("start", MULTI_PROTOCOL, &start),
     ]
     .into_iter()
-    .map(|(name, code, data)| Step { name, code, bytes: command(code, data) })
+    .map(|(name, code, data)| Step::new(name, code, command(code, data)))
     .collect()
 }
 

@@ -164,7 +164,8 @@ impl Readers {
             table.wrong("port", format!("{other} is at this port"));
         }
         let protocol = table.need("protocol", &one_of());
-        let baud = table.may("baud", 115_200, &whole(9_600..=921_600));
+        let factory = protocol.map_or(115_200, Protocol::factory_baud);
+        let baud = table.may("baud", factory, &whole(9_600..=921_600));
         let transmits = transmitter(table, protocol, zones);
         table.end();
         let (settings, antennas) = transmits?;
@@ -178,6 +179,11 @@ fn transmitter(
     protocol: Option<Protocol>,
     zones: Option<&BTreeSet<ZoneId>>,
 ) -> Option<(Settings, Vec<(u8, ZoneId)>)> {
+    // Without one, a reader answers whoever asks.
+    let address = match protocol {
+        Some(Protocol::Chafon) => table.may("address", u8::MAX, &whole(0..=254)),
+        Some(Protocol::R200 | Protocol::ThingMagic) | None => Some(u8::MAX),
+    };
     let region = table.need("region", &one_of());
     let power_dbm = table.need("power_dbm", &number(0.0..=33.0));
     let mut antennas = table.tables("antenna", "[[reader.antenna]]")?;
@@ -198,7 +204,7 @@ fn transmitter(
         let ports = antennas.iter().zip(&read).filter_map(|(table, read)| Some((table, (*read)?.0)));
         for (table, port) in ports {
             let Some(&(_, region)) = possible.first() else { break };
-            let settings = settings(protocol, Radio { region, power_cdbm: 0, antennas: vec![port] });
+            let settings = settings(protocol, u8::MAX, Radio { region, power_cdbm: 0, antennas: vec![port] });
             if let Err(SettingsError::Antenna { most, .. }) = settings.check() {
                 let can = if most == 1 { "port 1 only".into() } else { format!("ports 1 to {most}") };
                 table.wrong("port", format!("readers with this protocol have {can}"));
@@ -210,17 +216,22 @@ fn transmitter(
     let antennas = read.iter().map(|(port, _)| *port).collect();
     // A float cast saturates, and the range was checked.
     let power_cdbm = (power_dbm? * 100.0).round() as u16;
-    let settings = settings(protocol?, Radio { region: region?, power_cdbm, antennas });
-    if let (Err(why), false) = (settings.check(), told) {
-        table.wrong("protocol", why.to_string());
+    let settings = settings(protocol?, address?, Radio { region: region?, power_cdbm, antennas });
+    match settings.check() {
+        Err(why @ (SettingsError::Power { .. } | SettingsError::Fraction(_))) => {
+            table.wrong("power_dbm", why.to_string());
+        }
+        Err(why) if !told => table.wrong("protocol", why.to_string()),
+        Ok(()) | Err(_) => {}
     }
     Some((settings, read))
 }
 
-fn settings(protocol: Protocol, radio: Radio) -> Settings {
+fn settings(protocol: Protocol, address: u8, radio: Radio) -> Settings {
     match protocol {
         Protocol::R200 => Settings::R200(radio),
         Protocol::ThingMagic => Settings::ThingMagic(radio),
+        Protocol::Chafon => Settings::Chafon { radio, address },
     }
 }
 
@@ -248,7 +259,8 @@ fn antenna(
 /// The regions in which readers of a protocol can be, and what they are called.
 fn regions(protocol: Protocol) -> Vec<(&'static str, Region)> {
     let named = words_of::<Region>().iter().filter_map(|text| Some((*text, word(text)?)));
-    let possible =
-        |region| settings(protocol, Radio { region, power_cdbm: 0, antennas: Vec::new() }).check().is_ok();
+    let possible = |region| {
+        settings(protocol, u8::MAX, Radio { region, power_cdbm: 0, antennas: Vec::new() }).check().is_ok()
+    };
     named.filter(|(_, region)| possible(*region)).collect()
 }

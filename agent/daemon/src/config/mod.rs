@@ -288,6 +288,27 @@ zone = "rail-a"
     }
 
     #[test]
+    fn every_protocol_has_its_own_baud_and_keys() {
+        let chafon = GOOD.replacen("\"r200\"", "\"chafon\"\naddress = 3", 1);
+        let reader = load(&chafon).unwrap().readers.remove(0);
+        assert_eq!(reader.baud, 57_600);
+        assert!(matches!(reader.settings, Settings::Chafon { address: 3, .. }));
+        assert_eq!(load(GOOD).unwrap().readers[0].baud, 115_200);
+        for (text, named) in [
+            (
+                chafon.replacen("\"chafon\"", "\"thingmagic\"", 1),
+                "reader \"rail-a\": address: there is no such key",
+            ),
+            (chafon.replacen("= 3", "= 255", 1), "address = 255: must be a whole number from 0 to 254"),
+            (chafon.replacen("26.0", "26.5", 1), "power_dbm = 26.5: 26.5 dBm is not whole"),
+            (chafon.replacen("26.0", "31.0", 1), "power_dbm = 31.0: 31 dBm is out of range; 0 to 30"),
+        ] {
+            let why = load(&text).unwrap_err();
+            assert!(why.contains(named), "{why}");
+        }
+    }
+
+    #[test]
     fn doubles_are_named() {
         let reader = &GOOD[GOOD.find("[[reader]]").unwrap()..];
         let why = load(&format!("{GOOD}{reader}")).unwrap_err();

@@ -14,12 +14,13 @@ fn settings(protocol: &str) -> Settings {
     match protocol {
         "r200" => Settings::R200(radio),
         "thingmagic" => Settings::ThingMagic(radio),
+        "chafon" => Settings::Chafon { radio, address: chafon::BROADCAST },
         other => panic!("unknown protocol {other}"),
     }
 }
 
 /// The protocols whose frames are found by a checksum.
-const FRAMED: [&str; 2] = ["r200", "thingmagic"];
+const FRAMED: [&str; 3] = ["r200", "thingmagic", "chafon"];
 
 fn decode(protocol: &str, chunks: &[&[u8]]) -> (Vec<Message>, u64) {
     let mut decoder = Decoder::new(&settings(protocol));
@@ -54,7 +55,7 @@ fn published_replies_are_decoded_or_refused() {
         }
         counted += 1;
     }
-    assert_eq!(counted, 15);
+    assert_eq!(counted, 23);
 }
 
 #[test]

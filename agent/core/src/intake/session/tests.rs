@@ -65,7 +65,7 @@ fn starts_rounds_again_when_they_have_run_out() {
 
 #[test]
 fn a_reader_that_falls_silent_is_reported_and_set_up_again() {
-    for settings in [r200(), thingmagic()] {
+    for settings in [r200(), thingmagic(), chafon(3_000)] {
         let mut session = Session::new(&settings, Uptime(0));
         let mut now = Uptime(0);
         let mut silent = 0;
@@ -127,4 +127,84 @@ fn half_a_frame_does_not_hold_up_the_next() {
     session.handle_timeout(Uptime(120));
     assert!(session.poll_read().is_some());
     assert_eq!(session.garbage(), 5);
+}
+
+/// A Chafon UHFReader288 for Europe at 30 dBm, as its published reply has it.
+const CHAFON: &str = "1100210000160c034e001e0a01000000e651";
+
+fn chafon(power_cdbm: u16) -> Settings {
+    let radio = Radio { region: Region::Eu, power_cdbm, antennas: vec![1, 2] };
+    Settings::Chafon { radio, address: 0 }
+}
+
+/// What a Chafon reader with the address 0 says to a command.
+fn say(session: &mut Session, code: u8, data: &[u8], now: Uptime) {
+    session.handle_bytes(&chafon::command(0, code, data), now);
+}
+
+#[test]
+fn a_chafon_reader_is_asked_for_every_round() {
+    let mut session = Session::new(&chafon(3_000), Uptime(0));
+    assert_eq!(session.poll_write().unwrap()[2], 0x21);
+    // The end of a round that was asked for before the agent restarted.
+    say(&mut session, 0x01, &[0x01, 1, 0], Uptime(3));
+    assert_eq!(session.poll_write(), None);
+    send(&mut session, CHAFON, Uptime(5));
+    assert!(matches!(session.poll_notice(), Some(Notice::Module(module)) if module.contains("UHFReader288")));
+    let first = session.poll_write().unwrap();
+    assert_eq!((first[2], first[10]), (0x01, 0x80));
+    say(&mut session, 0x01, &[0x03, 1, 1, 2, 0xE2, 0x00, 0x6B], Uptime(50));
+    assert_eq!(session.poll_notice(), Some(Notice::Listening));
+    assert_eq!(session.poll_read().unwrap().antenna, 1);
+    assert_eq!(session.poll_write(), None, "more of this round follows");
+    for (now, antenna) in [(100, 0x81), (150, 0x80), (200, 0x81)] {
+        say(&mut session, 0x01, &[0xFB], Uptime(now));
+        assert_eq!(session.poll_write().unwrap()[10], antenna);
+    }
+    // The end of a round is lost: the antenna is asked again.
+    session.handle_timeout(Uptime(2_200));
+    assert_eq!(session.poll_write().unwrap()[10], 0x81);
+    say(&mut session, 0x01, &[0x01, 2, 0], Uptime(2_300));
+    assert_eq!(session.poll_write().unwrap()[10], 0x80);
+    assert_eq!(session.poll_notice(), None);
+    session.handle_timeout(Uptime(4_300));
+    session.handle_timeout(Uptime(6_300));
+    assert!(matches!(session.poll_notice(), Some(Notice::Silent { .. })));
+}
+
+#[test]
+fn a_chafon_reader_with_a_broken_antenna_reads_at_the_others() {
+    let mut session = Session::new(&chafon(3_000), Uptime(0));
+    session.poll_write();
+    send(&mut session, CHAFON, Uptime(5));
+    session.poll_notice();
+    session.poll_write();
+    say(&mut session, 0x01, &[0xF8], Uptime(10));
+    assert_eq!(session.poll_notice(), Some(Notice::Listening));
+    let fault = "an antenna is disconnected or damaged (f8)".into();
+    assert_eq!(session.poll_notice(), Some(Notice::Fault(fault)));
+    assert_eq!(session.poll_write().unwrap()[10], 0x81);
+    say(&mut session, 0x01, &[0x01, 2, 1, 2, 0xE2, 0x00, 0x6B], Uptime(20));
+    assert_eq!(session.poll_read().unwrap().antenna, 2);
+}
+
+#[test]
+fn a_chafon_reader_that_differs_is_set() {
+    let mut session = Session::new(&chafon(2_400), Uptime(0));
+    session.poll_write();
+    send(&mut session, CHAFON, Uptime(5));
+    session.poll_notice();
+    let power = session.poll_write().unwrap();
+    assert_eq!(power[2..4], [0x2F, 24]);
+    say(&mut session, 0x2F, &[0xFF], Uptime(6));
+    assert_eq!(
+        session.poll_notice(),
+        Some(Notice::Fault("\"power\" was refused: a parameter is not accepted (ff)".into()))
+    );
+    // Tried again later, from the beginning.
+    assert!(matches!(session.poll_notice(), Some(Notice::Silent { .. })));
+    let (due, reason) = session.poll_timeout().unwrap();
+    assert_eq!(reason, Reason::Retry);
+    session.handle_timeout(due);
+    assert_eq!(session.poll_write().unwrap()[2], 0x21);
 }
