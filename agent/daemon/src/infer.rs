@@ -69,6 +69,8 @@ pub(crate) fn handle(inference: &mut Inference, message: &Seen) {
             inference.handle_timeout(*at);
             inference.handle_reader(*reader, *state, *at);
         }
+        // No rule weighs what sensor tags say; onlookers are told.
+        Seen::Motion { motion, .. } => inference.handle_timeout(motion.at),
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use hangtag_agent_core::backoff::Backoff;
-use hangtag_agent_core::intake::{Notice, Session};
+use hangtag_agent_core::intake::{Motion, Notice, Session};
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::event::ReaderState;
 use hangtag_protocol::read::Read;
@@ -34,6 +34,8 @@ const REOPEN_MS: (u64, u64) = (100, 2_000);
 pub(crate) enum Seen {
     /// A tag was read.
     Read { reader: usize, read: Read },
+    /// A sensor tag said how it moved.
+    Motion { reader: usize, motion: Motion },
     /// The reader does something else from now on.
     Reader { reader: usize, state: ReaderState, at: Uptime },
 }
@@ -73,6 +75,7 @@ impl Intake {
     /// Reads until it is cancelled.
     pub(crate) async fn run(self) {
         let mut backoff = Backoff::new(REOPEN_MS.0, REOPEN_MS.1);
+        let mut session: Option<Session> = None;
         let mut told = String::new();
         let id = self.reader.id;
         loop {
@@ -82,7 +85,15 @@ impl Intake {
                         info!(reader = %id, port = %self.reader.port.display(), "opened the port");
                     }
                     let opened = Instant::now();
-                    let lost = self.talk(port).await;
+                    let now = clock::uptime();
+                    let session = match &mut session {
+                        Some(session) => {
+                            session.handle_reopened(now);
+                            session
+                        }
+                        None => session.insert(Session::new(&self.reader.settings, now)),
+                    };
+                    let lost = self.talk(port, session).await;
                     // A port that opens and fails at once is as good as none.
                     if opened.elapsed() > LIVED {
                         backoff.reset();
@@ -120,10 +131,8 @@ impl Intake {
         Ok(port)
     }
 
-    async fn talk(&self, mut port: SerialStream) -> Lost {
-        let mut session = Session::new(&self.reader.settings, clock::uptime());
+    async fn talk(&self, mut port: SerialStream, session: &mut Session) -> Lost {
         let device = self.device();
-        let before = self.health.readers().get(self.number).map_or((0, 0), |h| (h.garbage, h.bad_tags));
         let mut buffer = [0; 4_096];
         if !self.tell(ReaderState::Silent).await {
             return Lost::Closed;
@@ -158,7 +167,7 @@ impl Intake {
                     Err(_) => session.handle_timeout(clock::uptime()),
                 },
             }
-            match self.pass_on(&mut session, before).await {
+            match self.pass_on(session).await {
                 Passed::On => {}
                 // Some adapters vanish without hanging up the line that is open to them.
                 Passed::Silent if self.device() != device => {
@@ -179,8 +188,7 @@ impl Intake {
     }
 
     /// Hands everything on that a session has.
-    async fn pass_on(&self, session: &mut Session, before: (u64, u64)) -> Passed {
-        let (garbage_before, bad_tags_before) = before;
+    async fn pass_on(&self, session: &mut Session) -> Passed {
         let mut passed = Passed::On;
         while let Some(notice) = session.poll_notice() {
             let id = self.reader.id;
@@ -221,10 +229,16 @@ impl Intake {
                 return Passed::Nowhere;
             }
         }
+        while let Some(motion) = session.poll_motion() {
+            reads += 1;
+            if !self.hand_over(Seen::Motion { reader: self.number, motion }).await {
+                return Passed::Nowhere;
+            }
+        }
         self.health.update(self.number, |health| {
             health.reads += reads;
-            health.garbage = garbage_before + session.garbage();
-            health.bad_tags = bad_tags_before + session.bad_tags();
+            health.garbage = session.garbage();
+            health.bad_tags = session.bad_tags();
         });
         passed
     }

@@ -5,6 +5,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `reads` | one line per read, until the onlooker goes |
+//! | `motions` | one line per word of a sensor tag, until the onlooker goes |
 //! | `spool` | one line: what waits |
 
 use std::io;
@@ -12,11 +13,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hangtag_agent_core::intake::Motion;
+use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::id::{Epoch, ReaderId, Seq};
 use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::read::Read;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
@@ -35,6 +38,27 @@ pub(crate) struct ReadLine {
     pub(crate) reader: ReaderId,
     #[serde(flatten)]
     pub(crate) read: Read,
+}
+
+/// What a sensor tag said, as onlookers get it.
+#[derive(Debug, Serialize)]
+struct MotionLine {
+    reader: ReaderId,
+    at: Uptime,
+    /// The tag's address, as it is printed on it.
+    sensor: String,
+    /// How often it moved since it was last heard.
+    moves: u8,
+    rssi_cdbm: i16,
+    acceleration_mg: Option<[i16; 3]>,
+    battery_mv: Option<u16>,
+}
+
+impl MotionLine {
+    fn new(reader: ReaderId, motion: &Motion) -> Self {
+        let &Motion { at, sensor, moves, rssi_cdbm, acceleration_mg, battery_mv } = motion;
+        Self { reader, at, sensor: sensor.to_string(), moves, rssi_cdbm, acceleration_mg, battery_mv }
+    }
 }
 
 /// What waits, as `spool` gets it.
@@ -142,7 +166,7 @@ impl Onlooker {
 async fn serve(
     mut stream: UnixStream,
     readers: &[ReaderId],
-    mut reads: broadcast::Receiver<Seen>,
+    reads: broadcast::Receiver<Seen>,
     state: &watch::Receiver<State>,
 ) -> io::Result<()> {
     let mut request = String::new();
@@ -153,18 +177,41 @@ async fn serve(
             let line = SpoolLine::new(&state.borrow());
             output.write_all(&line_of(&line)).await
         }
-        "reads" => loop {
-            match reads.recv().await {
-                Ok(Seen::Read { reader, read }) => {
-                    let line = ReadLine { reader: readers[reader], read };
-                    timeout(PATIENCE, output.write_all(&line_of(&line))).await??;
-                }
-                // An onlooker that is too slow misses some.
-                Ok(Seen::Reader { .. }) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return Ok(()),
-            }
-        },
+        "reads" => {
+            tell(output, reads, |seen| match seen {
+                Seen::Read { reader, read } => Some(line_of(&ReadLine { reader: readers[reader], read })),
+                Seen::Motion { .. } | Seen::Reader { .. } => None,
+            })
+            .await
+        }
+        "motions" => {
+            tell(output, reads, |seen| match seen {
+                Seen::Motion { reader, motion } => Some(line_of(&MotionLine::new(readers[reader], &motion))),
+                Seen::Read { .. } | Seen::Reader { .. } => None,
+            })
+            .await
+        }
         other => output.write_all(format!("unknown request {other:?}\n").as_bytes()).await,
+    }
+}
+
+/// Tells what comes from now on, until the onlooker goes.
+async fn tell(
+    mut output: impl AsyncWrite + Unpin,
+    mut seen: broadcast::Receiver<Seen>,
+    line: impl Fn(Seen) -> Option<Vec<u8>>,
+) -> io::Result<()> {
+    loop {
+        match seen.recv().await {
+            Ok(seen) => {
+                if let Some(line) = line(seen) {
+                    timeout(PATIENCE, output.write_all(&line)).await??;
+                }
+            }
+            // An onlooker that is too slow misses some.
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return Ok(()),
+        }
     }
 }
 

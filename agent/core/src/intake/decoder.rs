@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 
 use super::chafon::{self, Dialect};
-use super::{Message, Scan, Settings, r200, thingmagic};
+use super::{Message, Scan, Settings, r200, ruuvi, thingmagic};
 
 /// The languages, each with what it must remember between two frames.
 #[derive(Debug)]
@@ -13,6 +13,7 @@ enum Language {
     R200,
     ThingMagic,
     Chafon { address: u8, dialect: Option<Dialect> },
+    Ruuvi,
 }
 
 impl Language {
@@ -21,6 +22,7 @@ impl Language {
             Self::R200 => r200::scan(rest),
             Self::ThingMagic => thingmagic::scan(rest),
             Self::Chafon { .. } => chafon::scan(rest),
+            Self::Ruuvi => ruuvi::scan(rest),
         }
     }
 
@@ -28,6 +30,7 @@ impl Language {
         match self {
             Self::R200 => r200::message(frame).into_iter().for_each(on_message),
             Self::ThingMagic => on_message(thingmagic::message(frame)),
+            Self::Ruuvi => on_message(ruuvi::message(frame)),
             Self::Chafon { address, dialect } => {
                 chafon::message(frame, *address, *dialect, &mut |message| {
                     if let Message::Reader(info) = &message {
@@ -55,6 +58,7 @@ impl Decoder {
             Settings::R200(_) => Language::R200,
             Settings::ThingMagic(_) => Language::ThingMagic,
             Settings::Chafon { address, .. } => Language::Chafon { address: *address, dialect: None },
+            Settings::Ruuvi => Language::Ruuvi,
         };
         Self { language, pending: Vec::new(), garbage: 0 }
     }
@@ -87,6 +91,12 @@ impl Decoder {
             self.garbage += 1;
             self.handle_bytes(&[], &mut on_message);
         }
+    }
+
+    /// Forgets what has begun: its rest will not come.
+    pub(super) fn forget(&mut self) {
+        self.garbage += self.pending.len() as u64;
+        self.pending.clear();
     }
 
     /// Whether the rest of something that may be a frame has not come yet.

@@ -9,8 +9,10 @@
 //! |---|---|
 //! | `chafon` | Chafon UHFReader18, UHFReader288 |
 //! | `r200` | Magicrf R200, M100, YRM100 |
+//! | `ruuvi` | Ruuvi sensor tags through a serial receiver |
 //! | `thingmagic` | ThingMagic Mercury, Silion |
 
+pub mod ruuvi;
 pub mod session;
 pub mod settings;
 
@@ -24,6 +26,7 @@ use alloc::vec::Vec;
 
 use hangtag_protocol::epc::Epc;
 
+pub use ruuvi::{Mac, Motion};
 pub use session::{Notice, Session};
 pub use settings::{Protocol, Radio, Region, Settings, SettingsError};
 
@@ -35,15 +38,21 @@ struct Step {
     bytes: Vec<u8>,
     /// What it starts may be its only answer.
     starts: bool,
+    /// Not every reader can do it: without an answer, or refused, it is left out.
+    optional: bool,
 }
 
 impl Step {
     fn new(name: &'static str, code: u8, bytes: Vec<u8>) -> Self {
-        Self { name, code, bytes, starts: false }
+        Self { name, code, bytes, starts: false, optional: false }
     }
 
     fn starting(self) -> Self {
         Self { starts: true, ..self }
+    }
+
+    fn optional(self) -> Self {
+        Self { optional: true, ..self }
     }
 }
 
@@ -77,6 +86,10 @@ enum Message {
     Reader(chafon::Info),
     /// A round has ended, and the reader waits to be asked for the next.
     RoundOver,
+    /// A sensor tag was heard.
+    Advert(ruuvi::Advert),
+    /// The receiver has lost its settings.
+    Unset,
 }
 
 /// What a reader says of a tag that answered.

@@ -17,7 +17,8 @@ use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::read::Read;
 
 use super::decoder::Decoder;
-use super::{Message, Settings, Step, chafon, r200, thingmagic};
+use super::ruuvi::sensors::Sensors;
+use super::{Message, Motion, Settings, Step, chafon, r200, ruuvi, thingmagic};
 use crate::backoff::Backoff;
 
 /// How long a reader may take to answer a command, in milliseconds.
@@ -73,8 +74,10 @@ pub struct Session {
     heard: Uptime,
     reported: Uptime,
     bad_tags: u64,
+    sensors: Sensors,
     writes: VecDeque<Vec<u8>>,
     reads: VecDeque<Read>,
+    motions: VecDeque<Motion>,
     notices: VecDeque<Notice>,
 }
 
@@ -103,8 +106,10 @@ impl Session {
             heard: now,
             reported: now,
             bad_tags: 0,
+            sensors: Sensors::default(),
             writes: VecDeque::new(),
             reads: VecDeque::new(),
+            motions: VecDeque::new(),
             notices: VecDeque::new(),
         };
         session.begin(now);
@@ -118,6 +123,17 @@ impl Session {
         session.writes.clear();
         session.state = State::Reading { nudged: false };
         session
+    }
+
+    /// Starts over: the port was lost and is open again, perhaps with another reader behind it. What sensor
+    /// tags counted is remembered, so that what moved meanwhile is told.
+    pub fn handle_reopened(&mut self, now: Uptime) {
+        self.decoder.forget();
+        self.writes.clear();
+        self.retry.reset();
+        self.heard = now;
+        self.reported = now;
+        self.begin(now);
     }
 
     /// Takes what came in.
@@ -137,7 +153,9 @@ impl Session {
         }
         match self.state {
             State::Setting { step, tries, until } if now >= until => {
-                if tries > 1 {
+                if self.steps[step].optional {
+                    self.send(step + 1, TRIES, now);
+                } else if tries > 1 {
                     self.send(step, tries - 1, now);
                 } else {
                     self.give_up(format!("no answer to \"{}\"", self.steps[step].name), now);
@@ -163,6 +181,11 @@ impl Session {
     /// The next read.
     pub fn poll_read(&mut self) -> Option<Read> {
         self.reads.pop_front()
+    }
+
+    /// The next motion of a sensor tag.
+    pub fn poll_motion(&mut self) -> Option<Motion> {
+        self.motions.pop_front()
     }
 
     /// The next notice.
@@ -194,11 +217,13 @@ impl Session {
         self.bad_tags
     }
 
-    /// A reading module reports about once a second, be it that it sees no tag: when it counts as silent.
+    /// When a reader counts as silent. A reading module reports about once a second, be it that it sees no
+    /// tag; a receiver has nothing to report where no sensor tag is, but answers.
     fn silent_at(&self, nudged: bool) -> Uptime {
         let silence_ms = match self.settings {
             Settings::R200(_) | Settings::Chafon { .. } => 2_000,
             Settings::ThingMagic(_) => 3_000,
+            Settings::Ruuvi => 10_000,
         };
         self.reported + silence_ms + if nudged { NUDGED_MS } else { 0 }
     }
@@ -209,6 +234,7 @@ impl Session {
             // Its rounds may have run out.
             Settings::R200(_) => Some(self.steps.last()?.bytes.clone()),
             Settings::ThingMagic(_) => None,
+            Settings::Ruuvi => Some(ruuvi::ask()),
             // The command or the end of its round may have been lost.
             Settings::Chafon { .. } => self.rounds.get(self.round).cloned(),
         }
@@ -220,6 +246,7 @@ impl Session {
             Settings::R200(radio) => r200::steps(radio),
             Settings::ThingMagic(radio) => thingmagic::steps(radio),
             Settings::Chafon { radio, address } => chafon::steps(radio, *address, None),
+            Settings::Ruuvi => ruuvi::steps(),
         };
         self.send(0, TRIES, now);
     }
@@ -254,15 +281,24 @@ impl Session {
         match self.state {
             State::Setting { step, .. } => {
                 let last = step + 1 == self.steps.len();
-                let Step { code, starts, .. } = self.steps[step];
+                let Step { code, starts, optional, .. } = self.steps[step];
                 match message {
                     Message::Answer { code: answered, .. } if answered == code && !last => {
                         self.send(step + 1, TRIES, now);
                     }
                     Message::Answer { code: answered, .. } if answered == code => self.read(),
-                    Message::Tag(_) | Message::BadTag | Message::Idle | Message::RoundOver if starts => {
+                    Message::Tag(_)
+                    | Message::BadTag
+                    | Message::Idle
+                    | Message::RoundOver
+                    | Message::Advert(_)
+                        if starts =>
+                    {
                         self.read();
                         self.handle_message(message, now);
+                    }
+                    Message::Refused { code: refused, .. } if refused == code && optional => {
+                        self.send(step + 1, TRIES, now);
                     }
                     Message::Refused { code: refused, why } if refused == code => {
                         self.refuse(step, &why, now);
@@ -274,6 +310,8 @@ impl Session {
                     | Message::Idle
                     | Message::RoundOver
                     | Message::Reader(_)
+                    | Message::Advert(_)
+                    | Message::Unset
                     | Message::Answer { .. }
                     | Message::Refused { .. } => {}
                 }
@@ -294,6 +332,9 @@ impl Session {
                         self.notices.push_back(Notice::Fault(why));
                     }
                     Message::RoundOver => self.ask_for_the_next_round(),
+                    Message::Advert(advert) => self.motions.extend(self.sensors.handle_advert(&advert, now)),
+                    // It has just got power.
+                    Message::Unset => self.writes.push_back(ruuvi::settings()),
                     Message::Idle | Message::Reader(_) | Message::Answer { .. } => {}
                 }
             }

@@ -19,6 +19,8 @@ pub enum Protocol {
     ThingMagic,
     /// Chafon UHFReader288: up to 8 ports; UHFReader18: one antenna, no strength. Neither tells a phase.
     Chafon,
+    /// A receiver of Ruuvi sensor tags, which tell how they move.
+    Ruuvi,
 }
 
 impl Protocol {
@@ -26,7 +28,7 @@ impl Protocol {
     #[must_use]
     pub fn factory_baud(self) -> u32 {
         match self {
-            Self::R200 | Self::ThingMagic => 115_200,
+            Self::R200 | Self::ThingMagic | Self::Ruuvi => 115_200,
             Self::Chafon => 57_600,
         }
     }
@@ -78,6 +80,8 @@ pub enum Settings {
         /// Its address on an RS-485 line, 0 to 254; 255 talks to whoever is there.
         address: u8,
     },
+    /// See [`Protocol::Ruuvi`]. It transmits nothing.
+    Ruuvi,
 }
 
 /// Why a reader cannot be set up as asked.
@@ -115,6 +119,7 @@ impl Settings {
             Self::R200(_) => Protocol::R200,
             Self::ThingMagic(_) => Protocol::ThingMagic,
             Self::Chafon { .. } => Protocol::Chafon,
+            Self::Ruuvi => Protocol::Ruuvi,
         }
     }
 
@@ -123,6 +128,7 @@ impl Settings {
     pub fn radio(&self) -> Option<&Radio> {
         match self {
             Self::R200(radio) | Self::ThingMagic(radio) | Self::Chafon { radio, .. } => Some(radio),
+            Self::Ruuvi => None,
         }
     }
 
@@ -138,6 +144,7 @@ impl Settings {
                 let region = chafon::frequencies(radio.region, Dialect::R288).is_some();
                 (radio, region, chafon::MOST_PORTS, chafon::STRONGEST_DBM)
             }
+            Self::Ruuvi => return Ok(()),
         };
         if !region {
             return Err(SettingsError::Region(radio.region));
@@ -162,6 +169,7 @@ impl fmt::Display for Settings {
         match self {
             Self::R200(radio) | Self::ThingMagic(radio) => write!(f, "{:?}, {radio}", self.protocol()),
             Self::Chafon { radio, address: chafon::BROADCAST } => write!(f, "Chafon, {radio}"),
+            Self::Ruuvi => write!(f, "Ruuvi receiver"),
             Self::Chafon { radio, address } => write!(f, "Chafon at address {address}, {radio}"),
         }
     }

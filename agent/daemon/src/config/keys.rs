@@ -166,9 +166,14 @@ impl Readers {
         let protocol = table.need("protocol", &one_of());
         let factory = protocol.map_or(115_200, Protocol::factory_baud);
         let baud = table.may("baud", factory, &whole(9_600..=921_600));
-        let transmits = transmitter(table, protocol, zones);
+        let told = match protocol {
+            Some(Protocol::Ruuvi) => Some((Settings::Ruuvi, Vec::new())),
+            Some(Protocol::R200 | Protocol::ThingMagic | Protocol::Chafon) | None => {
+                transmitter(table, protocol, zones)
+            }
+        };
         table.end();
-        let (settings, antennas) = transmits?;
+        let (settings, antennas) = told?;
         Some((Reader { id: id?, port: port?, baud: baud?, settings }, antennas))
     }
 }
@@ -182,7 +187,7 @@ fn transmitter(
     // Without one, a reader answers whoever asks.
     let address = match protocol {
         Some(Protocol::Chafon) => table.may("address", u8::MAX, &whole(0..=254)),
-        Some(Protocol::R200 | Protocol::ThingMagic) | None => Some(u8::MAX),
+        Some(Protocol::R200 | Protocol::ThingMagic | Protocol::Ruuvi) | None => Some(u8::MAX),
     };
     let region = table.need("region", &one_of());
     let power_dbm = table.need("power_dbm", &number(0.0..=33.0));
@@ -232,6 +237,7 @@ fn settings(protocol: Protocol, address: u8, radio: Radio) -> Settings {
         Protocol::R200 => Settings::R200(radio),
         Protocol::ThingMagic => Settings::ThingMagic(radio),
         Protocol::Chafon => Settings::Chafon { radio, address },
+        Protocol::Ruuvi => Settings::Ruuvi,
     }
 }
 

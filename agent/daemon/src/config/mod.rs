@@ -309,6 +309,14 @@ zone = "rail-a"
     }
 
     #[test]
+    fn what_transmits_nothing_has_no_region() {
+        let head = &GOOD[..GOOD.find("region").unwrap()].replacen("\"r200\"", "\"ruuvi\"", 1);
+        assert_eq!(load(head).unwrap().readers[0].settings, Settings::Ruuvi);
+        let why = load(&format!("{head}region = \"eu\"\n")).unwrap_err();
+        assert!(why.contains("reader \"rail-a\": region: there is no such key"), "{why}");
+    }
+
+    #[test]
     fn doubles_are_named() {
         let reader = &GOOD[GOOD.find("[[reader]]").unwrap()..];
         let why = load(&format!("{GOOD}{reader}")).unwrap_err();

@@ -14,13 +14,14 @@ fn settings(protocol: &str) -> Settings {
     match protocol {
         "r200" => Settings::R200(radio),
         "thingmagic" => Settings::ThingMagic(radio),
+        "ruuvi" => Settings::Ruuvi,
         "chafon" => Settings::Chafon { radio, address: chafon::BROADCAST },
         other => panic!("unknown protocol {other}"),
     }
 }
 
 /// The protocols whose frames are found by a checksum.
-const FRAMED: [&str; 3] = ["r200", "thingmagic", "chafon"];
+const FRAMED: [&str; 4] = ["r200", "thingmagic", "chafon", "ruuvi"];
 
 fn decode(protocol: &str, chunks: &[&[u8]]) -> (Vec<Message>, u64) {
     let mut decoder = Decoder::new(&settings(protocol));
@@ -55,7 +56,7 @@ fn published_replies_are_decoded_or_refused() {
         }
         counted += 1;
     }
-    assert_eq!(counted, 23);
+    assert_eq!(counted, 26);
 }
 
 #[test]
@@ -69,6 +70,7 @@ fn published_commands_are_the_ones_that_are_sent() {
         }
     };
     sent(r200::steps(&radio(Region::Eu)), &["stop", "module information", "power"]);
+    sent(ruuvi::steps(), &["device id"]);
     sent(
         thingmagic::steps(&radio(Region::Us)),
         &["stop", "version", "region", "protocol Gen2", "power", "start"],

@@ -208,3 +208,52 @@ fn a_chafon_reader_that_differs_is_set() {
     session.handle_timeout(due);
     assert_eq!(session.poll_write().unwrap()[2], 0x21);
 }
+
+const RUUVI_ID: &str = "ca10112c0ccce151217de82ccce1deadbeef2cec360a";
+
+/// A report of a sensor tag that counted so many moves and measurements.
+fn report(moves: u8, sequence: u8) -> Vec<u8> {
+    let mut payload = hex::decode("c9445429e38d2c1bff99040512fc5394c37c0004fffc040cac36").unwrap();
+    payload.extend([moves, 0, sequence, 0xC9, 0x44, 0x54, 0x29, 0xE3, 0x8D, 0x2C, 0xD8, 0x2C]);
+    ruuvi::command(0x10, &payload)
+}
+
+#[test]
+fn a_receiver_is_set_up_and_asked_when_no_tag_speaks() {
+    let mut session = Session::new(&Settings::Ruuvi, Uptime(0));
+    assert_eq!(session.poll_write(), Some(ruuvi::settings()));
+    // An old one does not know the command.
+    session.handle_timeout(Uptime(500));
+    assert_eq!(session.poll_write(), Some(ruuvi::ask()));
+    send(&mut session, RUUVI_ID, Uptime(510));
+    assert_eq!(session.poll_notice(), Some(Notice::Module("Ruuvi receiver 2c0ccce151217de8".into())));
+    assert_eq!(session.poll_notice(), Some(Notice::Listening));
+    assert_eq!(session.poll_timeout(), Some((Uptime(10_510), Reason::Silence)));
+    session.handle_timeout(Uptime(10_510));
+    assert_eq!(session.poll_write(), Some(ruuvi::ask()));
+    send(&mut session, RUUVI_ID, Uptime(10_520));
+    // It lost its power for a moment.
+    session.handle_bytes(&ruuvi::command(0x19, &[]), Uptime(11_000));
+    assert_eq!(session.poll_write(), Some(ruuvi::settings()));
+    session.handle_timeout(Uptime(21_000));
+    session.handle_timeout(Uptime(23_000));
+    assert_eq!(session.poll_notice(), Some(Notice::Module("Ruuvi receiver 2c0ccce151217de8".into())));
+    assert!(matches!(session.poll_notice(), Some(Notice::Silent { .. })));
+}
+
+#[test]
+fn what_moved_while_the_port_was_lost_is_told() {
+    let mut session = Session::new(&Settings::Ruuvi, Uptime(0));
+    session.handle_timeout(Uptime(500));
+    session.handle_bytes(&report(66, 205), Uptime(600));
+    assert_eq!(session.poll_notice(), Some(Notice::Listening));
+    assert_eq!(session.poll_motion().unwrap().moves, 0);
+    session.handle_bytes(&report(67, 206)[..20], Uptime(700));
+    session.handle_reopened(Uptime(60_000));
+    while session.poll_write().is_some() {}
+    session.handle_timeout(Uptime(60_500));
+    session.handle_bytes(&report(69, 250), Uptime(60_600));
+    let motion = session.poll_motion().unwrap();
+    assert_eq!((motion.moves, motion.acceleration_mg), (3, Some([4, -4, 1_036])));
+    assert_eq!(session.garbage(), 20);
+}
