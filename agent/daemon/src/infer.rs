@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use hangtag_agent_core::infer::Inference;
+use hangtag_agent_core::intake::Motion;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::sleep;
 use tracing::{debug, warn};
@@ -69,8 +70,10 @@ pub(crate) fn handle(inference: &mut Inference, message: &Seen) {
             inference.handle_timeout(*at);
             inference.handle_reader(*reader, *state, *at);
         }
-        // No rule weighs what sensor tags say; onlookers are told.
-        Seen::Motion { motion, .. } => inference.handle_timeout(motion.at),
+        // No rule weighs what sensor tags and scanners say; onlookers are told.
+        Seen::Motion { motion: Motion { at, .. }, .. } | Seen::Scan { at, .. } => {
+            inference.handle_timeout(*at);
+        }
     }
 }
 

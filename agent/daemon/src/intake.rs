@@ -6,8 +6,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use hangtag_agent_core::backoff::Backoff;
-use hangtag_agent_core::intake::{Motion, Notice, Session};
+use hangtag_agent_core::intake::{Code, Motion, Notice, Protocol, Session};
 use hangtag_protocol::clock::Uptime;
+use hangtag_protocol::epc::Gtin;
 use hangtag_protocol::event::ReaderState;
 use hangtag_protocol::read::Read;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -36,8 +37,19 @@ pub(crate) enum Seen {
     Read { reader: usize, read: Read },
     /// A sensor tag said how it moved.
     Motion { reader: usize, motion: Motion },
+    /// A code was scanned.
+    Scan { reader: usize, at: Uptime, scan: Scan },
     /// The reader does something else from now on.
     Reader { reader: usize, state: ReaderState, at: Uptime },
+}
+
+/// What a scanner read. The code of a shopper stays behind: nothing outside the scanner's task ever holds it
+/// unsealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scan {
+    Loyalty,
+    Product(Gtin),
+    Unknown,
 }
 
 /// What the task of a reader works with.
@@ -158,7 +170,7 @@ impl Intake {
                     Ok(Ok(count)) => {
                         let now = clock::uptime();
                         let bytes = &buffer[..count];
-                        if let Some(capture) = &self.capture {
+                        if let Some(capture) = self.capture.as_ref().filter(|_| self.may_be_recorded()) {
                             capture.write(now, self.reader.id, bytes);
                         }
                         session.handle_bytes(bytes, now);
@@ -180,6 +192,11 @@ impl Intake {
                 Passed::Nowhere => return Lost::Closed,
             }
         }
+    }
+
+    /// What a scanner sends may be a loyalty code, which must never reach the disk.
+    fn may_be_recorded(&self) -> bool {
+        self.reader.settings.protocol() != Protocol::Scanner
     }
 
     /// What the port's name leads to at this moment.
@@ -232,6 +249,18 @@ impl Intake {
         while let Some(motion) = session.poll_motion() {
             reads += 1;
             if !self.hand_over(Seen::Motion { reader: self.number, motion }).await {
+                return Passed::Nowhere;
+            }
+        }
+        while let Some(scanned) = session.poll_scan() {
+            reads += 1;
+            let scan = match scanned.code {
+                // Here it is sealed once central has a key to seal it to; until then it goes no further.
+                Code::Loyalty(code) => code.seal(|_code| Scan::Loyalty),
+                Code::Product(gtin) => Scan::Product(gtin),
+                Code::Unknown => Scan::Unknown,
+            };
+            if !self.hand_over(Seen::Scan { reader: self.number, at: scanned.at, scan }).await {
                 return Passed::Nowhere;
             }
         }

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `reads` | one line per read, until the onlooker goes |
 //! | `motions` | one line per word of a sensor tag, until the onlooker goes |
+//! | `scans` | one line per scanned code, until the onlooker goes; never a loyalty code itself |
 //! | `spool` | one line: what waits |
 
 use std::io;
@@ -26,7 +27,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::clock;
-use crate::intake::Seen;
+use crate::intake::{Scan, Seen};
 use crate::spool::{EpochState, State};
 
 /// An onlooker that takes no line within this time is cut off.
@@ -58,6 +59,27 @@ impl MotionLine {
     fn new(reader: ReaderId, motion: &Motion) -> Self {
         let &Motion { at, sensor, moves, rssi_cdbm, acceleration_mg, battery_mv } = motion;
         Self { reader, at, sensor: sensor.to_string(), moves, rssi_cdbm, acceleration_mg, battery_mv }
+    }
+}
+
+/// What a scanner read, as onlookers get it.
+#[derive(Debug, Serialize)]
+struct ScanLine {
+    reader: ReaderId,
+    at: Uptime,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gtin: Option<String>,
+}
+
+impl ScanLine {
+    fn new(reader: ReaderId, at: Uptime, scan: Scan) -> Self {
+        let (kind, gtin) = match scan {
+            Scan::Loyalty => ("loyalty", None),
+            Scan::Product(gtin) => ("product", Some(gtin.to_string())),
+            Scan::Unknown => ("unknown", None),
+        };
+        Self { reader, at, kind, gtin }
     }
 }
 
@@ -180,14 +202,21 @@ async fn serve(
         "reads" => {
             tell(output, reads, |seen| match seen {
                 Seen::Read { reader, read } => Some(line_of(&ReadLine { reader: readers[reader], read })),
-                Seen::Motion { .. } | Seen::Reader { .. } => None,
+                Seen::Motion { .. } | Seen::Scan { .. } | Seen::Reader { .. } => None,
             })
             .await
         }
         "motions" => {
             tell(output, reads, |seen| match seen {
                 Seen::Motion { reader, motion } => Some(line_of(&MotionLine::new(readers[reader], &motion))),
-                Seen::Read { .. } | Seen::Reader { .. } => None,
+                Seen::Read { .. } | Seen::Scan { .. } | Seen::Reader { .. } => None,
+            })
+            .await
+        }
+        "scans" => {
+            tell(output, reads, |seen| match seen {
+                Seen::Scan { reader, at, scan } => Some(line_of(&ScanLine::new(readers[reader], at, scan))),
+                Seen::Read { .. } | Seen::Motion { .. } | Seen::Reader { .. } => None,
             })
             .await
         }

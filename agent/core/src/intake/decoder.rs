@@ -3,8 +3,10 @@
 //! which enough is there to see that it is none.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use super::chafon::{self, Dialect};
+use super::scanner::Lines;
 use super::{Message, Scan, Settings, r200, ruuvi, thingmagic};
 
 /// The languages, each with what it must remember between two frames.
@@ -14,6 +16,7 @@ enum Language {
     ThingMagic,
     Chafon { address: u8, dialect: Option<Dialect> },
     Ruuvi,
+    Scanner(Lines),
 }
 
 impl Language {
@@ -23,6 +26,7 @@ impl Language {
             Self::ThingMagic => thingmagic::scan(rest),
             Self::Chafon { .. } => chafon::scan(rest),
             Self::Ruuvi => ruuvi::scan(rest),
+            Self::Scanner(lines) => lines.scan(rest),
         }
     }
 
@@ -31,6 +35,7 @@ impl Language {
             Self::R200 => r200::message(frame).into_iter().for_each(on_message),
             Self::ThingMagic => on_message(thingmagic::message(frame)),
             Self::Ruuvi => on_message(ruuvi::message(frame)),
+            Self::Scanner(lines) => lines.message(frame).into_iter().for_each(on_message),
             Self::Chafon { address, dialect } => {
                 chafon::message(frame, *address, *dialect, &mut |message| {
                     if let Message::Reader(info) = &message {
@@ -41,10 +46,24 @@ impl Language {
             }
         }
     }
+
+    /// Whether it skips what comes until something ends.
+    fn waits(&self) -> bool {
+        match self {
+            Self::Scanner(lines) => lines.waits(),
+            Self::R200 | Self::ThingMagic | Self::Chafon { .. } | Self::Ruuvi => false,
+        }
+    }
+
+    fn begin_anew(&mut self) {
+        match self {
+            Self::Scanner(lines) => lines.begin_anew(),
+            Self::R200 | Self::ThingMagic | Self::Chafon { .. } | Self::Ruuvi => {}
+        }
+    }
 }
 
 /// Bytes in any chunks to messages.
-#[derive(Debug)]
 pub(super) struct Decoder {
     language: Language,
     // Never grows beyond the longest frame: bytes are understood or skipped as they come.
@@ -59,6 +78,7 @@ impl Decoder {
             Settings::ThingMagic(_) => Language::ThingMagic,
             Settings::Chafon { address, .. } => Language::Chafon { address: *address, dialect: None },
             Settings::Ruuvi => Language::Ruuvi,
+            Settings::Scanner { loyalty } => Language::Scanner(Lines::new(loyalty.clone())),
         };
         Self { language, pending: Vec::new(), garbage: 0 }
     }
@@ -86,6 +106,10 @@ impl Decoder {
     /// Gives up waiting for the rest of a frame: its first byte was garbage after all, and a good frame may
     /// stand behind it.
     pub(super) fn give_up(&mut self, mut on_message: impl FnMut(Message)) {
+        // No line begins inside another.
+        if let Language::Scanner(_) = self.language {
+            return self.forget();
+        }
         while !self.pending.is_empty() {
             self.pending.remove(0);
             self.garbage += 1;
@@ -97,16 +121,25 @@ impl Decoder {
     pub(super) fn forget(&mut self) {
         self.garbage += self.pending.len() as u64;
         self.pending.clear();
+        self.language.begin_anew();
     }
 
     /// Whether the rest of something that may be a frame has not come yet.
     pub(super) fn waits(&self) -> bool {
-        !self.pending.is_empty()
+        !self.pending.is_empty() || self.language.waits()
     }
 
     /// Bytes that belonged to no good frame, so far.
     pub(super) fn garbage(&self) -> u64 {
         self.garbage
+    }
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What waits may be the beginning of a loyalty code.
+        let Self { language, pending, garbage } = self;
+        write!(f, "Decoder {{ {language:?}, {} bytes wait, {garbage} were garbage }}", pending.len())
     }
 }
 

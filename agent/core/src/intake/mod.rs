@@ -10,9 +10,11 @@
 //! | `chafon` | Chafon UHFReader18, UHFReader288 |
 //! | `r200` | Magicrf R200, M100, YRM100 |
 //! | `ruuvi` | Ruuvi sensor tags through a serial receiver |
+//! | `scanner` | serial barcode scanners |
 //! | `thingmagic` | ThingMagic Mercury, Silion |
 
 pub mod ruuvi;
+pub mod scanner;
 pub mod session;
 pub mod settings;
 
@@ -27,6 +29,7 @@ use alloc::vec::Vec;
 use hangtag_protocol::epc::Epc;
 
 pub use ruuvi::{Mac, Motion};
+pub use scanner::{Code, LoyaltyCode, LoyaltyPattern, Scanned};
 pub use session::{Notice, Session};
 pub use settings::{Protocol, Radio, Region, Settings, SettingsError};
 
@@ -68,7 +71,7 @@ enum Scan {
 }
 
 /// What a frame says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Message {
     /// A tag answered.
     Tag(Seen),
@@ -90,6 +93,8 @@ enum Message {
     Advert(ruuvi::Advert),
     /// The receiver has lost its settings.
     Unset,
+    /// A code was scanned.
+    Scanned(Code),
 }
 
 /// What a reader says of a tag that answered.

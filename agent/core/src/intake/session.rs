@@ -18,7 +18,7 @@ use hangtag_protocol::read::Read;
 
 use super::decoder::Decoder;
 use super::ruuvi::sensors::Sensors;
-use super::{Message, Motion, Settings, Step, chafon, r200, ruuvi, thingmagic};
+use super::{Message, Motion, Scanned, Settings, Step, chafon, r200, ruuvi, thingmagic};
 use crate::backoff::Backoff;
 
 /// How long a reader may take to answer a command, in milliseconds.
@@ -27,6 +27,8 @@ const ANSWER_MS: u64 = 500;
 const TRIES: u8 = 3;
 /// A frame whose rest does not come for so many milliseconds was none.
 const REST_OF_FRAME_MS: u64 = 100;
+/// The same for a line of a scanner, which may send it by radio to its foot.
+const REST_OF_LINE_MS: u64 = 500;
 /// How long a reader may take to report again after it was nudged, in milliseconds.
 const NUDGED_MS: u64 = 2_000;
 
@@ -78,6 +80,7 @@ pub struct Session {
     writes: VecDeque<Vec<u8>>,
     reads: VecDeque<Read>,
     motions: VecDeque<Motion>,
+    scans: VecDeque<Scanned>,
     notices: VecDeque<Notice>,
 }
 
@@ -110,6 +113,7 @@ impl Session {
             writes: VecDeque::new(),
             reads: VecDeque::new(),
             motions: VecDeque::new(),
+            scans: VecDeque::new(),
             notices: VecDeque::new(),
         };
         session.begin(now);
@@ -146,7 +150,7 @@ impl Session {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Uptime) {
-        if self.decoder.waits() && now >= self.heard + REST_OF_FRAME_MS {
+        if self.decoder.waits() && now >= self.rest_at() {
             let mut messages = Vec::new();
             self.decoder.give_up(|message| messages.push(message));
             messages.into_iter().for_each(|message| self.handle_message(message, now));
@@ -161,13 +165,15 @@ impl Session {
                     self.give_up(format!("no answer to \"{}\"", self.steps[step].name), now);
                 }
             }
-            State::Reading { nudged } if now >= self.silent_at(nudged) => match self.nudge() {
-                Some(bytes) if !nudged => {
-                    self.writes.push_back(bytes);
-                    self.state = State::Reading { nudged: true };
+            State::Reading { nudged } if self.silent_at(nudged).is_some_and(|at| now >= at) => {
+                match self.nudge() {
+                    Some(bytes) if !nudged => {
+                        self.writes.push_back(bytes);
+                        self.state = State::Reading { nudged: true };
+                    }
+                    Some(_) | None => self.give_up("it stopped reporting".into(), now),
                 }
-                Some(_) | None => self.give_up("it stopped reporting".into(), now),
-            },
+            }
             State::Waiting { until } if now >= until => self.begin(now),
             State::Setting { .. } | State::Reading { .. } | State::Waiting { .. } => {}
         }
@@ -188,6 +194,11 @@ impl Session {
         self.motions.pop_front()
     }
 
+    /// The next scanned code.
+    pub fn poll_scan(&mut self) -> Option<Scanned> {
+        self.scans.pop_front()
+    }
+
     /// The next notice.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         self.notices.pop_front()
@@ -197,12 +208,13 @@ impl Session {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Uptime, Reason)> {
         let state = match self.state {
-            State::Setting { until, .. } => (until, Reason::Answer),
-            State::Reading { nudged } => (self.silent_at(nudged), Reason::Silence),
-            State::Waiting { until } => (until, Reason::Retry),
+            State::Setting { until, .. } => Some((until, Reason::Answer)),
+            State::Reading { nudged } => self.silent_at(nudged).map(|at| (at, Reason::Silence)),
+            State::Waiting { until } => Some((until, Reason::Retry)),
         };
-        let rest = (self.heard + REST_OF_FRAME_MS, Reason::RestOfFrame);
-        Some(if self.decoder.waits() && rest.0 < state.0 { rest } else { state })
+        let rest = self.decoder.waits().then(|| (self.rest_at(), Reason::RestOfFrame));
+        // Of two that are due at once the state's comes first,
+        [state, rest].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Bytes that belonged to no good frame, so far.
@@ -217,15 +229,23 @@ impl Session {
         self.bad_tags
     }
 
+    /// When the rest of a frame is given up.
+    fn rest_at(&self) -> Uptime {
+        let scanner = matches!(self.settings, Settings::Scanner { .. });
+        self.heard + if scanner { REST_OF_LINE_MS } else { REST_OF_FRAME_MS }
+    }
+
     /// When a reader counts as silent. A reading module reports about once a second, be it that it sees no
-    /// tag; a receiver has nothing to report where no sensor tag is, but answers.
-    fn silent_at(&self, nudged: bool) -> Uptime {
+    /// tag; a receiver has nothing to report where no sensor tag is, but answers; a scanner is silent as long
+    /// as nobody scans.
+    fn silent_at(&self, nudged: bool) -> Option<Uptime> {
         let silence_ms = match self.settings {
             Settings::R200(_) | Settings::Chafon { .. } => 2_000,
             Settings::ThingMagic(_) => 3_000,
             Settings::Ruuvi => 10_000,
+            Settings::Scanner { .. } => return None,
         };
-        self.reported + silence_ms + if nudged { NUDGED_MS } else { 0 }
+        Some(self.reported + silence_ms + if nudged { NUDGED_MS } else { 0 })
     }
 
     /// What may wake a reader that fell silent, without setting it up anew.
@@ -233,7 +253,7 @@ impl Session {
         match self.settings {
             // Its rounds may have run out.
             Settings::R200(_) => Some(self.steps.last()?.bytes.clone()),
-            Settings::ThingMagic(_) => None,
+            Settings::ThingMagic(_) | Settings::Scanner { .. } => None,
             Settings::Ruuvi => Some(ruuvi::ask()),
             // The command or the end of its round may have been lost.
             Settings::Chafon { .. } => self.rounds.get(self.round).cloned(),
@@ -247,6 +267,8 @@ impl Session {
             Settings::ThingMagic(radio) => thingmagic::steps(radio),
             Settings::Chafon { radio, address } => chafon::steps(radio, *address, None),
             Settings::Ruuvi => ruuvi::steps(),
+            // It is asked nothing: that its port is open is all that can be known of it.
+            Settings::Scanner { .. } => return self.read(),
         };
         self.send(0, TRIES, now);
     }
@@ -312,6 +334,7 @@ impl Session {
                     | Message::Reader(_)
                     | Message::Advert(_)
                     | Message::Unset
+                    | Message::Scanned(_)
                     | Message::Answer { .. }
                     | Message::Refused { .. } => {}
                 }
@@ -333,6 +356,7 @@ impl Session {
                     }
                     Message::RoundOver => self.ask_for_the_next_round(),
                     Message::Advert(advert) => self.motions.extend(self.sensors.handle_advert(&advert, now)),
+                    Message::Scanned(code) => self.scans.push_back(Scanned { at: now, code }),
                     // It has just got power.
                     Message::Unset => self.writes.push_back(ruuvi::settings()),
                     Message::Idle | Message::Reader(_) | Message::Answer { .. } => {}

@@ -7,6 +7,7 @@ use core::fmt;
 use serde::Deserialize;
 
 use super::chafon::{self, Dialect};
+use super::scanner::LoyaltyPattern;
 use super::{r200, thingmagic};
 
 /// Which language a reader speaks.
@@ -21,6 +22,8 @@ pub enum Protocol {
     Chafon,
     /// A receiver of Ruuvi sensor tags, which tell how they move.
     Ruuvi,
+    /// A barcode scanner that sends a line per code.
+    Scanner,
 }
 
 impl Protocol {
@@ -30,6 +33,7 @@ impl Protocol {
         match self {
             Self::R200 | Self::ThingMagic | Self::Ruuvi => 115_200,
             Self::Chafon => 57_600,
+            Self::Scanner => 9_600,
         }
     }
 }
@@ -82,6 +86,11 @@ pub enum Settings {
     },
     /// See [`Protocol::Ruuvi`]. It transmits nothing.
     Ruuvi,
+    /// See [`Protocol::Scanner`].
+    Scanner {
+        /// What the shop's loyalty codes look like.
+        loyalty: Vec<LoyaltyPattern>,
+    },
 }
 
 /// Why a reader cannot be set up as asked.
@@ -120,6 +129,7 @@ impl Settings {
             Self::ThingMagic(_) => Protocol::ThingMagic,
             Self::Chafon { .. } => Protocol::Chafon,
             Self::Ruuvi => Protocol::Ruuvi,
+            Self::Scanner { .. } => Protocol::Scanner,
         }
     }
 
@@ -128,7 +138,7 @@ impl Settings {
     pub fn radio(&self) -> Option<&Radio> {
         match self {
             Self::R200(radio) | Self::ThingMagic(radio) | Self::Chafon { radio, .. } => Some(radio),
-            Self::Ruuvi => None,
+            Self::Ruuvi | Self::Scanner { .. } => None,
         }
     }
 
@@ -144,7 +154,7 @@ impl Settings {
                 let region = chafon::frequencies(radio.region, Dialect::R288).is_some();
                 (radio, region, chafon::MOST_PORTS, chafon::STRONGEST_DBM)
             }
-            Self::Ruuvi => return Ok(()),
+            Self::Ruuvi | Self::Scanner { .. } => return Ok(()),
         };
         if !region {
             return Err(SettingsError::Region(radio.region));
@@ -170,6 +180,7 @@ impl fmt::Display for Settings {
             Self::R200(radio) | Self::ThingMagic(radio) => write!(f, "{:?}, {radio}", self.protocol()),
             Self::Chafon { radio, address: chafon::BROADCAST } => write!(f, "Chafon, {radio}"),
             Self::Ruuvi => write!(f, "Ruuvi receiver"),
+            Self::Scanner { loyalty } => write!(f, "scanner, {} loyalty patterns", loyalty.len()),
             Self::Chafon { radio, address } => write!(f, "Chafon at address {address}, {radio}"),
         }
     }

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use hangtag_agent_core::intake::LoyaltyPattern;
 use hangtag_protocol::id::MAX_NAME;
 use serde::Deserialize;
 use serde::de::value::StrDeserializer;
@@ -73,6 +74,16 @@ pub(super) fn text() -> Allowed<String> {
 pub(super) fn path() -> Allowed<PathBuf> {
     let read = |value: &DeValue<'_>| value.as_str().filter(|text| !text.is_empty()).map(PathBuf::from);
     Allowed::new("a path in quotation marks", read)
+}
+
+/// What loyalty codes look like.
+pub(super) fn patterns() -> Allowed<Vec<LoyaltyPattern>> {
+    let words = "a list of patterns in quotation marks: characters that stand for themselves, at least one, \
+                 # for a digit, ? for a letter or digit, * at the end for any rest";
+    Allowed::new(words, |value| {
+        let patterns = value.as_array()?.iter();
+        patterns.map(|pattern| LoyaltyPattern::new(pattern.get_ref().as_str()?).ok()).collect()
+    })
 }
 
 /// The name or address of a machine, and nothing else of a URL.

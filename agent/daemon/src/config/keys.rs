@@ -9,7 +9,7 @@ use hangtag_agent_core::intake::{Protocol, Radio, Region, Settings, SettingsErro
 use hangtag_protocol::id::{ReaderId, ZoneId};
 use hangtag_protocol::topic::Gateway;
 
-use super::allowed::{flag, host, name, number, one_of, path, text, whole, word, words_of};
+use super::allowed::{flag, host, name, number, one_of, path, patterns, text, whole, word, words_of};
 use super::sheet::{Sheet, Table, Wrong};
 use super::{Config, DeleteAfter, Mqtt, Reader, SpoolSettings, WhenFull};
 
@@ -168,6 +168,7 @@ impl Readers {
         let baud = table.may("baud", factory, &whole(9_600..=921_600));
         let told = match protocol {
             Some(Protocol::Ruuvi) => Some((Settings::Ruuvi, Vec::new())),
+            Some(Protocol::Scanner) => scanner(table, zones),
             Some(Protocol::R200 | Protocol::ThingMagic | Protocol::Chafon) | None => {
                 transmitter(table, protocol, zones)
             }
@@ -187,7 +188,9 @@ fn transmitter(
     // Without one, a reader answers whoever asks.
     let address = match protocol {
         Some(Protocol::Chafon) => table.may("address", u8::MAX, &whole(0..=254)),
-        Some(Protocol::R200 | Protocol::ThingMagic | Protocol::Ruuvi) | None => Some(u8::MAX),
+        Some(Protocol::R200 | Protocol::ThingMagic | Protocol::Ruuvi | Protocol::Scanner) | None => {
+            Some(u8::MAX)
+        }
     };
     let region = table.need("region", &one_of());
     let power_dbm = table.need("power_dbm", &number(0.0..=33.0));
@@ -238,7 +241,19 @@ fn settings(protocol: Protocol, address: u8, radio: Radio) -> Settings {
         Protocol::ThingMagic => Settings::ThingMagic(radio),
         Protocol::Chafon => Settings::Chafon { radio, address },
         Protocol::Ruuvi => Settings::Ruuvi,
+        Protocol::Scanner => Settings::Scanner { loyalty: Vec::new() },
     }
+}
+
+/// What a scanner is told. In the layout, its zone is before its first port.
+fn scanner(
+    table: &mut Table<'_, '_>,
+    zones: Option<&BTreeSet<ZoneId>>,
+) -> Option<(Settings, Vec<(u8, ZoneId)>)> {
+    let zone = table.need("zone", &name());
+    known(table, zone, zones);
+    let loyalty = table.may("loyalty", Vec::new(), &patterns())?;
+    Some((Settings::Scanner { loyalty }, vec![(1, zone?)]))
 }
 
 fn antenna(
@@ -251,6 +266,13 @@ fn antenna(
     if port.is_some_and(|port| !ports.insert(port)) {
         table.wrong("port", "another antenna of this reader has this port");
     }
+    known(table, zone, zones);
+    table.end();
+    Some((port?, zone?))
+}
+
+/// Tells when there is no such zone.
+fn known(table: &Table<'_, '_>, zone: Option<ZoneId>, zones: Option<&BTreeSet<ZoneId>>) {
     if let (Some(zone), Some(zones)) = (zone, zones)
         && !zones.contains(&zone)
     {
@@ -258,8 +280,6 @@ fn antenna(
         let there = if there.is_empty() { "none".into() } else { there.join(", ") };
         table.wrong("zone", format!("there is no [[zone]] with this id; there are {there}"));
     }
-    table.end();
-    Some((port?, zone?))
 }
 
 /// The regions in which readers of a protocol can be, and what they are called.

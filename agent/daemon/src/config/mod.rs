@@ -317,6 +317,32 @@ zone = "rail-a"
     }
 
     #[test]
+    fn a_scanner_has_a_zone_and_loyalty_patterns() {
+        let head = &GOOD[..GOOD.find("[[reader]]").unwrap()];
+        let scanner = |more: &str| {
+            load(&format!(
+                "{head}[[reader]]\nid = \"scan\"\nport = \"/dev/ttyACM0\"\nprotocol = \"scanner\"\n{more}"
+            ))
+        };
+        let config = scanner("zone = \"rail-a\"\nloyalty = [\"LC-*\"]").unwrap();
+        assert_eq!(
+            (config.readers[0].baud, config.layout.zone_at(0, 1).unwrap().id.as_str()),
+            (9_600, "rail-a")
+        );
+        for (more, named) in [
+            ("", "reader \"scan\": zone: is missing"),
+            ("zone = \"rail-b\"", "there is no [[zone]] with this id; there are \"rail-a\""),
+            ("zone = \"rail-a\"\nregion = \"eu\"", "reader \"scan\": region: there is no such key"),
+            ("zone = \"rail-a\"\nloyalty = [\"*\"]", "must be a list of patterns"),
+        ] {
+            let why = scanner(more).unwrap_err();
+            assert!(why.contains(named), "{why}");
+        }
+        let why = load(&GOOD.replacen("region", "loyalty = [\"LC-*\"]\nregion", 1)).unwrap_err();
+        assert!(why.contains("reader \"rail-a\": loyalty: there is no such key"), "{why}");
+    }
+
+    #[test]
     fn doubles_are_named() {
         let reader = &GOOD[GOOD.find("[[reader]]").unwrap()..];
         let why = load(&format!("{GOOD}{reader}")).unwrap_err();

@@ -139,7 +139,7 @@ proptest! {
         more: bool,
     ) {
         let status = if more { 3 } else { 1 };
-        let last = if more { Message::Idle } else { Message::RoundOver };
+        let last = || if more { Message::Idle } else { Message::RoundOver };
         let count = u8::try_from(tags.len()).unwrap();
         let mut of_288 = vec![status, 1 << (port - 1), count];
         let mut of_18 = vec![status, count];
@@ -153,7 +153,7 @@ proptest! {
         }
         let expected = |antenna, rssi_cdbm: fn(u8) -> i16| {
             let tags = tags.iter().map(|(epc, rssi)| Message::Tag(seen(epc, antenna, rssi_cdbm(*rssi)).unwrap()));
-            tags.chain([last.clone()]).collect::<Vec<_>>()
+            tags.chain([last()]).collect::<Vec<_>>()
         };
         let cdbm = |rssi: u8| (i16::from(rssi) - RSSI_OFFSET_DB) * 100;
         prop_assert_eq!(said(&command(7, INVENTORY, &of_288), 7, Some(Dialect::R288)), expected(port, cdbm));

@@ -1,8 +1,9 @@
 //! Conversations with readers, in invented time.
 
-use super::super::{Radio, Region};
+use super::super::{Code, LoyaltyPattern, Radio, Region};
 use super::*;
 use alloc::vec;
+use hangtag_protocol::epc::Gtin;
 
 const TAG: &str = "bb02220011c9340030751feb705c5904e3d50d703a76ef7e";
 const NO_TAG: &str = "bb01ff000115167e";
@@ -256,4 +257,27 @@ fn what_moved_while_the_port_was_lost_is_told() {
     let motion = session.poll_motion().unwrap();
     assert_eq!((motion.moves, motion.acceleration_mg), (3, Some([4, -4, 1_036])));
     assert_eq!(session.garbage(), 20);
+}
+
+#[test]
+fn a_scanner_is_asked_nothing_and_never_silent() {
+    let loyalty = vec![LoyaltyPattern::new("LC*").unwrap()];
+    let mut session = Session::new(&Settings::Scanner { loyalty }, Uptime(0));
+    assert_eq!(session.poll_notice(), Some(Notice::Listening));
+    assert_eq!((session.poll_write(), session.poll_timeout()), (None, None));
+    session.handle_timeout(Uptime(3_600_000));
+    session.handle_bytes(b"4006381333931\r\nLC12", Uptime(3_600_000));
+    let product = Code::Product(Gtin::new("4006381333931").unwrap());
+    assert_eq!(session.poll_scan(), Some(Scanned { at: Uptime(3_600_000), code: product }));
+    // The rest of a line comes late, by radio; of another it never comes.
+    session.handle_timeout(Uptime(3_600_300));
+    session.handle_bytes(b"34\rLC5", Uptime(3_600_300));
+    assert!(matches!(session.poll_scan().unwrap().code, Code::Loyalty(_)));
+    assert_eq!(session.poll_timeout(), Some((Uptime(3_600_800), Reason::RestOfFrame)));
+    session.handle_timeout(Uptime(3_600_800));
+    session.handle_bytes(b"6\r", Uptime(3_601_000));
+    assert_eq!(session.poll_scan().unwrap().code, Code::Unknown);
+    assert_eq!((session.poll_notice(), session.garbage()), (None, 3));
+    session.handle_reopened(Uptime(4_000_000));
+    assert_eq!(session.poll_notice(), Some(Notice::Listening));
 }
