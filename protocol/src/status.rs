@@ -82,9 +82,12 @@ pub struct ReaderHealth {
     /// Tags since the agent started whose data was damaged.
     #[serde(default)]
     pub bad_tags: u64,
-    /// The last fault it reported.
+    /// The fault from which it has not recovered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// How warm it was when it last said so, in degrees Celsius.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature_c: Option<i8>,
 }
 
 mod boot_text {

@@ -22,6 +22,7 @@ impl Health {
             garbage: 0,
             bad_tags: 0,
             fault: None,
+            temperature_c: None,
         };
         Self(Arc::new(Mutex::new(readers.map(unknown).collect())))
     }
