@@ -228,6 +228,14 @@ impl Intake {
                     info!(reader = %id, module, "the reader said what it is");
                     self.health.update(self.number, |health| health.module = Some(module));
                 }
+                Notice::Recovered => {
+                    info!(reader = %id, "the reader reports no fault any more");
+                    self.health.update(self.number, |health| health.fault = None);
+                }
+                Notice::Temperature(degrees) => {
+                    debug!(reader = %id, degrees, "how warm the reader is");
+                    self.health.update(self.number, |health| health.temperature_c = Some(degrees));
+                }
                 Notice::Fault(fault) => {
                     self.health.update(self.number, |health| {
                         // Some faults come with every cycle.

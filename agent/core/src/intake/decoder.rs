@@ -33,7 +33,7 @@ impl Language {
     fn read(&mut self, frame: &[u8], on_message: &mut dyn FnMut(Message)) {
         match self {
             Self::R200 => r200::message(frame).into_iter().for_each(on_message),
-            Self::ThingMagic => on_message(thingmagic::message(frame)),
+            Self::ThingMagic => thingmagic::message(frame, on_message),
             Self::Ruuvi => on_message(ruuvi::message(frame)),
             Self::Scanner(lines) => lines.message(frame).into_iter().for_each(on_message),
             Self::Chafon { address, dialect } => {

@@ -89,6 +89,8 @@ enum Message {
     Reader(chafon::Info),
     /// A round has ended, and the reader waits to be asked for the next.
     RoundOver,
+    /// The module's temperature in degrees Celsius.
+    Temperature(i8),
     /// A sensor tag was heard.
     Advert(ruuvi::Advert),
     /// The receiver has lost its settings.

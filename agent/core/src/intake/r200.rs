@@ -34,8 +34,34 @@ const STOP: u8 = 0x28;
 const SET_POWER: u8 = 0xB6;
 const ERROR: u8 = 0xFF;
 
+/// Between which bytes a module frames what it says. Both are understood; which one it understands shows
+/// when it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flavour {
+    /// BB … 7E
+    Usual,
+    /// AA … DD
+    Rare,
+}
+
+impl Flavour {
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Usual => Self::Rare,
+            Self::Rare => Self::Usual,
+        }
+    }
+
+    fn frame(self) -> (u8, u8) {
+        match self {
+            Self::Usual => (0xBB, 0x7E),
+            Self::Rare => (0xAA, 0xDD),
+        }
+    }
+}
+
 /// The commands that make a module stop whatever it does, say what it is, and read for ever.
-pub(super) fn steps(radio: &Radio) -> Vec<Step> {
+pub(super) fn steps(radio: &Radio, flavour: Flavour) -> Vec<Step> {
     let region = region_code(radio.region).unwrap_or_default();
     let [power_high, power_low] = radio.power_cdbm.to_be_bytes();
     let [rounds_high, rounds_low] = ROUNDS.to_be_bytes();
@@ -46,9 +72,10 @@ pub(super) fn steps(radio: &Radio) -> Vec<Step> {
         ("power", SET_POWER, &[power_high, power_low]),
     ]
     .into_iter()
-    .map(|(name, code, parameters)| Step::new(name, code, command(code, parameters)))
+    .map(|(name, code, parameters)| Step::new(name, code, command(flavour, code, parameters)))
     // The answer to a start is the first round: a tag, or the error that says there is none.
-    .chain([Step::new("start", MULTI_POLL, command(MULTI_POLL, &[0x22, rounds_high, rounds_low])).starting()])
+    .chain([Step::new("start", MULTI_POLL, command(flavour, MULTI_POLL, &[0x22, rounds_high, rounds_low]))
+        .starting()])
     .collect()
 }
 
@@ -63,12 +90,13 @@ pub(super) fn region_code(region: Region) -> Option<u8> {
     }
 }
 
-fn command(code: u8, parameters: &[u8]) -> Vec<u8> {
-    let mut frame = alloc::vec![0xBB, 0x00, code];
+fn command(flavour: Flavour, code: u8, parameters: &[u8]) -> Vec<u8> {
+    let (head, end) = flavour.frame();
+    let mut frame = alloc::vec![head, 0x00, code];
     frame.extend(u16::try_from(parameters.len()).expect("short parameters").to_be_bytes());
     frame.extend(parameters);
     frame.push(sum(&frame[1..]));
-    frame.push(0x7E);
+    frame.push(end);
     frame
 }
 
@@ -131,14 +159,21 @@ fn tag(parameters: &[u8]) -> Option<Seen> {
 }
 
 fn error(parameters: &[u8]) -> Message {
-    match parameters.first() {
+    let Some(&code) = parameters.first() else { return Message::Fault("an error without a code".into()) };
+    let meaning = match code {
         // No tag in this round: the module's sign of life.
-        Some(0x15) => Message::Idle,
-        Some(0x17) => Message::Fault("it does not know a command (17)".into()),
-        Some(0x20) => Message::Fault("no free channel to hop to (20)".into()),
-        Some(code) => Message::Fault(format!("error {code:02x}")),
-        None => Message::Fault("an error without a code".into()),
-    }
+        0x15 => return Message::Idle,
+        0x09 => "a tag could not be read",
+        0x10 => "a tag could not be written",
+        0x12 => "a tag could not be killed",
+        0x13 => "a tag could not be locked",
+        0x16 => "a tag refused the password",
+        0x17 => "it does not know a command",
+        0x20 => "no free channel to hop to",
+        0xA0.. => "a tag reports an error",
+        _ => return Message::Fault(format!("error {code:02x}")),
+    };
+    Message::Fault(format!("{meaning} ({code:02x})"))
 }
 
 /// The module's description of itself; unprintable bytes are left out.

@@ -8,6 +8,8 @@
 //!     └────── Waiting ◀─────┴────────────────────────────┘
 //! ```
 
+pub mod notice;
+
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
@@ -20,6 +22,7 @@ use super::decoder::Decoder;
 use super::ruuvi::sensors::Sensors;
 use super::{Message, Motion, Scanned, Settings, Step, chafon, r200, ruuvi, thingmagic};
 use crate::backoff::Backoff;
+pub use notice::{Notice, Reason};
 
 /// How long a reader may take to answer a command, in milliseconds.
 const ANSWER_MS: u64 = 500;
@@ -29,37 +32,10 @@ const TRIES: u8 = 3;
 const REST_OF_FRAME_MS: u64 = 100;
 /// The same for a line of a scanner, which may send it by radio to its foot.
 const REST_OF_LINE_MS: u64 = 500;
+/// A reader that reported no fault for so many milliseconds has recovered.
+const RECOVERED_MS: u64 = 60_000;
 /// How long a reader may take to report again after it was nudged, in milliseconds.
 const NUDGED_MS: u64 = 2_000;
-
-/// What a reader is doing, told as it changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// It reads: from here on, silence means that there is no tag.
-    Listening,
-    /// It does not answer, or stopped reading.
-    Silent {
-        /// At which step, in words.
-        why: String,
-    },
-    /// It said what it is.
-    Module(String),
-    /// It reports a fault, in words.
-    Fault(String),
-}
-
-/// Why a session wants to be woken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// A command should have been answered by then.
-    Answer,
-    /// The rest of a frame should have come by then.
-    RestOfFrame,
-    /// The reader should have reported something by then.
-    Silence,
-    /// The next attempt to set the reader up.
-    Retry,
-}
 
 /// One conversation with a reader, from the opening of its port to its loss.
 #[derive(Debug)]
@@ -76,6 +52,10 @@ pub struct Session {
     heard: Uptime,
     reported: Uptime,
     bad_tags: u64,
+    /// Which framing an R200 is addressed in.
+    flavour: r200::Flavour,
+    /// When it last reported a fault from which it has not recovered.
+    fault: Option<Uptime>,
     sensors: Sensors,
     writes: VecDeque<Vec<u8>>,
     reads: VecDeque<Read>,
@@ -109,6 +89,8 @@ impl Session {
             heard: now,
             reported: now,
             bad_tags: 0,
+            flavour: r200::Flavour::Usual,
+            fault: None,
             sensors: Sensors::default(),
             writes: VecDeque::new(),
             reads: VecDeque::new(),
@@ -162,6 +144,9 @@ impl Session {
                 } else if tries > 1 {
                     self.send(step, tries - 1, now);
                 } else {
+                    if step == 0 {
+                        self.flavour = self.flavour.other();
+                    }
                     self.give_up(format!("no answer to \"{}\"", self.steps[step].name), now);
                 }
             }
@@ -263,7 +248,7 @@ impl Session {
     /// Begins to set the reader up.
     fn begin(&mut self, now: Uptime) {
         self.steps = match &self.settings {
-            Settings::R200(radio) => r200::steps(radio),
+            Settings::R200(radio) => r200::steps(radio, self.flavour),
             Settings::ThingMagic(radio) => thingmagic::steps(radio),
             Settings::Chafon { radio, address } => chafon::steps(radio, *address, None),
             Settings::Ruuvi => ruuvi::steps(),
@@ -295,6 +280,9 @@ impl Session {
         self.reported = now;
         if let Message::Answer { module: Some(module), .. } = &message {
             self.notices.push_back(Notice::Module(module.clone()));
+        }
+        if let Message::Temperature(degrees) = message {
+            self.notices.push_back(Notice::Temperature(degrees));
         }
         if let Message::Reader(info) = &message {
             self.meet(info, now);
@@ -334,6 +322,7 @@ impl Session {
                     | Message::Reader(_)
                     | Message::Advert(_)
                     | Message::Unset
+                    | Message::Temperature(_)
                     | Message::Scanned(_)
                     | Message::Answer { .. }
                     | Message::Refused { .. } => {}
@@ -352,6 +341,7 @@ impl Session {
                     }),
                     Message::BadTag => self.bad_tags += 1,
                     Message::Refused { why, .. } | Message::Fault(why) => {
+                        self.fault = Some(now);
                         self.notices.push_back(Notice::Fault(why));
                     }
                     Message::RoundOver => self.ask_for_the_next_round(),
@@ -359,7 +349,12 @@ impl Session {
                     Message::Scanned(code) => self.scans.push_back(Scanned { at: now, code }),
                     // It has just got power.
                     Message::Unset => self.writes.push_back(ruuvi::settings()),
-                    Message::Idle | Message::Reader(_) | Message::Answer { .. } => {}
+                    Message::Idle | Message::Temperature(_) | Message::Reader(_) | Message::Answer { .. } => {
+                    }
+                }
+                if self.fault.is_some_and(|at| now.since(at) >= RECOVERED_MS) {
+                    self.fault = None;
+                    self.notices.push_back(Notice::Recovered);
                 }
             }
             State::Waiting { .. } => {}
@@ -369,6 +364,7 @@ impl Session {
     fn read(&mut self) {
         self.state = State::Reading { nudged: false };
         self.retry.reset();
+        self.fault = None;
         self.notices.push_back(Notice::Listening);
     }
 

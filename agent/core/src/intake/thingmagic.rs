@@ -22,6 +22,7 @@ const MAX_DATA: u8 = 248;
 const AROUND_DATA: usize = 7;
 
 const VERSION: u8 = 0x03;
+const TEMPERATURE: u8 = 0x72;
 const READ: u8 = 0x22;
 const MULTI_PROTOCOL: u8 = 0x2F;
 const SET_ANTENNAS: u8 = 0x91;
@@ -49,10 +50,13 @@ pub(super) fn steps(radio: &Radio) -> Vec<Step> {
         ("power", SET_POWER, &power),
         // With the read filter on, a tag is reported once and then not again for a while.
         ("read filter off", SET_READER_OPTION, &[1, 0x0C, 0]),
+        // Not every maker's module measures it.
+        ("temperature", TEMPERATURE, &[]),
         ("start", MULTI_PROTOCOL, &start),
     ]
     .into_iter()
     .map(|(name, code, data)| Step::new(name, code, command(code, data)))
+    .map(|step| if step.code == TEMPERATURE { step.optional() } else { step })
     .collect()
 }
 
@@ -101,16 +105,24 @@ pub(super) fn scan(bytes: &[u8]) -> Scan {
 }
 
 /// What a checked reply says.
-pub(super) fn message(frame: &[u8]) -> Message {
+pub(super) fn message(frame: &[u8], on_message: &mut dyn FnMut(Message)) {
     let (code, status) = (frame[2], u16::from_be_bytes([frame[3], frame[4]]));
     let data = &frame[5..frame.len() - 2];
-    match (code, status) {
+    let message = match (code, status) {
         (READ, 0) => stream(data),
+        // The last word of a stream that was stopped.
+        (MULTI_PROTOCOL, 0x0400) => Message::Answer { code, module: None },
         // No tag in this cycle: the module's sign of life.
         (_, 0x0400) => Message::Idle,
-        (_, 0) => Message::Answer { code, module: (code == VERSION).then(|| module(data)) },
+        (_, 0) => {
+            if let (TEMPERATURE, [degrees, ..]) = (code, data) {
+                on_message(Message::Temperature(degrees.cast_signed()));
+            }
+            Message::Answer { code, module: (code == VERSION).then(|| module(data)) }
+        }
         (_, status) => Message::Refused { code, why: fault(status) },
-    }
+    };
+    on_message(message);
 }
 
 /// A message that the module sends by itself while reading.
@@ -121,9 +133,22 @@ fn stream(data: &[u8]) -> Message {
     let response_type = if option & 0x10 != 0 { 5 } else { 3 };
     match data.get(response_type) {
         Some(1) => tag(data).map_or(Message::BadTag, Message::Tag),
-        // A status report, or the end of a cycle.
+        Some(2) => status_report(&data[response_type + 1..]).map_or(Message::Idle, Message::Temperature),
+        // The end of a cycle.
         _ => Message::Idle,
     }
+}
+
+/// The temperature in a status report, in degrees Celsius. What is there is told by flags, lowest first.
+fn status_report(report: &[u8]) -> Option<i8> {
+    let mut fields = Fields(report);
+    let flags = u16::from_be_bytes(fields.take()?);
+    if flags & 0x0002 != 0 {
+        let [_, _, _] = fields.take()?;
+    }
+    (flags & 0x0004 != 0).then_some(())?;
+    let [degrees] = fields.take()?;
+    Some(degrees.cast_signed())
 }
 
 fn tag(data: &[u8]) -> Option<Seen> {
@@ -223,4 +248,15 @@ fn fault(status: u16) -> String {
         _ => return format!("status {status:04x}"),
     };
     format!("{meaning} ({status:04x})")
+}
+
+/// A module's reply, for tests.
+#[cfg(test)]
+pub(super) fn reply(code: u8, status: u16, data: &[u8]) -> Vec<u8> {
+    let mut frame = alloc::vec![0xFF, u8::try_from(data.len()).expect("short data"), code];
+    frame.extend(status.to_be_bytes());
+    frame.extend(data);
+    let crc = crc(&frame[1..]);
+    frame.extend(crc.to_be_bytes());
+    frame
 }

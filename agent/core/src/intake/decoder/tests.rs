@@ -1,5 +1,6 @@
 //! Frames that public sources print, and what must be true of any bytes.
 
+use super::super::thingmagic::reply;
 use super::super::{Radio, Region, Step};
 use super::*;
 use alloc::vec;
@@ -69,7 +70,7 @@ fn published_commands_are_the_ones_that_are_sent() {
             assert!(published(&hex::encode(&step.bytes)), "{name}: {:02x?}", step.bytes);
         }
     };
-    sent(r200::steps(&radio(Region::Eu)), &["stop", "module information", "power"]);
+    sent(r200::steps(&radio(Region::Eu), r200::Flavour::Usual), &["stop", "module information", "power"]);
     sent(ruuvi::steps(), &["device id"]);
     sent(
         thingmagic::steps(&radio(Region::Us)),
@@ -106,6 +107,38 @@ fn modules_say_what_they_are() {
         "ThingMagic hardware 38.00.02.01 firmware 02.01.06.08 of 2024-09-13"
     );
     assert!(module("ff14030000220211003102000020230312230312000000001051e2").starts_with("Silion"));
+}
+
+#[test]
+fn modules_say_how_warm_they_are() {
+    let said = |frame: &[u8]| decode("thingmagic", &[frame]).0;
+    let answer = Message::Answer { code: 0x72, module: None };
+    assert_eq!(said(&reply(0x72, 0, &[0xFB])), [Message::Temperature(-5), answer]);
+    // Status reports: with a frequency before the temperature, with an antenna behind it, without one.
+    let report = |flags: u8, rest: &[u8]| {
+        said(&reply(0x22, 0, &[&[0x10, 0, 0x1B, 1, 0xFF, 2, 0, flags], rest].concat())).remove(0)
+    };
+    assert_eq!(report(0x06, &[0x0D, 0x38, 0x90, 61]), Message::Temperature(61));
+    assert_eq!(report(0x0C, &[61, 1, 1]), Message::Temperature(61));
+    assert_eq!(report(0x08, &[1, 1]), Message::Idle);
+    assert_eq!(report(0x06, &[0x0D]), Message::Idle, "cut short");
+    let hot = Message::Refused { code: 0x22, why: "too hot (0504)".into() };
+    assert_eq!(said(&reply(0x22, 0x0504, &[])), [hot]);
+    // A stream that is stopped ends with the status that there is no tag.
+    let stopped = Message::Answer { code: 0x2F, module: None };
+    assert_eq!(said(&reply(0x2F, 0x0400, &[2])), [stopped]);
+}
+
+#[test]
+fn modules_of_the_rare_framing_are_addressed_in_it() {
+    let steps =
+        r200::steps(&Radio { region: Region::Eu, power_cdbm: 2_000, antennas: vec![1] }, r200::Flavour::Rare);
+    let power = steps.iter().find(|step| step.name == "power").unwrap();
+    assert_eq!(hex::encode(&power.bytes), "aa00b6000207d08fdd");
+    assert_eq!(
+        decode("r200", &[&hex::decode("aa01ff00012021dd").unwrap()]).0,
+        [Message::Fault("no free channel to hop to (20)".into())]
+    );
 }
 
 /// Good replies of a protocol with garbage between them, and how many messages they make.

@@ -1,5 +1,6 @@
 //! Conversations with readers, in invented time.
 
+use super::super::thingmagic::reply;
 use super::super::{Code, LoyaltyPattern, Radio, Region};
 use super::*;
 use alloc::vec;
@@ -91,16 +92,7 @@ fn a_reader_that_falls_silent_is_reported_and_set_up_again() {
 fn a_refused_region_is_named() {
     let mut session = Session::new(&thingmagic(), Uptime(0));
     session.state = State::Setting { step: 2, tries: 3, until: Uptime(500) };
-    let refusal = {
-        // Reply to 97 with status 010B.
-        let body = [0x00, 0x97, 0x01, 0x0B];
-        let crc = body
-            .iter()
-            .flat_map(|b| [b >> 4, b & 15])
-            .fold(0xFFFFu16, |crc, nibble| (crc << 4 | u16::from(nibble)) ^ (crc >> 12).wrapping_mul(0x1021));
-        [&[0xFF][..], &body, &crc.to_be_bytes()].concat()
-    };
-    session.handle_bytes(&refusal, Uptime(2));
+    session.handle_bytes(&reply(0x97, 0x010B, &[]), Uptime(2));
     assert_eq!(
         session.poll_notice(),
         Some(Notice::Fault("\"region\" was refused: the region is not accepted (010b)".into()))
@@ -280,4 +272,66 @@ fn a_scanner_is_asked_nothing_and_never_silent() {
     assert_eq!((session.poll_notice(), session.garbage()), (None, 3));
     session.handle_reopened(Uptime(4_000_000));
     assert_eq!(session.poll_notice(), Some(Notice::Listening));
+}
+
+/// Answers whatever a ThingMagic session asks, up to the start; returns the codes that were asked.
+fn set_up_thingmagic(session: &mut Session, temperature: &[u8], now: Uptime) -> Vec<u8> {
+    let mut asked = Vec::new();
+    while let Some(sent) = session.poll_write() {
+        asked.push(sent[2]);
+        session.handle_bytes(&temperature_or(&sent, temperature), now);
+    }
+    asked
+}
+
+fn temperature_or(sent: &[u8], temperature: &[u8]) -> Vec<u8> {
+    match sent[2] {
+        0x72 => temperature.to_vec(),
+        code => reply(code, 0, &[]),
+    }
+}
+
+#[test]
+fn a_module_tells_its_temperature_if_it_can() {
+    for (answer, told) in [(reply(0x72, 0, &[41]), Some(41)), (reply(0x72, 0x0101, &[]), None)] {
+        let mut session = Session::new(&thingmagic(), Uptime(0));
+        let asked = set_up_thingmagic(&mut session, &answer, Uptime(5));
+        assert_eq!(asked, [0x2F, 0x03, 0x97, 0x93, 0x91, 0x92, 0x9A, 0x72, 0x2F]);
+        assert!(matches!(session.poll_notice(), Some(Notice::Module(_))));
+        if let Some(degrees) = told {
+            assert_eq!(session.poll_notice(), Some(Notice::Temperature(degrees)));
+        }
+        assert_eq!(session.poll_notice(), Some(Notice::Listening));
+    }
+}
+
+#[test]
+fn a_fault_is_over_after_a_while_without_one() {
+    let mut session = Session::listening(&thingmagic(), Uptime(0));
+    session.handle_bytes(&reply(0x22, 0x0504, &[]), Uptime(1_000));
+    assert_eq!(session.poll_notice(), Some(Notice::Fault("too hot (0504)".into())));
+    for now in (2_000..61_000).step_by(1_000) {
+        session.handle_bytes(&reply(0x22, 0x0400, &[]), Uptime(now));
+        assert_eq!(session.poll_notice(), None, "{now}");
+    }
+    session.handle_bytes(&reply(0x22, 0x0400, &[]), Uptime(61_000));
+    assert_eq!(session.poll_notice(), Some(Notice::Recovered));
+    session.handle_bytes(&reply(0x22, 0x0400, &[]), Uptime(62_000));
+    assert_eq!(session.poll_notice(), None);
+}
+
+#[test]
+fn a_module_that_does_not_answer_is_addressed_in_the_other_framing() {
+    let mut session = Session::new(&r200(), Uptime(0));
+    let mut heads = Vec::new();
+    let mut now = Uptime(0);
+    while heads.last() != Some(&0xAA) && now < Uptime(10_000) {
+        heads.extend(session.poll_write().map(|sent| sent[0]));
+        now = session.poll_timeout().unwrap().0;
+        session.handle_timeout(now);
+    }
+    heads.extend(session.poll_write().map(|sent| sent[0]));
+    assert_eq!(heads[..4], [0xBB, 0xBB, 0xBB, 0xAA]);
+    send(&mut session, "aa01280001002add", now);
+    assert_eq!(session.poll_write().unwrap()[..3], [0xAA, 0x00, 0x03]);
 }
