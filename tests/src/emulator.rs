@@ -1,13 +1,16 @@
 //! Reader modules, emulated from the module's side of the serial line. Enters: what a host sends, in
 //! any chunks, and what the readers of a [`Shop`](crate::shop::Shop) see. Leaves: the bytes that a real
-//! module would send. The modules in [`r200`] and [`thingmagic`] touch no port and no clock; [`port`]
+//! module would send. The modules in [`r200`], [`thingmagic`], [`chafon`] and [`ruuvi`] touch no port and no
+//! clock; a barcode scanner needs no module, as it only sends lines. [`port`]
 //! puts them behind a pseudo-terminal, and [`live`] runs a whole shop in real time.
 
 pub mod carousel;
+pub mod chafon;
 pub mod line;
 pub mod live;
 pub mod port;
 pub mod r200;
+pub mod ruuvi;
 pub mod thingmagic;
 
 use crc::{CRC_16_GENIBUS, Crc};
@@ -15,16 +18,24 @@ use hangtag_protocol::epc::Epc;
 
 use crate::shop::Sighting;
 use crate::shop::layout::Protocol;
+use chafon::Chafon;
 use r200::R200;
+use ruuvi::Receiver;
 use thingmagic::ThingMagic;
 
-/// A module of either protocol.
+/// A module of any protocol.
 #[derive(Clone, Debug)]
 pub enum Module {
     /// See [`R200`].
     R200(R200),
     /// See [`ThingMagic`].
     ThingMagic(ThingMagic),
+    /// See [`Chafon`].
+    Chafon(Chafon),
+    /// See [`Receiver`].
+    Ruuvi(Receiver),
+    /// A barcode scanner: it takes no commands.
+    Scanner,
 }
 
 impl Module {
@@ -50,6 +61,8 @@ impl Module {
         let commands = match self {
             Self::R200(_) => r200::START_UP,
             Self::ThingMagic(_) => thingmagic::START_UP,
+            // Whose host asks for every round, or which needs none.
+            Self::Chafon(_) | Self::Ruuvi(_) | Self::Scanner => &[],
         };
         for command in commands {
             // The answers are for a host, and there is none.
@@ -63,6 +76,9 @@ impl Module {
         match self {
             Self::R200(module) => module.handle_bytes(bytes, now_ms),
             Self::ThingMagic(module) => module.handle_bytes(bytes, now_ms),
+            Self::Chafon(module) => module.handle_bytes(bytes, now_ms),
+            Self::Ruuvi(module) => module.handle_bytes(bytes),
+            Self::Scanner => Vec::new(),
         }
     }
 
@@ -72,6 +88,8 @@ impl Module {
         match self {
             Self::R200(module) => module.handle_sighting(sighting),
             Self::ThingMagic(module) => module.handle_sighting(sighting),
+            Self::Chafon(module) => module.handle_sighting(sighting),
+            Self::Ruuvi(_) | Self::Scanner => Vec::new(),
         }
     }
 
@@ -81,6 +99,8 @@ impl Module {
         match self {
             Self::R200(module) => module.handle_timeout(now_ms),
             Self::ThingMagic(module) => module.handle_timeout(now_ms),
+            Self::Chafon(module) => module.handle_timeout(now_ms),
+            Self::Ruuvi(_) | Self::Scanner => Vec::new(),
         }
     }
 
@@ -90,6 +110,9 @@ impl Module {
         match self {
             Self::R200(module) => module.is_reading(),
             Self::ThingMagic(module) => module.is_reading(),
+            Self::Chafon(module) => module.is_reading(),
+            Self::Ruuvi(module) => module.is_reading(),
+            Self::Scanner => true,
         }
     }
 }

@@ -29,7 +29,8 @@ use crate::shop::layout::Protocol;
 #[derive(Debug)]
 pub struct Port {
     link: PathBuf,
-    protocol: Protocol,
+    /// As it is when it gets power.
+    module: Module,
     line: Line,
     counts: Arc<Counts>,
     plugged: Option<Plugged>,
@@ -58,6 +59,8 @@ struct Plugged {
 struct Moment {
     now_ms: u64,
     sightings: Vec<Sighting>,
+    /// What it sends besides, in whole frames.
+    frames: Vec<Vec<u8>>,
 }
 
 /// About a second of moments: a task that lags more has lost touch with real time.
@@ -67,7 +70,13 @@ impl Port {
     /// A port that is not plugged in yet. The link's folder must exist.
     #[must_use]
     pub fn new(link: &Path, protocol: Protocol, line: Line) -> Self {
-        Self { link: link.to_owned(), protocol, line, counts: Arc::default(), plugged: None }
+        Self::with(link, Module::new(protocol), line)
+    }
+
+    /// The same with a module that is no reader of the shop.
+    #[must_use]
+    pub fn with(link: &Path, module: Module, line: Line) -> Self {
+        Self { link: link.to_owned(), module, line, counts: Arc::default(), plugged: None }
     }
 
     /// The stable name of the host's side.
@@ -96,7 +105,7 @@ impl Port {
         let pty = Pty::open(&self.link)?;
         let behind = Behind {
             link: self.link.clone(),
-            module: Module::new(self.protocol),
+            module: self.module.clone(),
             line: self.line.clone(),
             counts: Arc::clone(&self.counts),
             tell_reading,
@@ -127,8 +136,18 @@ impl Port {
 
     /// Shows the module what its antennas saw up to `now_ms`. Without power nothing is seen.
     pub fn feed(&self, now_ms: u64, sightings: Vec<Sighting>) {
+        self.pass(Moment { now_ms, sightings, frames: Vec::new() });
+    }
+
+    /// Lets the module send a frame by itself, such as the line of a code that was scanned. Without power
+    /// it is lost.
+    pub fn say(&self, now_ms: u64, frame: Vec<u8>) {
+        self.pass(Moment { now_ms, sightings: Vec::new(), frames: vec![frame] });
+    }
+
+    fn pass(&self, moment: Moment) {
         if let Some(plugged) = &self.plugged
-            && plugged.moments.try_send(Moment { now_ms, sightings }).is_err()
+            && plugged.moments.try_send(moment).is_err()
         {
             self.counts.skipped.fetch_add(1, Ordering::Relaxed);
         }
@@ -193,7 +212,7 @@ impl Behind {
                 // Both branches are cancel-safe: a channel's `recv`, and readiness without a read.
                 moment = self.inbox.recv() => {
                     let Some(moment) = moment else { return };
-                    self.pass(&pty, &moment);
+                    self.pass(&pty, moment);
                 }
                 heard = pty.hear(&mut buffer) => match heard {
                     Heard::Bytes(count) => {
@@ -213,7 +232,10 @@ impl Behind {
         }
     }
 
-    fn pass(&mut self, pty: &Pty, moment: &Moment) {
+    fn pass(&mut self, pty: &Pty, moment: Moment) {
+        for frame in moment.frames {
+            self.send(pty, frame);
+        }
         for sighting in &moment.sightings {
             let frame = self.module.handle_sighting(sighting);
             self.send(pty, frame);
@@ -226,8 +248,10 @@ impl Behind {
     }
 
     fn send(&mut self, pty: &Pty, frame: Vec<u8>) {
-        // Nobody has the port open: the bytes end in the air, as those of a real line do.
-        if frame.is_empty() || pty.host_side.is_some() {
+        // Nobody has the port open: the bytes end in the air, as those of a real line do. A host that never
+        // writes cannot be noticed: what a scanner sends waits in the terminal.
+        let open = pty.host_side.is_none() || matches!(self.module, Module::Scanner);
+        if frame.is_empty() || !open {
             return;
         }
         let bytes = self.line.carry(frame);

@@ -1,0 +1,221 @@
+//! Devices other than the simulated shop's readers, on pseudo-terminals, with the real agent. What it makes of
+//! them is read from its socket, as `watch` does.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use hangtag_protocol::epc::Epc;
+use hangtag_tests::emulator::Module;
+use hangtag_tests::emulator::chafon::Chafon;
+use hangtag_tests::emulator::line::{Faults, Line};
+use hangtag_tests::emulator::port::Port;
+use hangtag_tests::emulator::ruuvi::{self, SensorTag};
+use hangtag_tests::harness::free_port;
+use hangtag_tests::harness::process::{Process, wait_for};
+use hangtag_tests::harness::site::Site;
+use hangtag_tests::shop::Sighting;
+use serde_json::Value;
+use tokio::time::{Instant, interval};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// About as often as a USB adapter hands over bytes.
+const TICK: Duration = Duration::from_millis(16);
+const TAG: &str = "3074257bf7194e4000001a85";
+
+/// What the agent's socket tells.
+struct Told(Receiver<Value>);
+
+impl Told {
+    fn ask(site: &Site, agent: &mut Process, what: &str) -> anyhow::Result<Self> {
+        let socket = site.folder.join("agent-data/agent.sock");
+        let mut stream = wait_for("the agent's socket", PATIENCE, || {
+            agent.check()?;
+            Ok(UnixStream::connect(&socket).ok())
+        })?;
+        writeln!(stream, "{what}")?;
+        let (tell, told) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                let Ok(value) = serde_json::from_str(&line) else { return };
+                if tell.send(value).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self(told))
+    }
+
+    /// Lets the device do something at every tick until the agent tells what is looked for.
+    async fn until(
+        &self,
+        clock: Instant,
+        mut act: impl FnMut(u64),
+        looked_for: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let end = Instant::now() + PATIENCE;
+        let mut tick = interval(TICK);
+        let mut others = Vec::new();
+        while Instant::now() < end {
+            tick.tick().await;
+            act(u64::try_from(clock.elapsed().as_millis())?);
+            while let Ok(value) = self.0.try_recv() {
+                if looked_for(&value) {
+                    return Ok(value);
+                }
+                others.push(value);
+            }
+        }
+        bail!("waited in vain; the agent told {} other things, the last {:?}", others.len(), others.last())
+    }
+}
+
+fn configure(site: &Site, readers: &str) -> anyhow::Result<()> {
+    let port = free_port()?;
+    let head = format!(
+        "tenant = \"demo\"\nstore = \"demo-shop\"\ngateway = \"gw-1\"\ndata = \"agent-data\"\n\
+         [mqtt]\nhost = \"127.0.0.1\"\nport = {port}\n\
+         [[zone]]\nid = \"booth-1\"\nkind = \"booth\"\n[[zone]]\nid = \"rail-1\"\nkind = \"rail\"\n"
+    );
+    site.write("agent.toml", &(head + readers))
+}
+
+fn sighting(at_ms: u64, antenna: u8) -> Sighting {
+    let epc = Epc::from_hex(TAG).expect("an EPC");
+    let (rssi_cdbm, phase_ddeg, channel_khz) = (-5_500, None, 865_700);
+    Sighting { at_ms, reader: 0, antenna, epc, rssi_cdbm, phase_ddeg, channel_khz }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chafon_reader_is_polled_at_every_antenna_through_noise_and_loss() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::for_test(folder.path(), 1)?;
+    configure(
+        &site,
+        "[[reader]]\nid = \"cf\"\nport = \"readers/cf\"\nprotocol = \"chafon\"\naddress = 3\nregion = \"eu\"\n\
+         power_dbm = 24.0\n[[reader.antenna]]\nport = 1\nzone = \"booth-1\"\n\
+         [[reader.antenna]]\nport = 3\nzone = \"rail-1\"\n",
+    )?;
+    let faults = Faults { garbage: 0.1, loss: 0.05, truncation: 0.05 };
+    let module = Module::Chafon(Chafon::new(3));
+    let mut port = Port::with(&site.readers().join("cf"), module, Line::new(11, faults));
+    port.plug()?;
+    let mut agent = site.start_agent()?;
+    let reads = Told::ask(&site, &mut agent, "reads")?;
+    let clock = Instant::now();
+    for round in 0..2 {
+        for antenna in [3, 1, 3] {
+            let act = |now_ms| port.feed(now_ms, vec![sighting(now_ms, 1), sighting(now_ms, 3)]);
+            let read = reads.until(clock, act, |read| read["antenna"] == antenna).await;
+            let read = read.with_context(|| format!("round {round}, antenna {antenna}"))?;
+            assert_eq!((&read["epc"], &read["rssi_cdbm"]), (&TAG.into(), &(-5_500).into()), "{read}");
+        }
+        if round == 0 {
+            port.unplug().await?;
+            port.plug()?;
+        }
+    }
+    agent.stop(Duration::from_secs(10))?;
+    let log = std::fs::read_to_string(site.folder.join("agent.log"))?;
+    assert!(log.contains("UHFReader288"), "{log}");
+    let accepted = std::fs::read_to_string(site.accepted_log())?;
+    for state in ["listening", "absent"] {
+        assert!(accepted.contains(state), "{state}: {accepted}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sensor_tag_that_moved_while_its_receiver_was_unplugged_is_noticed() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::for_test(folder.path(), 1)?;
+    configure(&site, "[[reader]]\nid = \"sensors\"\nport = \"readers/sensors\"\nprotocol = \"ruuvi\"\n")?;
+    let module = Module::Ruuvi(ruuvi::Receiver::new());
+    let mut port = Port::with(&site.readers().join("sensors"), module, Line::clean());
+    port.plug()?;
+    let mut agent = site.start_agent()?;
+    let motions = Told::ask(&site, &mut agent, "motions")?;
+    let clock = Instant::now();
+    let address = [0xcb, 0xb8, 0x33, 0x4c, 0x88, 0x4f];
+    let mut tag = SensorTag { address, moves: 253, sequence: 205, acceleration_mg: [4, -4, 1_036] };
+    let first = motions.until(clock, |now| port.say(now, ruuvi::Receiver::report(&tag)), |_| true).await?;
+    assert_eq!((&first["moves"], &first["sensor"]), (&0.into(), &"CB:B8:33:4C:88:4F".into()), "{first}");
+    port.unplug().await?;
+    port.plug()?;
+    // 254, 0, 1, while nobody listened.
+    tag = SensorTag { moves: 1, sequence: 300, acceleration_mg: [1_000, 0, 0], ..tag };
+    let then = motions.until(clock, |now| port.say(now, ruuvi::Receiver::report(&tag)), |_| true).await?;
+    assert_eq!(then["moves"], 3, "{then}");
+    assert_eq!(then["acceleration_mg"], serde_json::json!([1_000, 0, 0]));
+    assert_eq!(then["battery_mv"], 2_977);
+    agent.stop(Duration::from_secs(10))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scanned_loyalty_code_is_recognised_and_written_nowhere() -> anyhow::Result<()> {
+    const SECRET: &str = "4711SECRET99";
+    let folder = tempfile::tempdir()?;
+    let site = Site::for_test(folder.path(), 1)?;
+    configure(
+        &site,
+        "[[reader]]\nid = \"scan\"\nport = \"readers/scan\"\nprotocol = \"scanner\"\nzone = \"booth-1\"\n\
+         loyalty = [\"LC-*\"]\n\
+         [[reader]]\nid = \"sensors\"\nport = \"readers/sensors\"\nprotocol = \"ruuvi\"\n",
+    )?;
+    let mut scanner = Port::with(&site.readers().join("scan"), Module::Scanner, Line::clean());
+    scanner.plug()?;
+    let receiver = Module::Ruuvi(ruuvi::Receiver::new());
+    let mut sensors = Port::with(&site.readers().join("sensors"), receiver, Line::clean());
+    sensors.plug()?;
+    let capture = site.folder.join("capture.txt");
+    let mut command = site.agent("run");
+    command.arg("--accepted-log").arg(site.accepted_log()).arg("--capture").arg(&capture);
+    command.env("HANGTAG_LOG", "trace");
+    let mut agent = Process::start("hangtag-agent", &mut command, &site.folder.join("agent.log"))?;
+    let scans = Told::ask(&site, &mut agent, "scans")?;
+    let clock = Instant::now();
+    for (line, kind, gtin) in [
+        ("4006381333931\r".to_owned(), "product", Some("04006381333931")),
+        (format!("LC-{SECRET}\r\n"), "loyalty", None),
+        (format!("{SECRET}\n"), "unknown", None),
+        ("https://id.example.com/01/09521141123454/21/1\r\n".to_owned(), "product", Some("09521141123454")),
+    ] {
+        let act = |now_ms| scanner.say(now_ms, line.clone().into_bytes());
+        let scan =
+            scans.until(clock, act, |scan| scan["kind"] == kind && scan["gtin"].as_str() == gtin).await?;
+        assert_eq!(scan["reader"], "scan", "{scan}");
+    }
+    // What a receiver sends is recorded, so that the capture is seen to work.
+    let recorded = || Ok(std::fs::read_to_string(&capture)?.contains("sensors ca10").then_some(()));
+    wait_for("the receiver in the capture", PATIENCE, recorded)?;
+    agent.stop(Duration::from_secs(10))?;
+    let log = std::fs::read_to_string(site.folder.join("agent.log"))?;
+    assert!(log.contains("TRACE"), "everything was logged: {log}");
+    for needle in [SECRET.to_owned(), hex::encode(SECRET)] {
+        assert_eq!(files_with(folder.path(), needle.as_bytes())?, Vec::<String>::new(), "{needle}");
+    }
+    // And the search finds what is there.
+    assert!(!files_with(folder.path(), b"sensors ca10")?.is_empty());
+    Ok(())
+}
+
+/// The files in a folder that hold these bytes.
+fn files_with(folder: &Path, needle: &[u8]) -> anyhow::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            found.extend(files_with(&entry.path(), needle)?);
+        } else if kind.is_file() {
+            let bytes = std::fs::read(entry.path())?;
+            if bytes.windows(needle.len()).any(|window| window == needle) {
+                found.push(entry.path().display().to_string());
+            }
+        }
+    }
+    Ok(found)
+}
