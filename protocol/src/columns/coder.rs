@@ -327,7 +327,9 @@ mod tests {
             for (width, number) in &numbers {
                 let written = encoder.plain(*width, *number);
                 prop_assert_eq!(written, number & lowest(*width));
-                (0..*width).rev().for_each(|bit| drop(even.decide(&mut Chance::EVEN.clone(), number >> bit & 1 == 1)));
+                (0..*width).rev().for_each(|bit| {
+                    let _ = even.decide(&mut Chance::EVEN.clone(), number >> bit & 1 == 1);
+                });
                 encoder.decide(&mut chances[0], number & 1 == 1);
                 even.decide(&mut chances[1], number & 1 == 1);
             }

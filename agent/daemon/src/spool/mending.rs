@@ -23,6 +23,12 @@ const LITTLE: u64 = 4 << 20;
 impl Spool {
     /// Opens the store if it is not open.
     pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
+        let done = self.try_reopen();
+        self.distrust |= matches!(done, Err(StoreError::Sync(_)));
+        done
+    }
+
+    fn try_reopen(&mut self) -> Result<(), StoreError> {
         if self.opened.is_none() {
             self.folder.check(&self.lock)?;
             let mut opened = open_or_make_room(&self.folder, &self.witness, true)?;

@@ -314,6 +314,7 @@ impl Spool {
     pub(crate) fn handle_request(&mut self, request: Request) {
         match request {
             Request::Read { epoch, range, ahead, reply } => {
+                let _watch = self.opened.as_ref().map(|opened| opened.store.watch());
                 let held = match self.read(epoch, range) {
                     Ok(held) if self.opened.is_some() => Some(held),
                     Ok(_) => self.read_from_files(epoch, range),

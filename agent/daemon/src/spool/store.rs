@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional as _};
 use tracing::warn;
 
-use super::rouse::Rouser;
+use super::rouse::{Rouser, Watch};
 
 const CACHE_BYTES: u64 = 4 << 20;
 /// Garbage is collected only by sled's own flusher; more often costs more writes.
@@ -159,6 +159,11 @@ impl Store {
         let flushed = guarded(|| Ok(rouser.watch(|| trees.values().flush())?));
         drop(rouser);
         flushed.map(drop).and(trees.close())
+    }
+
+    /// Wakes whatever of this store waits for a failed write, until the end of what is returned.
+    pub(super) fn watch(&self) -> Watch {
+        self.rouser.begin()
     }
 
     /// What the spool knows of itself; `None` in a new one.
