@@ -20,7 +20,7 @@ use rand_chacha::ChaCha8Rng;
 
 const EVENTS: &str = "20000";
 /// Flipped bits, in a normal and in a long run.
-const FLIPS: (u32, u32) = (60, 400);
+const FLIPS: (u32, u32) = (200, 600);
 /// The most events that a flipped bit may cost: as many as two values of the spool hold.
 const PER_FLIP: u64 = 512;
 const TRUNCATIONS: u32 = 20;
