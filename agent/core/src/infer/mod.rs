@@ -6,6 +6,7 @@
 //! the event that opened it.
 
 pub mod layout;
+pub mod motion;
 
 mod snapshot;
 mod tag;

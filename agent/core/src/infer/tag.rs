@@ -173,6 +173,10 @@ impl Tag {
         let resting_at = self.resting_at();
         for track in &mut self.tracks {
             let listening = around.listening[around.layout.reader_of(track.antenna.into())].is_some();
+            match self.state {
+                State::New | State::Rest { .. } => track.learn_noise(),
+                State::Hand { .. } | State::Booth { .. } => (),
+            }
             track.end_tick(listening && resting_at == Some(track.antenna));
         }
         let best = self.best(around);

@@ -1,17 +1,15 @@
 //! How one tag looks to one antenna: level, rate, and whether it moves. Enters: reads. Leaves:
 //! measures that the state machine in [`tag`](super::tag) decides by.
 //!
-//! Two signs of movement:
-//! - *phase*: the answer's phase turns by 4π per wavelength of way (about 35 cm at 866 MHz), so that
-//!   two reads of the same channel less than 0.6 s apart differ only if the tag moved. Angles are
-//!   doubled before they are compared, because readers may report a half turn more or less. The mean of
-//!   the last steps decides, so that one odd read means nothing.
-//! - *changes of the level*: a tag that is carried passes through the ups and downs of the field, read by
-//!   read. The level itself says little: it jumps once when the reader changes its channel, and sinks
-//!   and rises once when somebody walks past.
+//! Whether it moves is decided by [`motion`](super::motion) where the reader tells the phase. Where it
+//! does not, by changes of the level over four seconds: a tag that is carried passes through the ups and
+//! downs of the field, read by read. The level itself says little: it jumps once when the reader changes
+//! its channel, and sinks and rises once when somebody walks past.
 
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::read::Read;
+
+use super::motion::{Comparer, Noise, Signs};
 
 /// Length of a tick in milliseconds: how often states are looked at.
 pub(super) const TICK_MS: u64 = 500;
@@ -20,10 +18,6 @@ pub(super) const RECENT_TICKS: usize = 10;
 
 /// Reads that the mean level weighs: as in Intel's RSP controller.
 const LEVEL_READS: f32 = 20.0;
-/// Reads of the same channel further apart than this are not compared by phase, in milliseconds.
-const PHASE_MS: u64 = 600;
-/// Reads further apart than this are not compared by level, in milliseconds.
-const LEVEL_MS: u64 = 3_000;
 /// Mean phase step, in radians, of the last few reads of a tag that is carried: at rest it is about 0.15,
 /// and 0.79 if every phase is equally likely.
 const CARRIED_RAD: f32 = 0.42;
@@ -39,13 +33,15 @@ const UNSTEADY_CDB: u32 = 200;
 const CALM_CDB: u32 = 160;
 /// Ticks over which changes of the level are averaged: four seconds.
 const LEVEL_TICKS: usize = 8;
+/// Ticks over which movement is judged: two seconds, and the present tick, which has just begun when states
+/// are looked at.
+const MOTION_TICKS: usize = 5;
 
 #[derive(Clone, Debug)]
 pub(super) struct Track {
     pub(super) antenna: u16,
     pub(super) last: Uptime,
-    last_cdbm: i16,
-    last_khz: Option<u32>,
+    comparer: Comparer,
     /// Each of the last ticks; the current one is first.
     recent: [Tick; RECENT_TICKS],
     total: u32,
@@ -57,24 +53,14 @@ pub(super) struct Track {
     /// Mean phase step in radians: of the last four reads or so, and of the last sixteen.
     quick_step: f32,
     slow_step: f32,
-    steps: u32,
-    channels: [Channel; 4],
+    has_phase: bool,
+    noise: Noise,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Tick {
     reads: u8,
-    /// Reads that could be compared with the one before.
-    pairs: u8,
-    /// Sum of the changes of the level between them, in hundredths of a dB.
-    change_cdb: u16,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Channel {
-    khz: u32,
-    phase_ddeg: u16,
-    at: Uptime,
+    signs: Signs,
 }
 
 impl Track {
@@ -82,8 +68,7 @@ impl Track {
         Self {
             antenna,
             last: now,
-            last_cdbm: 0,
-            last_khz: None,
+            comparer: Comparer::default(),
             recent: [Tick::default(); RECENT_TICKS],
             total: 0,
             mean_mw: 0.0,
@@ -91,8 +76,8 @@ impl Track {
             rest_ticks: 0,
             quick_step: 0.0,
             slow_step: 0.0,
-            steps: 0,
-            channels: [Channel::default(); 4],
+            has_phase: false,
+            noise: Noise::default(),
         }
     }
 
@@ -102,38 +87,24 @@ impl Track {
             // Long unseen: what it looked like then says nothing of where it is today.
             self.total = 0;
         }
+        let compared = self.comparer.compare(read);
         let tick = &mut self.recent[0];
         tick.reads = tick.reads.saturating_add(1);
-        if self.total > 0 && pause < LEVEL_MS && self.last_khz == read.channel_khz {
-            tick.pairs = tick.pairs.saturating_add(1);
-            tick.change_cdb = tick.change_cdb.saturating_add(read.rssi_cdbm.abs_diff(self.last_cdbm));
+        tick.signs += compared.signs(self.noise);
+        if let Some(step) = compared.step_rad {
+            self.has_phase = true;
+            self.quick_step += (step - self.quick_step) / 4.0;
+            self.slow_step += (step - self.slow_step) / 16.0;
         }
         self.last = self.last.max(read.at);
-        (self.last_cdbm, self.last_khz) = (read.rssi_cdbm, read.channel_khz);
         self.total = self.total.saturating_add(1);
         let weight = 1.0 / (self.total as f32).min(LEVEL_READS);
         self.mean_mw += (milliwatts(f32::from(read.rssi_cdbm) / 100.0) - self.mean_mw) * weight;
-        self.compare_phase(read);
     }
 
-    fn compare_phase(&mut self, read: &Read) {
-        let (Some(phase_ddeg), Some(khz)) = (read.phase_ddeg, read.channel_khz) else { return };
-        let known = self.channels.iter().position(|c| c.khz == khz);
-        let slot = known.unwrap_or_else(|| {
-            let oldest = (0..self.channels.len()).min_by_key(|slot| self.channels[*slot].at);
-            oldest.expect("there are four")
-        });
-        let before = self.channels[slot];
-        self.channels[slot] = Channel { khz, phase_ddeg, at: read.at };
-        if known.is_none() || read.at.since(before.at) > PHASE_MS {
-            return;
-        }
-        // Doubled, so that 180 degrees and 0 are the same; then the shorter way round, halved again.
-        let turn = (u32::from(phase_ddeg) * 2).abs_diff(u32::from(before.phase_ddeg) * 2) % 3_600;
-        let step = turn.min(3_600 - turn) as f32 / 20.0 * core::f32::consts::PI / 180.0;
-        self.steps = self.steps.saturating_add(1);
-        self.quick_step += (step - self.quick_step) / 4.0;
-        self.slow_step += (step - self.slow_step) / 16.0;
+    /// Learns how the phase of a garment strays that does not move, as far as is known.
+    pub(super) fn learn_noise(&mut self) {
+        self.noise.learn(self.recent[0].signs);
     }
 
     /// Ends a tick. `at_rest`: the garment rests where this antenna looks, and its rate is learned.
@@ -178,15 +149,22 @@ impl Track {
         self.rest_rate
     }
 
-    /// Whether the phase says that it moves.
+    /// Whether the phase says that it moves: the last two seconds do, and its last few reads still do. A
+    /// shop has a thousand tags at rest for each that is carried, so that one sign is not enough.
     pub(super) fn phase_moves(&self) -> bool {
-        self.quick_step > CARRIED_RAD && self.recent[1].reads > 0
+        let latest = self.recent[1].reads > 0 && self.quick_step > CARRIED_RAD;
+        latest && self.phase_tells() && self.signs(MOTION_TICKS).motion().moved
+    }
+
+    /// Whether the reader tells the phase, and it says something.
+    fn phase_tells(&self) -> bool {
+        self.has_phase && !self.noise.is_deaf()
     }
 
     /// Whether the level says that it moves; `in_commotion` more is asked for.
-    /// Where the reader tells the phase, the phase decides alone.
+    /// Where the phase tells, it decides alone.
     pub(super) fn level_moves(&self, in_commotion: bool) -> bool {
-        if self.steps > 0 {
+        if self.phase_tells() {
             return false;
         }
         let least = if in_commotion { CARRIED_CDB.1 } else { CARRIED_CDB.0 };
@@ -202,12 +180,12 @@ impl Track {
     pub(super) fn is_calm(&self) -> bool {
         let recent = self.level_change(RECENT_TICKS);
         let even = recent.is_some_and(|(pairs, mean)| pairs >= 3 && mean <= CALM_CDB);
-        even && self.quick_step < CALM_RAD
+        even && (self.quick_step < CALM_RAD || !self.phase_tells())
     }
 
     /// Whether what is read of it now is restless.
     pub(super) fn is_restless(&self) -> bool {
-        if self.steps > 0 {
+        if self.phase_tells() {
             return self.slow_step > WORN_RAD;
         }
         self.is_unsteady()
@@ -216,10 +194,13 @@ impl Track {
     /// How many reads of the last ticks could be compared with the one before, and by how many
     /// hundredths of a dB they changed on average.
     fn level_change(&self, ticks: usize) -> Option<(u32, u32)> {
-        let recent = &self.recent[..ticks];
-        let pairs: u32 = recent.iter().map(|tick| u32::from(tick.pairs)).sum();
-        let change: u32 = recent.iter().map(|tick| u32::from(tick.change_cdb)).sum();
-        Some((pairs, change.checked_div(pairs)?))
+        let signs = self.signs(ticks);
+        Some((signs.changes.into(), signs.change_cdb.checked_div(signs.changes.into())?))
+    }
+
+    /// What the last ticks say, the present one included.
+    fn signs(&self, ticks: usize) -> Signs {
+        self.recent[..ticks].iter().map(|tick| tick.signs).sum()
     }
 }
 
@@ -270,11 +251,36 @@ mod tests {
     #[test]
     fn a_turning_phase_is_movement_whatever_the_level() {
         let mut track = rested(Some(900));
-        for n in 0..6u16 {
+        for n in 0..8u16 {
             track.handle_read(&read(10_000 + u64::from(n) * 250, -6_000, Some(900 + n * 400)));
+            if n % 2 == 1 {
+                track.end_tick(false);
+            }
         }
-        track.end_tick(false);
         assert!(track.phase_moves() && !track.level_moves(false));
+    }
+
+    #[test]
+    fn a_phase_that_means_nothing_is_not_listened_to() {
+        let mut track = rested(None);
+        for n in 0..200u16 {
+            track.handle_read(&read(10_000 + u64::from(n) * 250, -6_000, Some(n % 7 * 513 % 1_800)));
+            if n % 2 == 1 {
+                track.learn_noise();
+                track.end_tick(true);
+            }
+        }
+        assert!(!moves(&track) && track.is_calm() && !track.is_restless());
+        for n in 0..10 {
+            let at = 60_000 + n * 500;
+            track.handle_read(&read(
+                at,
+                [-5_400, -6_300, -5_800][n as usize % 3],
+                Some(n as u16 * 513 % 1_800),
+            ));
+            track.end_tick(false);
+        }
+        assert!(track.level_moves(false), "the level decides in its place");
     }
 
     #[test]

@@ -1,0 +1,338 @@
+//! Moved or still: what the reads of about two seconds say of one tag. Enters: reads, compared with
+//! earlier ones of the same antenna by a [`Comparer`]. Leaves: [`Signs`], which add up over time and over
+//! antennas, and a [`Motion`] with its score and what it rests on.
+//!
+//! Every phase step votes, from -1 (still) to 1 (moved); the level has one vote in all. What moves the
+//! sum past [`ENOUGH`] moved the tag:
+//!
+//! | sign | still, -1 | moved, 1 | why |
+//! |---|---|---|---|
+//! | phase step | 0.05 rad | 0.35 rad | an answer's phase turns by 4π per wavelength of way: at 866 MHz 0.35 rad are 1 cm |
+//! | mean change of the level from read to read | 1 dB | 2.5 dB | a tag that is carried passes the ups and downs of the field |
+//!
+//! - Phases are compared only between reads of the same antenna and channel less than 0.6 s apart, and as
+//!   doubled angles, because readers may report a half turn more or less. A read is compared with the
+//!   first after 0.1 s rather than with the latest: where reads are dense, a slow hand shows only over some
+//!   time. (Over 0.3 s the hand that passes over a still tag shows too.)
+//! - Where a tag's phase is noisier at rest (weak, or a reader that measures badly), both angles are
+//!   larger: twice the mean step at rest votes nothing. [`Noise`] learns it while the tag rests.
+//! - The level can never decide: its vote is less than [`ENOUGH`]. People who walk past move it too, and a
+//!   reader's change of channel. One odd phase decides nothing either.
+//! - Doppler is not used: on the recordings that have it, it says nothing (the same spread, ±150 Hz, for
+//!   tags that lie and tags that are carried).
+//!
+//! The numbers were chosen on some of the recordings that `hangtag-agent evaluate` knows and are
+//! reported on others; it says which.
+
+use core::ops::{Add, AddAssign};
+
+use hangtag_protocol::clock::Uptime;
+use hangtag_protocol::read::Read;
+
+/// The sum of votes above which a tag moved.
+pub const ENOUGH: f32 = 1.25;
+/// Reads of the same channel further apart than this are not compared by phase, in milliseconds.
+const PHASE_MS: u64 = 600;
+/// A read is the one that later ones are compared with for so long, in milliseconds.
+const ANCHOR_MS: u64 = 100;
+/// Reads further apart than this are not compared by level, in milliseconds.
+const LEVEL_MS: u64 = 3_000;
+/// A phase step that says nothing, and how much more or less makes a whole vote, in mean steps at rest.
+const STEP_NOISES: (f32, f32) = (2.0, 1.5);
+/// Mean change of the level that says nothing, and how much more or less makes a whole vote, in dB.
+const CHANGE_DB: (f32, f32) = (1.75, 0.75);
+
+/// Compares the reads of one tag at one antenna.
+#[derive(Clone, Debug, Default)]
+pub struct Comparer {
+    last: Option<(Uptime, i16)>,
+    channels: [Channel; 4],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Channel {
+    khz: u32,
+    phase_ddeg: u16,
+    at: Uptime,
+}
+
+/// How a read differs from those before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Comparison {
+    /// By how many radians the phase turned, 0 to π/2; absent without a read to compare with.
+    pub step_rad: Option<f32>,
+    /// By how many hundredths of a dB the level changed since the last read; absent after a pause.
+    pub change_cdb: Option<u16>,
+}
+
+impl Comparer {
+    /// Takes a read and compares it.
+    pub fn compare(&mut self, read: &Read) -> Comparison {
+        let last = self.last.filter(|(at, _)| read.at.since(*at) < LEVEL_MS);
+        self.last = Some((read.at, read.rssi_cdbm));
+        Comparison {
+            step_rad: self.step_rad(read),
+            change_cdb: last.map(|(_, cdbm)| read.rssi_cdbm.abs_diff(cdbm)),
+        }
+    }
+
+    fn step_rad(&mut self, read: &Read) -> Option<f32> {
+        let (phase_ddeg, khz) = (read.phase_ddeg?, read.channel_khz?);
+        let known = self.channels.iter().position(|channel| channel.khz == khz);
+        let slot = known.unwrap_or_else(|| {
+            let oldest = (0..self.channels.len()).min_by_key(|slot| self.channels[*slot].at);
+            oldest.expect("there are four")
+        });
+        let anchor = self.channels[slot];
+        let age_ms = read.at.since(anchor.at);
+        if known.is_none() || age_ms > ANCHOR_MS {
+            self.channels[slot] = Channel { khz, phase_ddeg, at: read.at };
+        }
+        if known.is_none() || age_ms > PHASE_MS {
+            return None;
+        }
+        // Doubled, so that 180 degrees and 0 are the same; then the shorter way round, halved again.
+        let turn = (u32::from(phase_ddeg) * 2).abs_diff(u32::from(anchor.phase_ddeg) * 2) % 3_600;
+        Some(turn.min(3_600 - turn) as f32 / 20.0 * core::f32::consts::PI / 180.0)
+    }
+}
+
+impl Comparison {
+    /// What it says of a tag with this noise.
+    #[must_use]
+    pub fn signs(self, noise: Noise) -> Signs {
+        let angles = (STEP_NOISES.0 * noise.step_rad(), STEP_NOISES.1 * noise.step_rad());
+        let votes = |step| (vote(step, angles) * 100.0) as i32;
+        Signs {
+            steps: u16::from(self.step_rad.is_some()),
+            step_mrad: self.step_rad.map_or(0, |step| (step * 1_000.0) as u32),
+            votes: self.step_rad.map_or(0, votes),
+            changes: u16::from(self.change_cdb.is_some()),
+            change_cdb: self.change_cdb.unwrap_or(0).into(),
+        }
+    }
+}
+
+/// The mean phase step of a tag at rest, in radians: 0.1 until it is learned, and never less.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Noise {
+    rad: f32,
+    /// How many steps it was learned from, up to [`Noise::MEMORY`].
+    steps: u8,
+}
+
+impl Default for Noise {
+    fn default() -> Self {
+        Self { rad: Self::LEAST_RAD, steps: 4 }
+    }
+}
+
+impl Noise {
+    const LEAST_RAD: f32 = 0.1;
+    /// From about this on, phases say nothing: if every phase is equally likely, the mean step is 0.79.
+    const DEAF_RAD: f32 = 0.5;
+    /// Over how many steps it is averaged.
+    const MEMORY: u8 = 64;
+
+    /// Takes what some reads at rest say.
+    pub fn learn(&mut self, at_rest: Signs) {
+        if let Some(mean) = at_rest.mean_step_rad() {
+            let steps = u8::try_from(at_rest.steps).unwrap_or(u8::MAX).min(Self::MEMORY / 4);
+            self.steps = (self.steps + steps).min(Self::MEMORY);
+            self.rad += (mean - self.rad) * f32::from(steps) / f32::from(self.steps);
+        }
+    }
+
+    fn step_rad(self) -> f32 {
+        self.rad.max(Self::LEAST_RAD)
+    }
+
+    /// Whether phases say nothing.
+    #[must_use]
+    pub fn is_deaf(self) -> bool {
+        self.rad > Self::DEAF_RAD
+    }
+}
+
+/// What some reads say of movement, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// Phase steps.
+    pub steps: u16,
+    /// Their sum in thousandths of a radian.
+    pub step_mrad: u32,
+    /// What they vote, in hundredths: -100 to 100 each.
+    pub votes: i32,
+    /// Changes of the level.
+    pub changes: u16,
+    /// Their sum in hundredths of a dB.
+    pub change_cdb: u32,
+}
+
+impl Signs {
+    /// By how many radians the phase turned on average.
+    #[must_use]
+    pub fn mean_step_rad(self) -> Option<f32> {
+        (self.steps > 0).then(|| self.step_mrad as f32 / 1_000.0 / f32::from(self.steps))
+    }
+
+    /// How the level changed from read to read on average, in dB.
+    #[must_use]
+    pub fn mean_change_db(self) -> Option<f32> {
+        (self.changes > 0).then(|| self.change_cdb as f32 / 100.0 / f32::from(self.changes))
+    }
+
+    /// What they say when they are of about two seconds.
+    #[must_use]
+    pub fn motion(self) -> Motion {
+        let phase = self.votes as f32 / 100.0;
+        let level = self.mean_change_db().map_or(0.0, |db| vote(db, CHANGE_DB));
+        let score = phase + level;
+        Motion { moved: self.steps > 0 && score > ENOUGH, score, phase, level }
+    }
+}
+
+impl Add for Signs {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            steps: self.steps.saturating_add(other.steps),
+            step_mrad: self.step_mrad.saturating_add(other.step_mrad),
+            votes: self.votes.saturating_add(other.votes),
+            changes: self.changes.saturating_add(other.changes),
+            change_cdb: self.change_cdb.saturating_add(other.change_cdb),
+        }
+    }
+}
+
+impl AddAssign for Signs {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl core::iter::Sum for Signs {
+    fn sum<I: Iterator<Item = Self>>(signs: I) -> Self {
+        signs.fold(Self::default(), Add::add)
+    }
+}
+
+/// Whether a tag moved, and why.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Motion {
+    /// It moved.
+    pub moved: bool,
+    /// The sum of all votes; more than [`ENOUGH`] is movement.
+    pub score: f32,
+    /// What the phase votes.
+    pub phase: f32,
+    /// What the level votes, -1 to 1.
+    pub level: f32,
+}
+
+/// -1 to 1: how far a value is from one that says nothing.
+fn vote(value: f32, (nothing, whole): (f32, f32)) -> f32 {
+    ((value - nothing) / whole).clamp(-1.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hangtag_protocol::epc::Epc;
+
+    /// Reads every `every_ms` for two seconds; level in hundredths of a dBm, phase in tenths of a degree and
+    /// channel by number of the read.
+    fn signs(every_ms: u64, look: impl Fn(u64) -> (i16, Option<u16>, u32)) -> Signs {
+        let mut comparer = Comparer::default();
+        let reads = (0..2_000 / every_ms).map(|n| {
+            let (rssi_cdbm, phase_ddeg, khz) = look(n);
+            Read {
+                at: Uptime(5_000 + n * every_ms),
+                epc: Epc::new(&[1]).unwrap(),
+                antenna: 1,
+                rssi_cdbm,
+                phase_ddeg,
+                channel_khz: Some(khz),
+            }
+        });
+        reads.map(|read| comparer.compare(&read).signs(Noise::default())).sum()
+    }
+
+    #[test]
+    fn a_tag_that_lies_is_still() {
+        let motion =
+            signs(100, |n| (-6_000 - (n % 2 * 100) as i16, Some(900 + (n % 3 * 20) as u16), 866_300));
+        let motion = motion.motion();
+        assert!(!motion.moved && motion.score < -5.0, "{motion:?}");
+    }
+
+    #[test]
+    fn a_slow_hand_is_seen_at_forty_reads_a_second() {
+        // 12 cm/s: 0.11 rad from read to read, five times that until the next anchor.
+        let motion = signs(25, |n| (-6_000, Some((900 + n * 65) as u16 % 3_600), 866_300)).motion();
+        assert!(motion.moved && motion.level < 0.0, "{motion:?}");
+    }
+
+    #[test]
+    fn a_half_turn_more_or_less_is_no_movement() {
+        let motion = signs(100, |n| (-6_000, Some(900 + (n % 2) as u16 * 1_800), 866_300)).motion();
+        assert!(!motion.moved, "{motion:?}");
+    }
+
+    #[test]
+    fn the_level_never_decides() {
+        let wild = |n: u64| -5_000 - (n % 2 * 3_000) as i16;
+        for phase in [None, Some(900)] {
+            let motion = signs(100, |n| (wild(n), phase, 866_300)).motion();
+            assert!(!motion.moved && motion.level == 1.0, "{phase:?}: {motion:?}");
+        }
+    }
+
+    #[test]
+    fn one_odd_phase_decides_nothing_but_confirms_the_level() {
+        // Every read has its own channel, but for two.
+        let khz = |n: u64| if n == 7 { 902_750 + 6 * 500 } else { 902_750 + n as u32 * 500 };
+        let odd = |n: u64| Some(if n == 7 { 1_500 } else { 900 });
+        let still = signs(100, |n| (-6_000, odd(n), khz(n)));
+        assert_eq!((still.steps, still.votes), (1, 100));
+        assert!(!still.motion().moved, "{:?}", still.motion());
+        let carried = signs(100, |n| (-6_000 - (n % 2 * 600) as i16, odd(n), khz(n)));
+        assert!(carried.motion().moved, "{:?}", carried.motion());
+    }
+
+    #[test]
+    fn a_noisy_tag_must_turn_further() {
+        let noisy = |n: u64| (-6_000, Some([900, 1_080, 990, 830, 1_000][n as usize % 5]), 866_300);
+        let first = signs(100, noisy);
+        let mut noise = Noise::default();
+        (0..200).for_each(|_| noise.learn(first));
+        assert!(noise.step_rad() > 0.12 && !noise.is_deaf(), "{noise:?}");
+        let mut comparer = Comparer::default();
+        let mut read = Read {
+            at: Uptime(0),
+            epc: Epc::new(&[1]).unwrap(),
+            antenna: 1,
+            rssi_cdbm: 0,
+            phase_ddeg: Some(0),
+            channel_khz: Some(1),
+        };
+        comparer.compare(&read);
+        (read.at, read.phase_ddeg) = (Uptime(50), Some(150));
+        let step = comparer.compare(&read);
+        assert!(step.signs(Noise::default()).votes > 0 && step.signs(noise).votes < 0);
+        let still = signs(100, |_| (-6_000, Some(900), 866_300));
+        (0..200).for_each(|_| noise.learn(still));
+        assert_eq!(noise.step_rad(), Noise::default().step_rad(), "never less");
+        let random = Signs { steps: 10, step_mrad: 7_850, ..Signs::default() };
+        (0..200).for_each(|_| noise.learn(random));
+        assert!(noise.is_deaf());
+    }
+
+    #[test]
+    fn reads_far_apart_or_of_other_channels_are_not_compared() {
+        let far = signs(700, |n| (-6_000, Some((n * 400) as u16), 866_300));
+        assert_eq!((far.steps, far.changes), (0, 1));
+        let hopping = signs(100, |n| (-6_000, Some((n * 170) as u16), 902_750 + n as u32 * 500));
+        assert_eq!((hopping.steps, hopping.changes), (0, 19));
+    }
+}
