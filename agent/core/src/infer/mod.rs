@@ -5,8 +5,10 @@
 //! and the garments in a booth make a visit. Events are numbered here, so that a visit can be named by
 //! the event that opened it.
 
+pub mod acceleration;
 pub mod layout;
 pub mod motion;
+pub mod presence;
 
 mod snapshot;
 mod tag;
