@@ -187,6 +187,22 @@ fn a_booth_next_door_hears_but_does_not_win() {
 }
 
 #[test]
+fn a_booth_that_always_hears_a_garment_on_the_rail_has_it_only_when_it_is_louder() {
+    let mut bench = Bench::new();
+    bench.pass(60_000, |b| {
+        b.rests(1);
+        let dbm = -66 - i16::try_from(b.roll(2)).unwrap();
+        b.read(1, BOOTHS, 1, dbm, Some(900));
+    });
+    // Somebody stands before the rail: only the booth hears the garment.
+    bench.pass(8_000, |b| b.read(1, BOOTHS, 1, -66, Some(900)));
+    bench.pass(10_000, |b| b.rests(1));
+    assert!(bench.kinds(1).is_empty(), "{:?}", bench.events);
+    bench.pass(10_000, |b| b.on_hook(1, 1));
+    assert_eq!(bench.kinds(1), [Kind::PickedUp, Kind::CarriedIn]);
+}
+
+#[test]
 fn a_booth_with_two_antennas_is_one_booth() {
     let mut bench = Bench::new();
     bench.pass(25_000, |b| b.rests(9));

@@ -28,6 +28,7 @@ use indexmap::IndexMap;
 use rustc_hash::FxHasher;
 
 pub use layout::{Layout, Zone, ZoneKind};
+use presence::Surest;
 pub use snapshot::{RestoreError, renumber};
 use tag::{Conclusion, State, Surroundings, Tag};
 use track::TICK_MS;
@@ -158,7 +159,14 @@ impl Inference {
             .map(|reader| (reader.state == ReaderState::Listening).then_some(reader.since))
             .collect();
         let commotion = self.commotion(now);
-        let around = Surroundings { layout: &self.layout, listening: &listening, commotion: &commotion, now };
+        let surest = self.surest(now);
+        let around = Surroundings {
+            layout: &self.layout,
+            listening: &listening,
+            commotion: &commotion,
+            surest: &surest,
+            now,
+        };
         let mut concluded = Vec::new();
         for (epc, tag) in &mut self.tags {
             if let Some(conclusion) = tag.end_tick(&around) {
@@ -184,6 +192,15 @@ impl Inference {
             count.1 += u32::from(disturbed);
         }
         counts.into_iter().map(|(all, disturbed)| disturbed >= 3 && disturbed * 8 > all).collect()
+    }
+
+    /// Per antenna: the recent reads of the tags that are surest to be in its zone.
+    fn surest(&self, now: Uptime) -> Vec<f32> {
+        let mut surest = vec![Surest::default(); self.layout.antennas()];
+        for (antenna, reads) in self.tags.values().flat_map(|tag| tag.recent_reads(now)) {
+            surest[usize::from(antenna)].add(reads as f32);
+        }
+        surest.into_iter().map(Surest::reads).collect()
     }
 
     fn conclude(&mut self, epc: Epc, conclusion: Conclusion, now: Uptime) {

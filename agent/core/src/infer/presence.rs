@@ -40,7 +40,7 @@ pub struct Presence {
     pub rise_db: Option<f32>,
 }
 
-/// Judges whether a tag is here. `surest_reads` are those of the zone's surest tags ([`surest`]), and
+/// Judges whether a tag is here. `surest_reads` are those of the zone's surest tags ([`Surest`]), and
 /// `elsewhere_dbm` is the highest mean level at which the tag was heard here while it was somewhere else.
 #[must_use]
 pub fn presence(heard: Heard, surest_reads: f32, elsewhere_dbm: Option<f32>) -> Presence {
@@ -50,22 +50,39 @@ pub fn presence(heard: Heard, surest_reads: f32, elsewhere_dbm: Option<f32>) -> 
     Presence { present: score >= 1.0, score, share, rise_db }
 }
 
-/// The reads that stand for a zone's surest tags: the third most of all tags heard there, or the fewest if
-/// there are fewer tags.
-#[must_use]
-pub fn surest(reads: impl Iterator<Item = f32>) -> f32 {
-    let mut most = [0.0; MORE_THAN_SUREST + 1];
-    let mut tags = 0;
-    for reads in reads {
-        tags += 1;
+/// Finds the reads that stand for a zone's surest tags: the third most of all tags heard there, or the
+/// fewest if there are fewer tags.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Surest {
+    most: [f32; MORE_THAN_SUREST + 1],
+    tags: usize,
+}
+
+impl Surest {
+    /// Takes the reads of one tag.
+    pub fn add(&mut self, reads: f32) {
+        self.tags += 1;
         let mut rest = reads;
-        for place in &mut most {
+        for place in &mut self.most {
             if rest > *place {
                 core::mem::swap(&mut rest, place);
             }
         }
     }
-    most[MORE_THAN_SUREST.min(usize::max(tags, 1) - 1)]
+
+    /// The reads that stand for the surest tags; 0 without tags.
+    #[must_use]
+    pub fn reads(self) -> f32 {
+        self.most[MORE_THAN_SUREST.min(self.tags.max(1) - 1)]
+    }
+}
+
+impl FromIterator<f32> for Surest {
+    fn from_iter<I: IntoIterator<Item = f32>>(reads: I) -> Self {
+        let mut surest = Self::default();
+        reads.into_iter().for_each(|reads| surest.add(reads));
+        surest
+    }
 }
 
 #[cfg(test)]
@@ -90,10 +107,14 @@ mod tests {
         assert!(carried_in.present && carried_in.score == 1.0, "{carried_in:?}");
     }
 
+    fn surest(reads: &[f32]) -> f32 {
+        reads.iter().copied().collect::<Surest>().reads()
+    }
+
     #[test]
     fn the_surest_are_the_third_or_the_least_of_fewer() {
-        assert_eq!(surest([3.0, 90.0, 10.0, 80.0, 70.0].into_iter()), 70.0);
-        assert_eq!(surest([3.0, 90.0].into_iter()), 3.0);
-        assert_eq!(surest(core::iter::empty()), 0.0);
+        assert_eq!(surest(&[3.0, 90.0, 10.0, 80.0, 70.0]), 70.0);
+        assert_eq!(surest(&[3.0, 90.0]), 3.0);
+        assert_eq!(surest(&[]), 0.0);
     }
 }

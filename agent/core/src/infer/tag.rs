@@ -20,12 +20,11 @@ use hangtag_protocol::read::Read;
 use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
+use super::presence::MARGIN_DB;
 use super::track::{RECENT_TICKS, TICK_MS, Track};
 
 /// Antennas that one tag is followed at; the one unseen for longest makes room.
 const MAX_TRACKS: usize = 4;
-/// By how many dB a zone must win, as in Intel's RSP controller.
-const MARGIN_DB: f32 = 6.0;
 /// A zone in which there was no read for so long takes no part, in milliseconds.
 const RECENT_MS: u64 = TICK_MS * RECENT_TICKS as u64;
 /// How long a tag must look calm to have been put down, in milliseconds. Calm is judged over the last five
@@ -92,6 +91,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) listening: &'a [Option<Uptime>],
     /// Per antenna: whether so many garments changed at once that somebody walks past.
     pub(super) commotion: &'a [bool],
+    /// Per antenna: the recent reads of the tags that are surest to be in its zone.
+    pub(super) surest: &'a [f32],
     pub(super) now: Uptime,
 }
 
@@ -171,7 +172,11 @@ impl Tag {
     /// Ends a tick: looks at the tracks, changes the state, concludes.
     pub(super) fn end_tick(&mut self, around: &Surroundings<'_>) -> Option<Conclusion> {
         let resting_at = self.resting_at();
+        let rests_here = self.heard_at_rest(around);
         for track in &mut self.tracks {
+            if rests_here.is_some_and(|zone| zone != around.layout.zone_of(track.antenna.into())) {
+                track.learn_elsewhere();
+            }
             let listening = around.listening[around.layout.reader_of(track.antenna.into())].is_some();
             match self.state {
                 State::New | State::Rest { .. } => track.learn_noise(),
@@ -187,6 +192,19 @@ impl Tag {
             State::Hand { since, from } => self.end_tick_hand(best, since, from, around),
             State::Booth { .. } => self.end_tick_booth(best, around),
         }
+    }
+
+    /// The zone where it rests, if it was heard there just now.
+    fn heard_at_rest(&self, around: &Surroundings<'_>) -> Option<usize> {
+        let antenna = self.resting_at()?;
+        let track = self.tracks.iter().find(|track| track.antenna == antenna)?;
+        (around.now.since(track.last) < 2 * TICK_MS).then(|| around.layout.zone_of(antenna.into()))
+    }
+
+    /// How often it was read at its antennas of late.
+    pub(super) fn recent_reads(&self, now: Uptime) -> impl Iterator<Item = (u16, u32)> {
+        let recent = self.tracks.iter().filter(move |track| now.since(track.last) < RECENT_MS);
+        recent.map(|track| (track.antenna, track.reads_recently()))
     }
 
     fn resting_at(&self) -> Option<u16> {
@@ -382,12 +400,18 @@ impl Tag {
     fn best(&self, around: &Surroundings<'_>) -> Option<Best> {
         let zone_of = |track: &Track| around.layout.zone_of(track.antenna.into());
         let recent = |track: &&Track| around.now.since(track.last) < RECENT_MS && track.reads_recently() >= 3;
+        // What always strays here from where it rests must be more than that to be here.
+        let home = self.resting_at();
+        let here = |track: &&Track| {
+            let presence = track.presence(around.surest[usize::from(track.antenna)]);
+            home == Some(track.antenna) || presence.is_none_or(|presence| presence.present)
+        };
         let level = |track: &Track| track.level_dbm();
         let (slot, track) = self
             .tracks
             .iter()
             .enumerate()
-            .filter(|(_, track)| recent(track))
+            .filter(|(_, track)| recent(track) && here(track))
             .max_by(|a, b| level(a.1).total_cmp(&level(b.1)))?;
         let others = self.tracks.iter().filter(|other| zone_of(other) != zone_of(track));
         let next = others

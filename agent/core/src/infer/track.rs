@@ -10,6 +10,7 @@ use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::read::Read;
 
 use super::motion::{Comparer, Noise, Signs};
+use super::presence::{Heard, Presence, presence};
 
 /// Length of a tick in milliseconds: how often states are looked at.
 pub(super) const TICK_MS: u64 = 500;
@@ -37,6 +38,12 @@ const LEVEL_TICKS: usize = 8;
 /// are looked at.
 const MOTION_TICKS: usize = 5;
 
+/// In how many ticks a garment must be heard from elsewhere for that to be known: a garment that is carried
+/// from one zone to another is heard in both for one or two.
+const ELSEWHERE_TICKS: u8 = 10;
+/// How much of a tick's level counts in what is known from elsewhere: of a louder and of a softer one.
+const ELSEWHERE_WEIGHTS: (f32, f32) = (1.0 / 16.0, 1.0 / 1_024.0);
+
 #[derive(Clone, Debug)]
 pub(super) struct Track {
     pub(super) antenna: u16,
@@ -55,6 +62,10 @@ pub(super) struct Track {
     slow_step: f32,
     has_phase: bool,
     noise: Noise,
+    /// The loudest that it was heard here while it was heard at rest in another zone, in dBm, and in how
+    /// many ticks it was.
+    elsewhere_dbm: f32,
+    elsewhere_ticks: u8,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,6 +89,8 @@ impl Track {
             slow_step: 0.0,
             has_phase: false,
             noise: Noise::default(),
+            elsewhere_dbm: 0.0,
+            elsewhere_ticks: 0,
         }
     }
 
@@ -105,6 +118,26 @@ impl Track {
     /// Learns how the phase of a garment strays that does not move, as far as is known.
     pub(super) fn learn_noise(&mut self) {
         self.noise.learn(self.recent[0].signs);
+    }
+
+    /// Learns how loud the garment is here, which rests in another zone and is heard there.
+    pub(super) fn learn_elsewhere(&mut self) {
+        if self.recent[0].reads == 0 {
+            return;
+        }
+        self.elsewhere_ticks = self.elsewhere_ticks.saturating_add(1);
+        let step = self.level_dbm() - self.elsewhere_dbm;
+        let slow = if step > 0.0 { ELSEWHERE_WEIGHTS.0 } else { ELSEWHERE_WEIGHTS.1 };
+        let first = self.elsewhere_ticks <= ELSEWHERE_TICKS;
+        self.elsewhere_dbm += step * if first { 1.0 / f32::from(self.elsewhere_ticks) } else { slow };
+    }
+
+    /// Whether the garment is in the zone of this antenna, where the surest tags have so many recent
+    /// reads; absent if it is not known how it is heard here from elsewhere.
+    pub(super) fn presence(&self, surest_reads: f32) -> Option<Presence> {
+        let heard = Heard { reads: self.reads_recently() as f32, level_dbm: self.level_dbm() };
+        let known = self.elsewhere_ticks >= ELSEWHERE_TICKS;
+        known.then(|| presence(heard, surest_reads, Some(self.elsewhere_dbm)))
     }
 
     /// Ends a tick. `at_rest`: the garment rests where this antenna looks, and its rate is learned.
@@ -301,6 +334,30 @@ mod tests {
         }
         assert!(track.level_moves(false), "{:?}", track.level_change(LEVEL_TICKS));
         assert!(!track.is_calm() && track.is_restless());
+    }
+
+    #[test]
+    fn a_stray_is_known_by_how_loud_it_ever_was() {
+        let mut stray = rested(None);
+        assert_eq!(stray.presence(10.0), None, "nothing is known");
+        let mut at = 10_000;
+        for cdbm in [-6_000, -6_200, -6_000, -6_100] {
+            (0..40).for_each(|_| {
+                at += 250;
+                stray.handle_read(&read(at, cdbm, None));
+                stray.learn_elsewhere();
+                stray.end_tick(false);
+            });
+        }
+        let judged = stray.presence(5.0).unwrap();
+        assert!(!judged.present && judged.rise_db.unwrap() < 1.5, "{judged:?}");
+        (0..20).for_each(|_| {
+            at += 250;
+            stray.handle_read(&read(at, -5_000, None));
+            stray.end_tick(false);
+        });
+        assert!(stray.presence(5.0).unwrap().present, "{:?}", stray.presence(5.0));
+        assert!(!stray.presence(50.0).unwrap().present, "others are read more often");
     }
 
     #[test]
