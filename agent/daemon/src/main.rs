@@ -6,6 +6,7 @@ mod capture;
 mod cli;
 mod clock;
 mod config;
+mod evaluate;
 mod health;
 mod infer;
 mod intake;

@@ -16,6 +16,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
+use crate::evaluate;
 use crate::pipeline::{self, Extras};
 
 /// Hangtag's agent: reads what readers see, concludes what shoppers do with garments, keeps it through
@@ -76,6 +77,15 @@ enum Command {
         /// How many events go into a batch.
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=4_096))]
         batch_events: u16,
+    },
+    /// Say how often the agent's rules are right on recordings of real tags with known labels: moved or still,
+    /// stray or here, worn and walking, package moved.
+    Evaluate {
+        /// A folder with recordings of known layouts, in whatever folders.
+        folder: PathBuf,
+        /// Print one JSON object per task, rule and split.
+        #[arg(long)]
+        json: bool,
     },
     /// Show what waits in the spool.
     Spool {
@@ -150,6 +160,11 @@ impl Command {
                 &capture,
                 batches.as_deref().map(|folder| (folder, batch_events)),
             ),
+            Self::Evaluate { folder, json } => {
+                let mut out = std::io::BufWriter::new(out::out());
+                evaluate::run(&folder, json, &mut out)?;
+                Ok(std::io::Write::flush(&mut out)?)
+            }
             Self::Spool { config, json, what: None } => {
                 runtime()?.block_on(spool::show(config.load()?, json))
             }
