@@ -1,6 +1,6 @@
 //! Worn and walking, read by read. Enters: trials of people who wear a tag with an accelerometer at the
 //! breastbone (UCI data set 427). Leaves: how often the agent's rule
-//! ([`walking`](hangtag_agent_core::infer::acceleration::walking)) and a plain one, acceleration alone,
+//! ([`walking`]) and a plain one, acceleration alone,
 //! are right.
 //!
 //! Columns, without names: seconds, acceleration forward, up and sideways in g, antenna, RSSI in dBm, phase

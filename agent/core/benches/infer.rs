@@ -1,0 +1,173 @@
+//! How fast one core turns bytes into reads and reads into events, and what a garment takes in memory.
+//! Enters: nothing. Leaves: lines `name value unit`, the median of some repeats each.
+//!
+//! A shop with 32 readers, whose antennas look at a rail or a booth each. Every garment hangs at one antenna
+//! and all are read in turn, so that in half a second as many change as reads come: the worst there is for
+//! a given number of reads. Time passes as fast as 32 serial lines at 921,600 baud could deliver the shortest
+//! frames, so that ticks cost what they would then.
+
+#![expect(clippy::print_stdout, reason = "lines are what a benchmark is for")]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use crc::{CRC_16_GENIBUS, Crc};
+use hangtag_agent_core::infer::{Inference, Layout, Zone, ZoneKind};
+use hangtag_agent_core::intake::{Protocol, Session};
+use hangtag_protocol::clock::{BootId, Uptime};
+use hangtag_protocol::epc::Epc;
+use hangtag_protocol::event::ReaderState;
+use hangtag_protocol::id::{ReaderId, Seq, ZoneId};
+use hangtag_protocol::read::Read;
+
+const LINES: usize = 32;
+/// Bytes that a line delivers in a second at 921,600 baud: ten bits each.
+const LINE_BYTES: u64 = 92_160;
+/// Bytes of the shortest frame that holds a read: an R200's with an EPC of 96 bits.
+const FRAME: usize = 24;
+/// Reads that all lines deliver in a second at most.
+const LINES_READS: u64 = LINES as u64 * LINE_BYTES / FRAME as u64;
+const REPEATS: usize = 5;
+const READS: usize = 1_000_000;
+
+fn main() {
+    println!("lines_deliver {LINES_READS} reads/s");
+    decode();
+    for tags in [1_000, 20_000, 100_000] {
+        infer(tags);
+    }
+    for tags in [20_000, 100_000] {
+        memory(tags);
+    }
+}
+
+/// Bytes of R200 frames to reads.
+fn decode() {
+    let stream: Vec<u8> = (0..10_000).flat_map(frame).collect();
+    let rate = median(|| {
+        let mut session = Session::listening(Protocol::R200, Uptime(0));
+        let (start, mut reads) = (Instant::now(), 0);
+        for round in 0..READS / 10_000 {
+            for chunk in stream.chunks(512) {
+                session.handle_bytes(chunk, Uptime(round as u64));
+                while let Some(read) = session.poll_read() {
+                    black_box(read);
+                    reads += 1;
+                }
+            }
+        }
+        assert_eq!(reads, READS);
+        reads as f64 / start.elapsed().as_secs_f64()
+    });
+    println!("decode {rate:.0} reads/s");
+}
+
+/// Reads to events, with so many garments known.
+fn infer(tags: usize) {
+    let reads: Vec<Read> = (0..tags).map(read).collect();
+    let mut shop = Shop::open();
+    // Until all are known, and at rest as far as they are read often enough.
+    shop.run(&reads, (tags * 12).max(READS));
+    let mut events = 0;
+    let rate = median(|| {
+        let start = Instant::now();
+        events += shop.run(&reads, READS);
+        READS as f64 / start.elapsed().as_secs_f64()
+    });
+    assert_eq!(shop.inference.tags(), tags);
+    println!("infer_{tags}_tags {rate:.0} reads/s");
+    println!("infer_{tags}_tags_lines {:.1} times what 32 lines deliver", rate / LINES_READS as f64);
+    black_box(events);
+}
+
+/// What a garment at rest takes, as the kernel counts it.
+fn memory(tags: usize) {
+    let reads: Vec<Read> = (0..tags).map(read).collect();
+    let before = resident();
+    let mut shop = Shop::open();
+    shop.run(&reads, tags * 30);
+    let bytes = resident().saturating_sub(before) as f64 / tags as f64;
+    assert_eq!(shop.inference.tags(), tags);
+    println!("memory_{tags}_tags {bytes:.0} bytes/tag");
+}
+
+struct Shop {
+    inference: Inference,
+    read: u64,
+}
+
+impl Shop {
+    fn open() -> Self {
+        let zone = |n: usize| ZoneId::new(&format!("zone-{n}")).expect("a good name");
+        let kind = |n| if n % 4 == 3 { ZoneKind::Booth } else { ZoneKind::Rail };
+        let zones = (0..LINES).map(|n| Zone { id: zone(n), kind: kind(n) });
+        let mut layout = Layout::new(zones.collect());
+        for n in 0..LINES {
+            let id = ReaderId::new(&format!("reader-{n}")).expect("a good name");
+            layout.add_reader(id, &[(1, zone(n))]).expect("the zone is there");
+        }
+        let mut inference = Inference::new(layout, BootId(1), Seq(1), Uptime(0));
+        (0..LINES).for_each(|reader| inference.handle_reader(reader, ReaderState::Listening, Uptime(0)));
+        Self { inference, read: 0 }
+    }
+
+    /// Reads all garments in turn, so many reads in all. Returns how many events came of it.
+    fn run(&mut self, reads: &[Read], count: usize) -> usize {
+        let mut events = 0;
+        for _ in 0..count {
+            let tag = (self.read % reads.len() as u64) as usize;
+            let at = Uptime(self.read * 1_000 / LINES_READS);
+            // A dB up and down.
+            let rssi_cdbm = reads[tag].rssi_cdbm + (self.read * 7 % 3) as i16 * 100;
+            self.inference.handle_timeout(at);
+            self.inference.handle_read(tag % LINES, &Read { at, rssi_cdbm, ..reads[tag] });
+            while self.inference.poll_event().is_some() {
+                events += 1;
+            }
+            self.read += 1;
+        }
+        events
+    }
+}
+
+fn read(tag: usize) -> Read {
+    Read {
+        at: Uptime(0),
+        epc: Epc::new(&epc(tag)).expect("twelve bytes"),
+        antenna: 1,
+        rssi_cdbm: -6_000,
+        phase_ddeg: (tag % 2 == 0).then_some((tag % 1_800) as u16),
+        channel_khz: (tag % 2 == 0).then_some(866_300),
+    }
+}
+
+fn epc(tag: usize) -> [u8; 12] {
+    let mut epc = [0x30, 0x36, 0x45, 0x1f, 0xd4, 0x09, 0xc4, 0, 0, 0, 0, 0];
+    epc[4..].copy_from_slice(&(tag as u64).to_be_bytes());
+    epc
+}
+
+/// A tag notice as an R200 sends it.
+fn frame(tag: usize) -> [u8; FRAME] {
+    let mut frame = [0; FRAME];
+    frame[..8].copy_from_slice(&[0xbb, 0x02, 0x22, 0x00, 0x11, 0xc9, 0x30, 0x00]);
+    frame[8..20].copy_from_slice(&epc(tag));
+    let crc = Crc::<u16>::new(&CRC_16_GENIBUS).checksum(&frame[6..20]);
+    frame[20..22].copy_from_slice(&crc.to_be_bytes());
+    frame[22] = frame[1..22].iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+    frame[23] = 0x7e;
+    frame
+}
+
+fn median(mut measure: impl FnMut() -> f64) -> f64 {
+    let mut values: Vec<f64> = (0..REPEATS).map(|_| measure()).collect();
+    values.sort_by(f64::total_cmp);
+    values[REPEATS / 2]
+}
+
+/// Bytes of this process in memory: the allocator's own needs count too.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/statm").expect("Linux tells it");
+    let pages = status.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok());
+    pages.expect("the second number") * 4_096
+}
