@@ -10,6 +10,7 @@ pub mod layout;
 pub mod motion;
 pub mod presence;
 
+mod known;
 mod snapshot;
 mod tag;
 mod track;
@@ -27,6 +28,7 @@ use hangtag_protocol::read::Read;
 use indexmap::IndexMap;
 use rustc_hash::FxHasher;
 
+use known::Known;
 pub use layout::{Layout, Zone, ZoneKind};
 use presence::Surest;
 pub use snapshot::{RestoreError, renumber};
@@ -44,7 +46,7 @@ const COVERAGE_MS: u64 = 60_000;
 const VISIT_PAUSE_MS: u64 = 8_000;
 
 // A fixed hasher: the same reads give the same order, and so the same events.
-type Tags = IndexMap<Epc, Tag, BuildHasherDefault<FxHasher>>;
+type Tags = IndexMap<Known, Tag, BuildHasherDefault<FxHasher>>;
 
 /// Reads to events.
 #[derive(Debug)]
@@ -90,10 +92,11 @@ impl Inference {
     pub fn handle_read(&mut self, reader: usize, read: &Read) {
         let Some(antenna) = self.layout.antenna(reader, read.antenna) else { return };
         let antenna = u16::try_from(antenna).expect("fewer than 65,536 antennas");
-        if self.tags.len() >= MAX_TAGS && !self.tags.contains_key(&read.epc) {
+        let known = Known::from(read.epc);
+        if self.tags.len() >= MAX_TAGS && !self.tags.contains_key(&known) {
             self.forget_oldest();
         }
-        self.tags.entry(read.epc).or_insert_with(Tag::new).handle_read(antenna, read);
+        self.tags.entry(known).or_insert_with(Tag::new).handle_read(antenna, read);
     }
 
     /// Takes what a reader is doing from now on.
@@ -158,8 +161,7 @@ impl Inference {
             .iter()
             .map(|reader| (reader.state == ReaderState::Listening).then_some(reader.since))
             .collect();
-        let commotion = self.commotion(now);
-        let surest = self.surest(now);
+        let (commotion, surest) = self.look_around(now);
         let around = Surroundings {
             layout: &self.layout,
             listening: &listening,
@@ -170,7 +172,7 @@ impl Inference {
         let mut concluded = Vec::new();
         for (epc, tag) in &mut self.tags {
             if let Some(conclusion) = tag.end_tick(&around) {
-                concluded.push((*epc, conclusion));
+                concluded.push((Epc::from(epc), conclusion));
             }
         }
         // What happened first is numbered first; the sort keeps the order of equals.
@@ -183,24 +185,23 @@ impl Inference {
         }
     }
 
-    /// Per antenna: whether so many resting garments changed at once that somebody walks past.
-    fn commotion(&self, now: Uptime) -> Vec<bool> {
-        let mut counts = vec![(0u32, 0u32); self.layout.antennas()];
-        for (antenna, disturbed) in self.tags.values().filter_map(|tag| tag.disturbance(now)) {
-            let count = &mut counts[usize::from(antenna)];
-            count.0 += 1;
-            count.1 += u32::from(disturbed);
+    /// Per antenna: whether so many resting garments changed at once that somebody walks past, and the recent
+    /// reads of the tags that are surest to be in its zone.
+    fn look_around(&self, now: Uptime) -> (Vec<bool>, Vec<f32>) {
+        let antennas = self.layout.antennas();
+        let (mut counts, mut surest) = (vec![(0u32, 0u32); antennas], vec![Surest::default(); antennas]);
+        for tag in self.tags.values() {
+            if let Some((antenna, disturbed)) = tag.disturbance(now) {
+                let count = &mut counts[usize::from(antenna)];
+                count.0 += 1;
+                count.1 += u32::from(disturbed);
+            }
+            for (antenna, reads) in tag.recent_reads(now) {
+                surest[usize::from(antenna)].add(reads as f32);
+            }
         }
-        counts.into_iter().map(|(all, disturbed)| disturbed >= 3 && disturbed * 8 > all).collect()
-    }
-
-    /// Per antenna: the recent reads of the tags that are surest to be in its zone.
-    fn surest(&self, now: Uptime) -> Vec<f32> {
-        let mut surest = vec![Surest::default(); self.layout.antennas()];
-        for (antenna, reads) in self.tags.values().flat_map(|tag| tag.recent_reads(now)) {
-            surest[usize::from(antenna)].add(reads as f32);
-        }
-        surest.into_iter().map(Surest::reads).collect()
+        let commotion = counts.into_iter().map(|(all, disturbed)| disturbed >= 3 && disturbed * 8 > all);
+        (commotion.collect(), surest.into_iter().map(Surest::reads).collect())
     }
 
     fn conclude(&mut self, epc: Epc, conclusion: Conclusion, now: Uptime) {
@@ -237,6 +238,7 @@ impl Inference {
     /// The visit that a garment joins which was just carried in: the booth's open one, unless all its
     /// garments have fallen silent, or a new one, named by the event about to be numbered.
     fn visit(&mut self, epc: Epc, zone: u16, now: Uptime) -> Seq {
+        let epc = Known::from(epc);
         let open = self.visits[usize::from(zone)].filter(|visit| {
             self.tags.iter().any(|(other, tag)| {
                 *other != epc

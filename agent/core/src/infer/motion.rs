@@ -32,11 +32,11 @@ use hangtag_protocol::read::Read;
 /// The sum of votes above which a tag moved.
 pub const ENOUGH: f32 = 1.25;
 /// Reads of the same channel further apart than this are not compared by phase, in milliseconds.
-const PHASE_MS: u64 = 600;
+const PHASE_MS: u32 = 600;
 /// A read is the one that later ones are compared with for so long, in milliseconds.
-const ANCHOR_MS: u64 = 100;
+const ANCHOR_MS: u32 = 100;
 /// Reads further apart than this are not compared by level, in milliseconds.
-const LEVEL_MS: u64 = 3_000;
+const LEVEL_MS: u32 = 3_000;
 /// A phase step that says nothing, and how much more or less makes a whole vote, in mean steps at rest.
 const STEP_NOISES: (f32, f32) = (2.0, 1.5);
 /// Mean change of the level that says nothing, and how much more or less makes a whole vote, in dB.
@@ -45,15 +45,19 @@ const CHANGE_DB: (f32, f32) = (1.75, 0.75);
 /// Compares the reads of one tag at one antenna.
 #[derive(Clone, Debug, Default)]
 pub struct Comparer {
-    last: Option<(Uptime, i16)>,
     channels: [Channel; 4],
+    last_ms: u32,
+    last_cdbm: i16,
+    heard: bool,
 }
 
+// There is one for each of very many tags: times are the lowest 32 bits of milliseconds, and channels the
+// lowest 16 of their kHz, which differ between all channels of a region.
 #[derive(Clone, Copy, Debug, Default)]
 struct Channel {
-    khz: u32,
+    at_ms: u32,
+    khz: u16,
     phase_ddeg: u16,
-    at: Uptime,
 }
 
 /// How a read differs from those before it.
@@ -68,27 +72,29 @@ pub struct Comparison {
 impl Comparer {
     /// Takes a read and compares it.
     pub fn compare(&mut self, read: &Read) -> Comparison {
-        let last = self.last.filter(|(at, _)| read.at.since(*at) < LEVEL_MS);
-        self.last = Some((read.at, read.rssi_cdbm));
-        Comparison {
-            step_rad: self.step_rad(read),
-            change_cdb: last.map(|(_, cdbm)| read.rssi_cdbm.abs_diff(cdbm)),
-        }
+        let at_ms = low_bits(read.at);
+        let pause_ms = at_ms.wrapping_sub(self.last_ms);
+        let change_cdb = (self.heard && pause_ms < LEVEL_MS).then(|| read.rssi_cdbm.abs_diff(self.last_cdbm));
+        (self.last_ms, self.last_cdbm, self.heard) = (at_ms, read.rssi_cdbm, true);
+        Comparison { step_rad: self.step_rad(read, at_ms), change_cdb }
     }
 
-    fn step_rad(&mut self, read: &Read) -> Option<f32> {
+    fn step_rad(&mut self, read: &Read, at_ms: u32) -> Option<f32> {
         let (phase_ddeg, khz) = (read.phase_ddeg?, read.channel_khz?);
+        let khz = (khz & 0xffff) as u16;
+        let age_ms = |channel: &Channel| at_ms.wrapping_sub(channel.at_ms);
         let known = self.channels.iter().position(|channel| channel.khz == khz);
         let slot = known.unwrap_or_else(|| {
-            let oldest = (0..self.channels.len()).min_by_key(|slot| self.channels[*slot].at);
+            let oldest = (0..self.channels.len()).max_by_key(|slot| age_ms(&self.channels[*slot]));
             oldest.expect("there are four")
         });
         let anchor = self.channels[slot];
-        let age_ms = read.at.since(anchor.at);
-        if known.is_none() || age_ms > ANCHOR_MS {
-            self.channels[slot] = Channel { khz, phase_ddeg, at: read.at };
+        if known.is_none() || age_ms(&anchor) > ANCHOR_MS {
+            self.channels[slot] = Channel { at_ms, khz, phase_ddeg };
         }
-        if known.is_none() || age_ms > PHASE_MS {
+        // An unused slot looks like channel 0 in the first moment after a boot.
+        let unused = (anchor.at_ms, anchor.khz) == (0, 0);
+        if known.is_none() || age_ms(&anchor) > PHASE_MS || unused {
             return None;
         }
         // Doubled, so that 180 degrees and 0 are the same; then the shorter way round, halved again.
@@ -116,14 +122,14 @@ impl Comparison {
 /// The mean phase step of a tag at rest, in radians: 0.1 until it is learned, and never less.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Noise {
-    rad: f32,
+    mrad: u16,
     /// How many steps it was learned from, up to [`Noise::MEMORY`].
     steps: u8,
 }
 
 impl Default for Noise {
     fn default() -> Self {
-        Self { rad: Self::LEAST_RAD, steps: 4 }
+        Self { mrad: (Self::LEAST_RAD * 1_000.0) as u16, steps: 4 }
     }
 }
 
@@ -139,18 +145,20 @@ impl Noise {
         if let Some(mean) = at_rest.mean_step_rad() {
             let steps = u8::try_from(at_rest.steps).unwrap_or(u8::MAX).min(Self::MEMORY / 4);
             self.steps = (self.steps + steps).min(Self::MEMORY);
-            self.rad += (mean - self.rad) * f32::from(steps) / f32::from(self.steps);
+            let rad = f32::from(self.mrad) / 1_000.0;
+            let learned = rad + (mean - rad) * f32::from(steps) / f32::from(self.steps);
+            self.mrad = (learned * 1_000.0 + 0.5) as u16;
         }
     }
 
     fn step_rad(self) -> f32 {
-        self.rad.max(Self::LEAST_RAD)
+        (f32::from(self.mrad) / 1_000.0).max(Self::LEAST_RAD)
     }
 
     /// Whether phases say nothing.
     #[must_use]
     pub fn is_deaf(self) -> bool {
-        self.rad > Self::DEAF_RAD
+        self.step_rad() > Self::DEAF_RAD
     }
 }
 
@@ -228,6 +236,10 @@ pub struct Motion {
     pub phase: f32,
     /// What the level votes, -1 to 1.
     pub level: f32,
+}
+
+fn low_bits(at: Uptime) -> u32 {
+    (at.0 & u64::from(u32::MAX)) as u32
 }
 
 /// -1 to 1: how far a value is from one that says nothing.
@@ -309,7 +321,7 @@ mod tests {
         assert!(noise.step_rad() > 0.12 && !noise.is_deaf(), "{noise:?}");
         let mut comparer = Comparer::default();
         let mut read = Read {
-            at: Uptime(0),
+            at: Uptime(1_000),
             epc: Epc::new(&[1]).unwrap(),
             antenna: 1,
             rssi_cdbm: 0,
@@ -317,7 +329,7 @@ mod tests {
             channel_khz: Some(1),
         };
         comparer.compare(&read);
-        (read.at, read.phase_ddeg) = (Uptime(50), Some(150));
+        (read.at, read.phase_ddeg) = (Uptime(1_050), Some(150));
         let step = comparer.compare(&read);
         assert!(step.signs(Noise::default()).votes > 0 && step.signs(noise).votes < 0);
         let still = signs(100, |_| (-6_000, Some(900), 866_300));

@@ -59,10 +59,10 @@ impl Inference {
                 .filter_map(|(epc, tag)| match tag.state {
                     State::New | State::Rest { .. } => None,
                     State::Hand { since, from } => {
-                        Some(Garment::Hand { epc: *epc, since, from: from.map(id) })
+                        Some(Garment::Hand { epc: epc.into(), since, from: from.map(id) })
                     }
                     State::Booth { zone, visit, since, tried } => {
-                        Some(Garment::Booth { epc: *epc, zone: id(zone), visit, since, tried })
+                        Some(Garment::Booth { epc: epc.into(), zone: id(zone), visit, since, tried })
                     }
                 })
                 .collect(),
@@ -95,7 +95,7 @@ impl Inference {
                     (epc, State::Booth { zone, visit, since, tried })
                 }
             };
-            self.tags.insert(epc, Tag::restored(state, &self.layout, now));
+            self.tags.insert(epc.into(), Tag::restored(state, &self.layout, now));
         }
         Ok(())
     }

@@ -11,6 +11,7 @@
 //!                                                       └ restless for long: TriedOn
 //! ```
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use hangtag_protocol::clock::Uptime;
@@ -52,11 +53,17 @@ const WORN_READ_TICKS: u32 = 6;
 /// One garment.
 #[derive(Clone, Debug)]
 pub(super) struct Tag {
-    tracks: Vec<Track>,
+    tracks: Box<[Track]>,
     pub(super) state: State,
-    /// Since when it has been calm at the antenna where it is read best.
-    calm_since: Option<Uptime>,
-    /// One bit per tick in a booth, the latest lowest: restless while read; not read at all.
+    /// For how many ticks it has been calm at the antenna where it is read best.
+    calm_ticks: u16,
+    /// What it was in each of the last ticks in a booth; few garments are in one.
+    worn: Option<Box<Worn>>,
+}
+
+/// One bit per tick, the latest lowest: restless while read; not read at all.
+#[derive(Clone, Copy, Debug, Default)]
+struct Worn {
     restless: u64,
     silent: u64,
 }
@@ -114,7 +121,7 @@ struct Best {
 
 impl Tag {
     pub(super) fn new() -> Self {
-        Self { tracks: Vec::new(), state: State::New, calm_since: None, restless: 0, silent: 0 }
+        Self { tracks: Box::default(), state: State::New, calm_ticks: 0, worn: None }
     }
 
     /// A garment that was followed before a restart. In a booth it counts as heard right now: the time
@@ -123,11 +130,9 @@ impl Tag {
         let mut tag = Self { state, ..Self::new() };
         if let State::Booth { zone, .. } = state {
             let antennas = (0..layout.antennas()).filter(|a| layout.zone_of(*a) == usize::from(zone));
-            tag.tracks.extend(
-                antennas.take(MAX_TRACKS).map(|antenna| {
-                    Track::new(u16::try_from(antenna).expect("fewer than 65,536 antennas"), now)
-                }),
-            );
+            let track =
+                |antenna| Track::new(u16::try_from(antenna).expect("fewer than 65,536 antennas"), now);
+            tag.tracks = antennas.take(MAX_TRACKS).map(track).collect();
         }
         tag
     }
@@ -138,8 +143,10 @@ impl Tag {
             let track = Track::new(antenna, read.at);
             if self.tracks.len() < MAX_TRACKS {
                 // Most garments are heard at one antenna: room for more would be most of what they take.
-                self.tracks.reserve_exact(1);
-                self.tracks.push(track);
+                let mut tracks = Vec::with_capacity(self.tracks.len() + 1);
+                tracks.extend(core::mem::take(&mut self.tracks));
+                tracks.push(track);
+                self.tracks = tracks.into_boxed_slice();
                 return self.tracks.len() - 1;
             }
             // The antenna where it rests is still needed when it is heard at many others.
@@ -184,13 +191,21 @@ impl Tag {
             }
             track.end_tick(listening && resting_at == Some(track.antenna));
         }
-        let best = self.best(around);
-        self.watch_calm(best.as_ref(), around.now);
         match self.state {
-            State::New => self.end_tick_new(best, around),
-            State::Rest { .. } => self.end_tick_rest(best, around),
-            State::Hand { since, from } => self.end_tick_hand(best, since, from, around),
-            State::Booth { .. } => self.end_tick_booth(best, around),
+            State::New => {
+                let best = self.best(around);
+                self.watch_calm(best.as_ref(), around.now);
+                self.end_tick_new(best, around)
+            }
+            // Most garments rest, and most of those are heard at one antenna: it is where they are.
+            State::Rest { .. } if self.tracks.len() == 1 => self.end_tick_rest(None, around),
+            State::Rest { .. } => self.end_tick_rest(self.best(around), around),
+            State::Hand { since, from } => {
+                let best = self.best(around);
+                self.watch_calm(best.as_ref(), around.now);
+                self.end_tick_hand(best, since, from, around)
+            }
+            State::Booth { .. } => self.end_tick_booth(self.best(around), around),
         }
     }
 
@@ -223,7 +238,7 @@ impl Tag {
             }
         }
         // Stock that was there before us, or was brought by staff: no event.
-        if self.calm_for(around.now) >= CALM_MS {
+        if self.calm_ms() >= CALM_MS {
             self.rest(&best, around.now);
         }
         None
@@ -270,7 +285,7 @@ impl Tag {
             dwell_ds: deciseconds(now.since(since)),
         };
         let at = onset.unwrap_or(track.last);
-        self.calm_since = None;
+        self.calm_ticks = 0;
         self.state = State::Hand { since: at, from: Some(zone) };
         // What staff move in the back room is nobody's interest.
         self.is_floor(zone, around).then_some(Conclusion::PickedUp { at, zone, confidence, evidence })
@@ -287,7 +302,7 @@ impl Tag {
         if self.is_booth(best.zone, around) {
             return self.carried_in(&best, around);
         }
-        let calm_ms = self.calm_for(around.now);
+        let calm_ms = self.calm_ms();
         if calm_ms < CALM_MS {
             return None;
         }
@@ -319,8 +334,9 @@ impl Tag {
         let seen = here().any(Track::seen_last_tick);
         let restless = here().any(|track| track.seen_last_tick() && track.is_restless());
         if listening.is_some() {
-            self.restless = self.restless << 1 | u64::from(restless);
-            self.silent = self.silent << 1 | u64::from(!seen);
+            let worn = self.worn.get_or_insert_default();
+            worn.restless = worn.restless << 1 | u64::from(restless);
+            worn.silent = worn.silent << 1 | u64::from(!seen);
         }
         let quiet_here = |ms| listening.is_none() || unseen_ms > ms;
 
@@ -338,14 +354,16 @@ impl Tag {
                 unrest: 0,
                 dwell_ds: deciseconds(at.since(since)),
             };
-            self.calm_since = None;
+            (self.calm_ticks, self.worn) = (0, None);
             self.state = State::Hand { since: at, from: None };
             let confidence = if on_floor { 95 } else { 80 };
             return Some(Conclusion::CarriedOut { at, zone, visit, confidence, evidence });
         }
 
-        let restless = self.restless.count_ones();
-        let worn = (self.restless | self.silent).count_ones();
+        let Worn { restless, silent } = self.worn.as_deref().copied().unwrap_or_default();
+        let began = put_on_ago(restless | silent);
+        let worn = (restless | silent).count_ones();
+        let restless = restless.count_ones();
         if tried
             || stay_ms < TRY_ON_MS
             || worn < WORN_TICKS
@@ -355,7 +373,7 @@ impl Tag {
             return None;
         }
         self.state = State::Booth { zone, visit, since, tried: true };
-        let at = (now - put_on_ago(self.restless | self.silent) * TICK_MS).max(since);
+        let at = (now - began * TICK_MS).max(since);
         let evidence = Evidence {
             reads,
             margin_db: best.as_ref().map_or(0, |best| whole_db(best.margin_db)),
@@ -373,8 +391,7 @@ impl Tag {
         }
         let at = around.now - track.ticks_seen() as u64 * TICK_MS;
         let evidence = self.evidence(best, 0, 0);
-        self.restless = 0;
-        self.silent = 0;
+        self.worn = None;
         // The visit is known to the booth; it is set when the event is numbered.
         self.state = State::Booth { zone: best.zone, visit: Seq(0), since: at, tried: false };
         let confidence = 70 + whole_db(best.margin_db).min(25);
@@ -429,11 +446,12 @@ impl Tag {
             let track = &self.tracks[best.track];
             track.is_calm() && now.since(track.last) < 2_000
         });
-        self.calm_since = if calm { self.calm_since.or(Some(now - TICK_MS)) } else { None };
+        self.calm_ticks = if calm { self.calm_ticks.saturating_add(1) } else { 0 };
     }
 
-    fn calm_for(&self, now: Uptime) -> u64 {
-        self.calm_since.map_or(0, |since| now.since(since))
+    /// For how long it has been calm, in milliseconds.
+    fn calm_ms(&self) -> u64 {
+        u64::from(self.calm_ticks) * TICK_MS
     }
 
     fn is_booth(&self, zone: u16, around: &Surroundings<'_>) -> bool {
@@ -463,4 +481,14 @@ fn whole_db(db: f32) -> u8 {
 
 fn deciseconds(ms: u64) -> u16 {
     u16::try_from(ms / 100).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_small() {
+        assert!(size_of::<Tag>() <= 72, "{} bytes, state {}", size_of::<Tag>(), size_of::<State>());
+    }
 }

@@ -44,34 +44,43 @@ const ELSEWHERE_TICKS: u8 = 10;
 /// How much of a tick's level counts in what is known from elsewhere: of a louder and of a softer one.
 const ELSEWHERE_WEIGHTS: (f32, f32) = (1.0 / 16.0, 1.0 / 1_024.0);
 
+// There is one for nearly every garment of the shop: its size is most of what a garment takes.
 #[derive(Clone, Debug)]
 pub(super) struct Track {
-    pub(super) antenna: u16,
     pub(super) last: Uptime,
     comparer: Comparer,
     /// Each of the last ticks; the current one is first.
     recent: [Tick; RECENT_TICKS],
-    total: u32,
+    /// Phase steps in each of them, and what these vote, in hundredths.
+    votes: [i16; MOTION_TICKS],
+    steps: [u8; MOTION_TICKS],
+    /// The sum of the current tick's steps in thousandths of a radian.
+    step_mrad: u16,
     /// Mean of the last reads, in milliwatts: what zones are compared by.
     mean_mw: f32,
-    /// How many reads a tick brings while the garment rests.
+    /// Of how many reads, up to 255.
+    total: u8,
+    /// How many reads a tick brings while the garment rests, and over how many ticks that was learned.
+    rest_ticks: u8,
     rest_rate: f32,
-    rest_ticks: u32,
     /// Mean phase step in radians: of the last four reads or so, and of the last sixteen.
     quick_step: f32,
     slow_step: f32,
-    has_phase: bool,
     noise: Noise,
     /// The loudest that it was heard here while it was heard at rest in another zone, in dBm, and in how
     /// many ticks it was.
     elsewhere_dbm: f32,
     elsewhere_ticks: u8,
+    has_phase: bool,
+    pub(super) antenna: u16,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Tick {
     reads: u8,
-    signs: Signs,
+    changes: u8,
+    /// Sum of the changes of the level, in hundredths of a dB.
+    change_cdb: u16,
 }
 
 impl Track {
@@ -81,10 +90,13 @@ impl Track {
             last: now,
             comparer: Comparer::default(),
             recent: [Tick::default(); RECENT_TICKS],
-            total: 0,
+            votes: [0; MOTION_TICKS],
+            steps: [0; MOTION_TICKS],
+            step_mrad: 0,
             mean_mw: 0.0,
-            rest_rate: 0.0,
+            total: 0,
             rest_ticks: 0,
+            rest_rate: 0.0,
             quick_step: 0.0,
             slow_step: 0.0,
             has_phase: false,
@@ -103,21 +115,30 @@ impl Track {
         let compared = self.comparer.compare(read);
         let tick = &mut self.recent[0];
         tick.reads = tick.reads.saturating_add(1);
-        tick.signs += compared.signs(self.noise);
+        if let Some(change_cdb) = compared.change_cdb {
+            tick.changes = tick.changes.saturating_add(1);
+            tick.change_cdb = tick.change_cdb.saturating_add(change_cdb);
+        }
         if let Some(step) = compared.step_rad {
+            let signs = compared.signs(self.noise);
+            self.steps[0] = self.steps[0].saturating_add(1);
+            self.votes[0] = self.votes[0].saturating_add(i16::try_from(signs.votes).expect("at most 100"));
+            self.step_mrad =
+                self.step_mrad.saturating_add(u16::try_from(signs.step_mrad).expect("at most 1,571"));
             self.has_phase = true;
             self.quick_step += (step - self.quick_step) / 4.0;
             self.slow_step += (step - self.slow_step) / 16.0;
         }
         self.last = self.last.max(read.at);
         self.total = self.total.saturating_add(1);
-        let weight = 1.0 / (self.total as f32).min(LEVEL_READS);
+        let weight = 1.0 / f32::from(self.total).min(LEVEL_READS);
         self.mean_mw += (milliwatts(f32::from(read.rssi_cdbm) / 100.0) - self.mean_mw) * weight;
     }
 
     /// Learns how the phase of a garment strays that does not move, as far as is known.
     pub(super) fn learn_noise(&mut self) {
-        self.noise.learn(self.recent[0].signs);
+        let (steps, step_mrad) = (self.steps[0].into(), self.step_mrad.into());
+        self.noise.learn(Signs { steps, step_mrad, ..Signs::default() });
     }
 
     /// Learns how loud the garment is here, which rests in another zone and is heard there.
@@ -135,20 +156,24 @@ impl Track {
     /// Whether the garment is in the zone of this antenna, where the surest tags have so many recent
     /// reads; absent if it is not known how it is heard here from elsewhere.
     pub(super) fn presence(&self, surest_reads: f32) -> Option<Presence> {
-        let heard = Heard { reads: self.reads_recently() as f32, level_dbm: self.level_dbm() };
         let known = self.elsewhere_ticks >= ELSEWHERE_TICKS;
-        known.then(|| presence(heard, surest_reads, Some(self.elsewhere_dbm)))
+        known.then(|| {
+            let heard = Heard { reads: self.reads_recently() as f32, level_dbm: self.level_dbm() };
+            presence(heard, surest_reads, Some(self.elsewhere_dbm))
+        })
     }
 
     /// Ends a tick. `at_rest`: the garment rests where this antenna looks, and its rate is learned.
     pub(super) fn end_tick(&mut self, at_rest: bool) {
         if at_rest {
             self.rest_ticks = self.rest_ticks.saturating_add(1);
-            let weight = 1.0 / (self.rest_ticks as f32).min(60.0);
+            let weight = 1.0 / f32::from(self.rest_ticks).min(60.0);
             self.rest_rate += (f32::from(self.recent[0].reads) - self.rest_rate) * weight;
         }
         self.recent.rotate_right(1);
-        self.recent[0] = Tick::default();
+        self.votes.rotate_right(1);
+        self.steps.rotate_right(1);
+        (self.recent[0], self.votes[0], self.steps[0], self.step_mrad) = (Tick::default(), 0, 0, 0);
     }
 
     /// Takes the present for rest.
@@ -174,7 +199,8 @@ impl Track {
 
     /// The level by which zones are compared, in dBm.
     pub(super) fn level_dbm(&self) -> f32 {
-        10.0 * libm::log10f(self.mean_mw.max(1e-12))
+        // 10 times the decimal logarithm: the binary one is the fastest.
+        libm::log2f(self.mean_mw.max(1e-12)) * 3.010_3
     }
 
     /// How many reads a tick brings while it rests.
@@ -186,7 +212,7 @@ impl Track {
     /// shop has a thousand tags at rest for each that is carried, so that one sign is not enough.
     pub(super) fn phase_moves(&self) -> bool {
         let latest = self.recent[1].reads > 0 && self.quick_step > CARRIED_RAD;
-        latest && self.phase_tells() && self.signs(MOTION_TICKS).motion().moved
+        latest && self.phase_tells() && self.signs().motion().moved
     }
 
     /// Whether the reader tells the phase, and it says something.
@@ -227,18 +253,27 @@ impl Track {
     /// How many reads of the last ticks could be compared with the one before, and by how many
     /// hundredths of a dB they changed on average.
     fn level_change(&self, ticks: usize) -> Option<(u32, u32)> {
-        let signs = self.signs(ticks);
-        Some((signs.changes.into(), signs.change_cdb.checked_div(signs.changes.into())?))
+        let recent = &self.recent[..ticks];
+        let changes: u32 = recent.iter().map(|tick| u32::from(tick.changes)).sum();
+        let change_cdb: u32 = recent.iter().map(|tick| u32::from(tick.change_cdb)).sum();
+        Some((changes, change_cdb.checked_div(changes)?))
     }
 
-    /// What the last ticks say, the present one included.
-    fn signs(&self, ticks: usize) -> Signs {
-        self.recent[..ticks].iter().map(|tick| tick.signs).sum()
+    /// What the last two seconds say of movement.
+    fn signs(&self) -> Signs {
+        let recent = || self.recent[..MOTION_TICKS].iter();
+        Signs {
+            steps: self.steps.iter().map(|steps| u16::from(*steps)).sum(),
+            votes: self.votes.iter().map(|votes| i32::from(*votes)).sum(),
+            changes: recent().map(|tick| u16::from(tick.changes)).sum(),
+            change_cdb: recent().map(|tick| u32::from(tick.change_cdb)).sum(),
+            ..Signs::default()
+        }
     }
 }
 
 fn milliwatts(dbm: f32) -> f32 {
-    libm::powf(10.0, dbm / 10.0)
+    libm::exp2f(dbm / 3.010_3)
 }
 
 #[cfg(test)]
@@ -271,6 +306,11 @@ mod tests {
 
     fn moves(track: &Track) -> bool {
         track.phase_moves() || track.level_moves(false)
+    }
+
+    #[test]
+    fn a_track_is_small() {
+        assert!(size_of::<Track>() <= 144, "{} bytes", size_of::<Track>());
     }
 
     #[test]
