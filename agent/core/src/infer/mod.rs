@@ -12,6 +12,7 @@ pub mod presence;
 
 mod known;
 mod snapshot;
+mod state;
 mod tag;
 mod track;
 
@@ -32,7 +33,8 @@ use known::Known;
 pub use layout::{Layout, Zone, ZoneKind};
 use presence::Surest;
 pub use snapshot::{RestoreError, renumber};
-use tag::{Conclusion, State, Surroundings, Tag};
+use state::{Conclusion, State, Surroundings};
+use tag::Tag;
 use track::TICK_MS;
 
 /// The most garments that are followed; one more makes the one unseen for longest be forgotten.

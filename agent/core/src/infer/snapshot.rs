@@ -15,7 +15,8 @@ use hangtag_protocol::epc::Epc;
 use hangtag_protocol::id::{Seq, ZoneId};
 use serde::{Deserialize, Serialize};
 
-use super::tag::{State, Tag};
+use super::state::State;
+use super::tag::Tag;
 use super::{Inference, Layout};
 
 const VERSION: u8 = 1;

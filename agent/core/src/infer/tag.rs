@@ -18,10 +18,10 @@ use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::event::Evidence;
 use hangtag_protocol::id::Seq;
 use hangtag_protocol::read::Read;
-use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
 use super::presence::MARGIN_DB;
+use super::state::{Conclusion, State, Surroundings, Worn};
 use super::track::{RECENT_TICKS, TICK_MS, Track};
 
 /// Antennas that one tag is followed at; the one unseen for longest makes room.
@@ -59,56 +59,6 @@ pub(super) struct Tag {
     calm_ticks: u16,
     /// What it was in each of the last ticks in a booth; few garments are in one.
     worn: Option<Box<Worn>>,
-}
-
-/// One bit per tick, the latest lowest: restless while read; not read at all.
-#[derive(Clone, Copy, Debug, Default)]
-struct Worn {
-    restless: u64,
-    silent: u64,
-}
-
-/// Where a garment is, and what it is doing there. Times are of the present boot.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) enum State {
-    /// Seen, but not yet for long enough to say anything.
-    New,
-    /// At rest in a zone.
-    Rest { zone: u16, antenna: u16, since: Uptime, disturbed: Option<Uptime> },
-    /// Somebody has it, or nobody knows where it is.
-    Hand { since: Uptime, from: Option<u16> },
-    /// In a fitting booth.
-    Booth { zone: u16, visit: Seq, since: Uptime, tried: bool },
-}
-
-/// What a garment was concluded to have done.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Conclusion {
-    PickedUp { at: Uptime, zone: u16, confidence: u8, evidence: Evidence },
-    PutDown { at: Uptime, zone: u16, confidence: u8, evidence: Evidence },
-    CarriedIn { at: Uptime, zone: u16, confidence: u8, evidence: Evidence },
-    TriedOn { at: Uptime, zone: u16, visit: Seq, confidence: u8, evidence: Evidence },
-    CarriedOut { at: Uptime, zone: u16, visit: Seq, confidence: u8, evidence: Evidence },
-}
-
-/// What the garment's surroundings say in this tick.
-pub(super) struct Surroundings<'a> {
-    pub(super) layout: &'a Layout,
-    /// Per reader: since when it has been listening, if it is.
-    pub(super) listening: &'a [Option<Uptime>],
-    /// Per antenna: whether so many garments changed at once that somebody walks past.
-    pub(super) commotion: &'a [bool],
-    /// Per antenna: the recent reads of the tags that are surest to be in its zone.
-    pub(super) surest: &'a [f32],
-    pub(super) now: Uptime,
-}
-
-impl Surroundings<'_> {
-    /// Since when a reader has been listening in a zone, if one is.
-    fn listening_in(&self, zone: usize) -> Option<Uptime> {
-        let antennas = (0..self.layout.antennas()).filter(|a| self.layout.zone_of(*a) == zone);
-        antennas.filter_map(|antenna| self.listening[self.layout.reader_of(antenna)]).min()
-    }
 }
 
 /// Where a tag is read best.
@@ -178,6 +128,10 @@ impl Tag {
 
     /// Ends a tick: looks at the tracks, changes the state, concludes.
     pub(super) fn end_tick(&mut self, around: &Surroundings<'_>) -> Option<Conclusion> {
+        if self.sleeps(around.now) {
+            self.calm_ticks = 0;
+            return None;
+        }
         let resting_at = self.resting_at();
         let rests_here = self.heard_at_rest(around);
         for track in &mut self.tracks {
@@ -206,6 +160,17 @@ impl Tag {
                 self.end_tick_hand(best, since, from, around)
             }
             State::Booth { .. } => self.end_tick_booth(self.best(around), around),
+        }
+    }
+
+    /// Whether nothing can be concluded until it is read again: so are garments that were sold, or carried
+    /// away. Their ticks hold no reads any more.
+    fn sleeps(&self, now: Uptime) -> bool {
+        match self.state {
+            State::New | State::Hand { .. } => {
+                self.tracks.iter().all(|track| now.since(track.last) > RECENT_MS + TICK_MS)
+            }
+            State::Rest { .. } | State::Booth { .. } => false,
         }
     }
 
@@ -360,8 +325,8 @@ impl Tag {
             return Some(Conclusion::CarriedOut { at, zone, visit, confidence, evidence });
         }
 
-        let Worn { restless, silent } = self.worn.as_deref().copied().unwrap_or_default();
-        let began = put_on_ago(restless | silent);
+        let of_late = self.worn.as_deref().copied().unwrap_or_default();
+        let Worn { restless, silent } = of_late;
         let worn = (restless | silent).count_ones();
         let restless = restless.count_ones();
         if tried
@@ -373,7 +338,7 @@ impl Tag {
             return None;
         }
         self.state = State::Booth { zone, visit, since, tried: true };
-        let at = (now - began * TICK_MS).max(since);
+        let at = (now - of_late.put_on_ago() * TICK_MS).max(since);
         let evidence = Evidence {
             reads,
             margin_db: best.as_ref().map_or(0, |best| whole_db(best.margin_db)),
@@ -465,13 +430,6 @@ impl Tag {
     fn listening_since(&self, track: usize, around: &Surroundings<'_>) -> Option<Uptime> {
         around.listening[around.layout.reader_of(self.tracks[track].antenna.into())]
     }
-}
-
-/// How many ticks ago a garment was put on: when at least six of eight ticks began to be restless or
-/// silent. The latest tick is the lowest bit.
-fn put_on_ago(worn: u64) -> u64 {
-    let began = (7..64).rev().find(|ago| (worn >> (ago - 7) & 0xff).count_ones() >= 6);
-    began.unwrap_or(0)
 }
 
 fn whole_db(db: f32) -> u8 {
