@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crc::{CRC_16_GENIBUS, Crc};
 use hangtag_agent_core::infer::{Inference, Layout, Zone, ZoneKind};
-use hangtag_agent_core::intake::{Protocol, Session};
+use hangtag_agent_core::intake::{Radio, Region, Session, Settings};
 use hangtag_protocol::clock::{BootId, Uptime};
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::event::ReaderState;
@@ -44,7 +44,8 @@ fn main() {
 fn decode() {
     let stream: Vec<u8> = (0..10_000).flat_map(frame).collect();
     let rate = median(|| {
-        let mut session = Session::listening(Protocol::R200, Uptime(0));
+        let radio = Radio { region: Region::Eu, power_cdbm: 2_600, antennas: vec![1] };
+        let mut session = Session::listening(&Settings::R200(radio), Uptime(0));
         let (start, mut reads) = (on_core(), 0);
         for round in 0..READS / 10_000 {
             for chunk in stream.chunks(512) {
