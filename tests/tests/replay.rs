@@ -29,6 +29,18 @@ fn a_replay_is_the_same_every_time_and_finds_the_try_ons() -> anyhow::Result<()>
     assert!(!first.is_empty());
     assert_eq!(first, replay()?, "byte for byte");
 
+    let explained = site.agent("explain").arg(folder.path().join("capture.txt")).output()?;
+    let explained = String::from_utf8(explained.stdout)?;
+    for event in first.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let event: serde_json::Value = serde_json::from_slice(event)?;
+        let (Some(seq), Some(kind)) = (event["seq"].as_u64(), event["kind"].as_str()) else { continue };
+        if kind != "coverage" {
+            let said = explained.lines().find(|line| line.contains(&format!("#{seq:<5} {kind} ")));
+            let said = said.unwrap_or_else(|| panic!("{kind} {seq} is not explained"));
+            assert!(!said.contains("by a rule that"), "{said}");
+        }
+    }
+
     let events = folder.path().join("events.jsonl");
     std::fs::write(&events, first)?;
     let score = Command::new(env!("CARGO_BIN_EXE_hangtag-shop"))

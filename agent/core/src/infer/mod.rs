@@ -11,6 +11,7 @@ pub mod motion;
 pub mod presence;
 
 mod known;
+pub mod rule;
 mod snapshot;
 mod state;
 mod tag;

@@ -21,6 +21,7 @@ use hangtag_protocol::read::Read;
 
 use super::layout::Layout;
 use super::presence::MARGIN_DB;
+use super::rule::Rule;
 use super::state::{Conclusion, State, Surroundings, Worn};
 use super::track::{RECENT_TICKS, TICK_MS, Track};
 
@@ -232,17 +233,18 @@ impl Tag {
         };
         self.state = State::Rest { zone, antenna, since, disturbed: onset };
 
-        let confidence = if elsewhere.is_some() {
-            95
+        let rule = if elsewhere.is_some() {
+            Rule::Elsewhere
         } else if moves && track.phase_moves() {
-            90
+            Rule::PhaseMoves
         } else if moves {
-            75
+            Rule::LevelMoves
         } else if gone {
-            65
+            Rule::Unread
         } else {
             return None;
         };
+        let confidence = rule.confidence();
         let evidence = Evidence {
             reads: track.reads_recently().try_into().unwrap_or(u16::MAX),
             margin_db: elsewhere.map_or(0, |best| whole_db(best.margin_db)),
@@ -274,7 +276,8 @@ impl Tag {
         let at = (around.now - calm_ms - CALM_BEFORE_MS).max(since);
         let evidence = self.evidence(&best, 0, at.since(since));
         self.rest(&best, at);
-        let confidence = if from == Some(best.zone) { 80 } else { 85 };
+        let rule = if from == Some(best.zone) { Rule::CalmAgain } else { Rule::CalmElsewhere };
+        let confidence = rule.confidence();
         self.is_floor(best.zone, around).then_some(Conclusion::PutDown {
             at,
             zone: best.zone,
@@ -321,7 +324,7 @@ impl Tag {
             };
             (self.calm_ticks, self.worn) = (0, None);
             self.state = State::Hand { since: at, from: None };
-            let confidence = if on_floor { 95 } else { 80 };
+            let confidence = if on_floor { Rule::FloorWins } else { Rule::Left }.confidence();
             return Some(Conclusion::CarriedOut { at, zone, visit, confidence, evidence });
         }
 
@@ -345,7 +348,8 @@ impl Tag {
             unrest: u8::try_from(worn * 100 / 64).expect("a share of 64 in percent"),
             dwell_ds: deciseconds(stay_ms),
         };
-        let confidence = 60 + u8::try_from((worn - WORN_TICKS).min(30)).expect("at most 30");
+        let confidence =
+            Rule::Worn.confidence() + u8::try_from((worn - WORN_TICKS).min(30)).expect("at most 30");
         Some(Conclusion::TriedOn { at, zone, visit, confidence, evidence })
     }
 
@@ -359,7 +363,7 @@ impl Tag {
         self.worn = None;
         // The visit is known to the booth; it is set when the event is numbered.
         self.state = State::Booth { zone: best.zone, visit: Seq(0), since: at, tried: false };
-        let confidence = 70 + whole_db(best.margin_db).min(25);
+        let confidence = Rule::BoothWins.confidence() + whole_db(best.margin_db).min(25);
         Some(Conclusion::CarriedIn { at, zone: best.zone, confidence, evidence })
     }
 

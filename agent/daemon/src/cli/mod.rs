@@ -4,6 +4,7 @@ mod ask;
 mod bench;
 mod check;
 mod decode;
+mod explain;
 pub(crate) mod out;
 mod replay;
 mod spool;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use hangtag_protocol::epc::Epc;
 
 use crate::config::Config;
 use crate::evaluate;
@@ -86,6 +88,16 @@ enum Command {
         /// Print one JSON object per task, rule and split.
         #[arg(long)]
         json: bool,
+    },
+    /// Say of each garment in a recording why each event was concluded.
+    Explain {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// A recording that `run --capture` made; - for standard input.
+        capture: PathBuf,
+        /// Only of this tag, in hexadecimal.
+        #[arg(long, value_name = "HEX", value_parser = Epc::from_hex)]
+        epc: Option<Epc>,
     },
     /// Show what waits in the spool.
     Spool {
@@ -165,6 +177,7 @@ impl Command {
                 evaluate::run(&folder, json, &mut out)?;
                 Ok(std::io::Write::flush(&mut out)?)
             }
+            Self::Explain { config, capture, epc } => explain::run(&config.load()?, &capture, epc),
             Self::Spool { config, json, what: None } => {
                 runtime()?.block_on(spool::show(config.load()?, json))
             }

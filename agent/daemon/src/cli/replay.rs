@@ -23,12 +23,30 @@ use crate::infer::handle;
 use crate::intake::Seen;
 
 pub(super) fn run(config: &Config, path: &Path, batches: Option<(&Path, u16)>) -> anyhow::Result<()> {
+    let mut out = std::io::BufWriter::new(out());
+    let mut events = Vec::new();
+    conclude(config, path, |seq, event| {
+        writeln!(out, "{}", serde_json::to_string(&EventLine::new(seq, &event))?)?;
+        events.push(event);
+        Ok(())
+    })?;
+    out.flush()?;
+    match batches {
+        Some((folder, count)) => write_batches(config, folder, &events, count.into()),
+        None => Ok(()),
+    }
+}
+
+/// Concludes events from a recording, and hands each on with its number.
+pub(super) fn conclude(
+    config: &Config,
+    path: &Path,
+    mut take: impl FnMut(Seq, Event) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let input = read_input(path)?;
     let mut sessions: Option<Vec<Session>> = None;
     let mut inference = Inference::new(config.layout.clone(), BootId(0), Seq::FIRST, Uptime(0));
     let mut last = Uptime(0);
-    let mut out = std::io::BufWriter::new(out());
-    let mut events = Vec::new();
     for chunk in chunks(input.as_slice()) {
         let (line, chunk) = chunk.with_context(|| path.display().to_string())?;
         let Some(reader) = config.readers.iter().position(|reader| reader.id == chunk.reader) else {
@@ -52,26 +70,14 @@ pub(super) fn run(config: &Config, path: &Path, batches: Option<(&Path, u16)>) -
         while let Some(read) = session.poll_read() {
             handle(&mut inference, &Seen::Read { reader, read });
         }
-        print(&mut inference, &mut out, &mut events)?;
+        while let Some((seq, event)) = inference.poll_event() {
+            take(seq, event)?;
+        }
     }
     // Nothing is concluded from the silence after the recording: nobody listened.
     inference.handle_shutdown(last);
-    print(&mut inference, &mut out, &mut events)?;
-    out.flush()?;
-    match batches {
-        Some((folder, count)) => write_batches(config, folder, &events, count.into()),
-        None => Ok(()),
-    }
-}
-
-fn print(
-    inference: &mut Inference,
-    out: &mut impl std::io::Write,
-    events: &mut Vec<Event>,
-) -> anyhow::Result<()> {
     while let Some((seq, event)) = inference.poll_event() {
-        writeln!(out, "{}", serde_json::to_string(&EventLine::new(seq, &event))?)?;
-        events.push(event);
+        take(seq, event)?;
     }
     Ok(())
 }
