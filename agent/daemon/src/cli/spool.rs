@@ -13,7 +13,7 @@ use super::out::out;
 use crate::clock;
 use crate::config::Config;
 use crate::onlooker::SpoolLine;
-use crate::spool::disk::BALLAST;
+use crate::spool::disk::Folder;
 use crate::spool::export::{self, Exported};
 use crate::spool::look::{Look, room};
 
@@ -46,7 +46,13 @@ pub(super) async fn show(config: Config, json: bool) -> anyhow::Result<()> {
     let settled = line.held.saturating_sub(line.waiting);
     writeln!(out, "held       {} events, {settled} of them settled by central", line.held)?;
     let (packed, disk) = (mib(line.live_bytes), mib(line.disk_bytes));
-    writeln!(out, "size       {packed} packed, {disk} on disk; {} of ballast beside it", mib(BALLAST))?;
+    let ballast = match Folder::new(&config.data).ballast_bytes() {
+        Ok(0) => "; no ballast beside it, which the disk had no room for".into(),
+        Ok(bytes) => format!("; {} of ballast beside it", mib(bytes)),
+        // Only the running agent's own user may look.
+        Err(_) => String::new(),
+    };
+    writeln!(out, "size       {packed} packed, {disk} on disk{ballast}")?;
     if let (Some(percent), Ok(room)) = (line.percent, room(&config.data, config.cap(), line.disk_bytes)) {
         let of = if room < config.cap() {
             format!("{}, a third of what the disk has for it (cap_mib = {})", mib(room), config.spool.cap_mib)

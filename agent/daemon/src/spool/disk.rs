@@ -1,5 +1,5 @@
 //! The folder that the spool lives in. Enters: the data folder. Leaves: names of what is in it, its lock,
-//! free space, the ballast and the witness.
+//! free space and the witness.
 //!
 //! ```text
 //! lock             held by the agent, or by a command that looks at the spool; 8 random bytes
@@ -9,7 +9,7 @@
 //! spool.rescued/   a finished one that is to take the place of a damaged spool/, which is kept
 //! spool.bad-TIME/  a damaged one, for people; the latest is kept
 //! before.db        sled's file as it was before it was opened last; gone once it opened well
-//! ballast          8 MiB that are given up when the disk is full: sled needs room to open
+//! ballast          8 MiB that are given up when the disk is full, see [`ballast`](super::ballast)
 //! witness          how far the spool was at least, see below
 //! set-aside.jsonl  events that could not be sent
 //! ```
@@ -29,15 +29,14 @@ use std::time::{Duration, Instant};
 
 use hangtag_agent_core::spool::record::{self, Kind};
 use hangtag_protocol::id::{Epoch, Seq};
-use rustix::fs::{FallocateFlags, FlockOperation, StatVfsMountFlags, fallocate, flock, statvfs};
+use rustix::fs::{FlockOperation, StatVfsMountFlags, flock, statvfs};
 use tracing::warn;
 
+use super::ballast::BALLAST;
 use super::recovery::random;
 use super::store::StoreError;
 use crate::clock;
 
-/// What is kept in reserve for opening sled on a full disk, in bytes.
-pub(crate) const BALLAST: u64 = 8 << 20;
 /// Below so much free space nothing is accepted, in bytes: sled must never meet the end of the disk.
 pub(crate) const RESERVE: u64 = 4 << 20;
 /// The largest file of sled's that is copied before it is opened, in bytes.
@@ -105,7 +104,7 @@ impl Folder {
         let _ = fs::remove_file(self.before());
     }
 
-    fn ballast(&self) -> PathBuf {
+    pub(super) fn ballast(&self) -> PathBuf {
         self.0.join("ballast")
     }
 
@@ -159,28 +158,6 @@ impl Folder {
     /// Whether nothing can be written.
     pub(super) fn is_read_only(&self) -> bool {
         statvfs(&self.0).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
-    }
-
-    /// Puts the ballast there, if there is room for it and more.
-    pub(super) fn load_ballast(&self) {
-        let there = fs::metadata(self.ballast()).is_ok_and(|file| file.len() == BALLAST);
-        if there || self.free().is_ok_and(|free| free < 2 * BALLAST + RESERVE) {
-            return;
-        }
-        let written = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .open(self.ballast())
-            .and_then(|file| Ok(fallocate(&file, FallocateFlags::empty(), 0, BALLAST)?));
-        if let Err(why) = written {
-            warn!(%why, "no ballast: on a full disk the spool may not open");
-        }
-    }
-
-    /// Gives the ballast up.
-    pub(super) fn drop_ballast(&self) -> bool {
-        fs::remove_file(self.ballast()).is_ok()
     }
 
     /// Makes a finished spool ready to take the place of the present one, which is kept if it is damaged,

@@ -13,7 +13,8 @@
 //! | [`recovery`] | opens the spool, however it is found |
 //! | [`rebuild`] | builds it anew: smaller, or with a new epoch |
 //! | [`carve`] | reads the files of a damaged or stopped spool, and never writes |
-//! | [`disk`] | the folder, its lock, free space, the ballast, the witness |
+//! | [`disk`] | the folder, its lock, free space, the witness |
+//! | [`ballast`] | holds room on the disk until it is needed |
 //! | [`look`] | what a stopped spool holds, for people |
 //! | [`export`] | what waits, as a file for central |
 //!
@@ -23,6 +24,7 @@
 
 pub(crate) mod accepted_log;
 mod aside;
+pub(crate) mod ballast;
 pub(crate) mod carve;
 pub(crate) mod disk;
 pub(crate) mod export;
@@ -145,6 +147,8 @@ pub(crate) struct Spool {
     forked: Option<(Epoch, Seq, Instant)>,
     /// Building the spool anew failed: not before.
     rebuild_after: Instant,
+    /// The ballast is not looked for before.
+    ballast_after: Instant,
     /// The disk refused to keep what it had taken: what the kernel shows of it may not be there.
     distrust: bool,
     /// A new epoch began: what inference numbers is of the old one.
@@ -164,7 +168,7 @@ impl Spool {
         let lock = folder.lock().with_context(opening)?;
         let witness = folder.witness().map_err(StoreError::Io).with_context(opening)?;
         let opened = open_or_make_room(&folder, &witness, false).with_context(opening)?;
-        folder.load_ballast();
+        folder.lay_ballast();
         let log = settings.accepted_log.as_deref().map(AcceptedLog::open).transpose()?;
         let run = u32::try_from(random().context("no random numbers")? >> 32).expect("32 bits are left");
         let minutes_before = opened.meta.minutes;
@@ -187,6 +191,7 @@ impl Spool {
             anchors: Vec::new(),
             forked: None,
             rebuild_after: Instant::now(),
+            ballast_after: Instant::now(),
             distrust: false,
             over: false,
             oldest: (None, None),
@@ -255,10 +260,7 @@ impl Spool {
         if self.folder.is_read_only() {
             return Err(Fault::ReadOnly);
         }
-        let free = self.gauge.free().map_err(StoreError::Io)?;
-        if free < RESERVE {
-            return Err(Fault::DiskFull { free });
-        }
+        let free = self.room()?;
         let minutes = self.minutes();
         let opened = self.opened.as_mut().expect("reopened");
         let cap = disk::quota(self.settings.cap_bytes, free, opened.store.disk_bytes());

@@ -13,7 +13,8 @@ use rustix::process::geteuid;
 use super::super::ask::user;
 use super::{Findings, may};
 use crate::config::Config;
-use crate::spool::disk::{BALLAST, RESERVE};
+use crate::spool::ballast::BALLAST;
+use crate::spool::disk::RESERVE;
 use crate::spool::look::room;
 
 /// The longest path of a local socket, in bytes.
