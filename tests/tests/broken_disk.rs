@@ -98,10 +98,18 @@ impl Shop {
     }
 }
 
-/// Takes all room that is left.
+/// Takes all room that is left: also what the agent then gives up.
 fn fill_up(mount: &Mount) -> anyhow::Result<std::path::PathBuf> {
     let path = mount.path().join("filler");
-    let mut file = fs::File::create(&path)?;
+    fill(&path)?;
+    let ballast = mount.path().join("agent-data/ballast");
+    wait_for("the agent to give its ballast up", PATIENCE, || Ok((!ballast.exists()).then_some(())))?;
+    fill(&path)?;
+    Ok(path)
+}
+
+fn fill(path: &Path) -> anyhow::Result<()> {
+    let mut file = fs::File::options().create(true).append(true).open(path)?;
     let mut size = 1 << 20;
     while size > 0 {
         // What cannot be written as a large piece may still be written as a small one.
@@ -109,7 +117,7 @@ fn fill_up(mount: &Mount) -> anyhow::Result<std::path::PathBuf> {
             size /= 2;
         }
     }
-    Ok(path)
+    Ok(())
 }
 
 fn log_of(gateway: &Gateway) -> String {
@@ -132,6 +140,34 @@ fn a_full_disk_stops_acceptance_and_nothing_else() -> anyhow::Result<()> {
     let central = shop.site.start_central()?;
     shop.drained(&mut agent)?;
     fs::remove_file(filler)?;
+    let closed = shop.close(agent, central);
+    mount.unmount()?;
+    closed
+}
+
+#[test]
+fn the_ballast_lets_an_agent_accept_for_a_while_on_a_full_disk() -> anyhow::Result<()> {
+    if let Some(why) = refusal() {
+        return skip(why);
+    }
+    let (mut shop, mount) = Shop::open()?;
+    let ballast = mount.path().join("agent-data/ballast");
+    let mut agent = shop.gateway.start()?;
+    shop.accepts_more(&mut agent)?;
+    assert!(ballast.exists());
+    let filler = mount.path().join("filler");
+    // Others leave the ballast's room alone once it is given up.
+    agent.pause()?;
+    fill(&filler)?;
+    agent.resume()?;
+    shop.accepts_more(&mut agent)?;
+    assert!(!ballast.exists(), "it made room");
+    fs::remove_file(filler)?;
+    wait_for("the ballast to be laid again", PATIENCE, || {
+        agent.check()?;
+        Ok(ballast.exists().then_some(()))
+    })?;
+    let central = shop.site.start_central()?;
     let closed = shop.close(agent, central);
     mount.unmount()?;
     closed
