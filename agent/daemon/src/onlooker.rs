@@ -99,8 +99,11 @@ pub(crate) struct SpoolLine {
     pub(crate) live_bytes: u64,
     /// Bytes that the spool takes on disk.
     pub(crate) disk_bytes: u64,
-    /// How much of what it may take is taken, in percent; unknown only if the disk does not answer.
+    /// How much of what it may take is taken by what waits, in percent; unknown only if the disk does not answer.
     pub(crate) percent: Option<u8>,
+    /// How much by what is settled and only kept, which goes first.
+    #[serde(default)]
+    pub(crate) kept_percent: Option<u8>,
     /// Events that were lost because the spool was full or damaged, or that could not be sent, and that
     /// central does not know to be lost.
     pub(crate) lost: u64,
@@ -130,6 +133,7 @@ impl SpoolLine {
             live_bytes: state.live_bytes,
             disk_bytes: state.disk_bytes,
             percent: Some(state.percent),
+            kept_percent: Some(state.kept_percent),
             lost: state.lost,
             fault: state.fault.clone(),
             earlier: earlier.collect(),
@@ -276,6 +280,7 @@ mod tests {
             live_bytes: 1,
             disk_bytes: 2,
             percent: 1,
+            kept_percent: 0,
             lost: 2,
             oldest_at: None,
             fault: None,

@@ -2,7 +2,7 @@
 //! answer, or else the files of its spool, which are only read. Leaves: a few lines for people, or JSON; or
 //! an export.
 
-use std::io::Write as _;
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -13,9 +13,10 @@ use super::out::out;
 use crate::clock;
 use crate::config::Config;
 use crate::onlooker::SpoolLine;
-use crate::spool::disk::Folder;
+use crate::spool::Fill;
+use crate::spool::disk::{Folder, RESERVE};
 use crate::spool::export::{self, Exported};
-use crate::spool::look::{Look, room};
+use crate::spool::look::{Look, free, room};
 
 pub(super) async fn show(config: Config, json: bool) -> anyhow::Result<()> {
     let (line, running) = match ask(&config, "spool").await? {
@@ -53,22 +54,42 @@ pub(super) async fn show(config: Config, json: bool) -> anyhow::Result<()> {
         Err(_) => String::new(),
     };
     writeln!(out, "size       {packed} packed, {disk} on disk{ballast}")?;
-    if let (Some(percent), Ok(room)) = (line.percent, room(&config.data, config.cap(), line.disk_bytes)) {
-        let of = if room < config.cap() {
-            format!("{}, a third of what the disk has for it (cap_mib = {})", mib(room), config.spool.cap_mib)
-        } else {
-            format!("cap_mib = {}", config.spool.cap_mib)
-        };
-        writeln!(
-            out,
-            "full       {percent} % of {of}; {DISK_FACTOR} bytes on disk are counted for each packed one"
-        )?;
-    }
+    full(&config, &line, &mut out)?;
     if line.lost > 0 {
         writeln!(out, "lost       {} events that central does not know to be lost yet", line.lost)?;
     }
     if let Some(fault) = &line.fault {
         writeln!(out, "fault      {fault}")?;
+    }
+    Ok(())
+}
+
+/// How full the spool is, and its disk.
+fn full(config: &Config, line: &SpoolLine, out: &mut impl Write) -> anyhow::Result<()> {
+    let (Some(percent), Ok(room)) = (line.percent, room(&config.data, config.cap(), line.disk_bytes)) else {
+        return Ok(());
+    };
+    let of = if room < config.cap() {
+        format!("{}, a third of what the disk has for it (cap_mib = {})", mib(room), config.spool.cap_mib)
+    } else {
+        format!("cap_mib = {}", config.spool.cap_mib)
+    };
+    writeln!(
+        out,
+        "full       {percent} % of {of}; {DISK_FACTOR} bytes on disk are counted for each packed one"
+    )?;
+    if let Some(kept) = line.kept_percent.filter(|kept| *kept > 0) {
+        writeln!(out, "           and {kept} % kept for a restored central, which goes first")?;
+    }
+    if let Ok(free) = free(&config.data)
+        && free < RESERVE
+    {
+        writeln!(
+            out,
+            "disk       full: {} free. Nothing is accepted below {}, whatever when_full says: make room",
+            mib(free),
+            mib(RESERVE)
+        )?;
     }
     Ok(())
 }
@@ -88,6 +109,7 @@ fn look(config: &Config) -> anyhow::Result<SpoolLine> {
         live_bytes: 0,
         disk_bytes,
         percent: None,
+        kept_percent: None,
         lost: 0,
         fault: look.fault(config.cap(), config.spool.when_full),
         earlier: look.unsent(),
@@ -102,8 +124,9 @@ fn look(config: &Config) -> anyhow::Result<SpoolLine> {
         line.lost += untold.map(|range| range.len()).sum::<u64>();
     }
     if let Ok(room) = room(&config.data, config.cap(), disk_bytes) {
-        let percent = line.live_bytes.saturating_mul(DISK_FACTOR * 100) / room.max(1);
-        line.percent = Some(u8::try_from(percent.min(100)).unwrap_or(100));
+        let Fill { waiting, kept } =
+            Fill::of(line.waiting, line.held, line.live_bytes.saturating_mul(DISK_FACTOR), room);
+        (line.percent, line.kept_percent) = (Some(waiting), Some(kept));
     }
     Ok(line)
 }

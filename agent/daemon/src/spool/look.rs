@@ -106,7 +106,8 @@ impl Look {
             return Some(Fault::ReadOnly.to_string());
         }
         let free = self.folder.free().ok()?;
-        if free < RESERVE {
+        // The ballast goes first.
+        if free + self.folder.ballast_bytes().unwrap_or(0) < RESERVE {
             return Some(Fault::DiskFull { free }.to_string());
         }
         let amounts: Vec<_> = self.epochs.iter().map(|epoch| self.amounts(epoch)).collect();
@@ -127,6 +128,14 @@ impl Look {
         };
         earlier.iter().filter(unsent).map(|epoch| epoch.record.epoch).collect()
     }
+}
+
+/// What is free for the agent on the disk that its data is on, in bytes.
+///
+/// # Errors
+/// When the disk does not say it.
+pub(crate) fn free(data: &Path) -> io::Result<u64> {
+    Folder::new(data).free()
 }
 
 /// What the spool in a folder may take on disk, when it is told a cap and takes so many bytes: on a small disk

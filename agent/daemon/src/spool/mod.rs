@@ -58,7 +58,7 @@ use state::state_of;
 use store::{StoreError, guarded};
 
 pub(crate) use reading::{AHEAD, Events, Held};
-pub(crate) use state::{EpochState, State};
+pub(crate) use state::{EpochState, Fill, State};
 pub(crate) use thread::Signals;
 
 use crate::config::WhenFull;

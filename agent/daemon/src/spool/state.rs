@@ -12,6 +12,7 @@ use hangtag_protocol::range::{SeqRange, SeqSet};
 use tokio::time::Instant;
 use tracing::{error, warn};
 
+use super::disk::RESERVE;
 use super::recovery::Opened;
 use super::{Fault, Spool, disk, keep};
 use crate::config::WhenFull;
@@ -32,8 +33,10 @@ pub(crate) struct State {
     pub(crate) held: u64,
     pub(crate) live_bytes: u64,
     pub(crate) disk_bytes: u64,
-    /// How much of what the spool may take is taken.
+    /// How much of what the spool may take is taken by what waits.
     pub(crate) percent: u8,
+    /// How much by what is settled, and goes first.
+    pub(crate) kept_percent: u8,
     /// Lost events that central may not know of.
     pub(crate) lost: u64,
     /// When the oldest event that waits happened, if it was in this boot.
@@ -78,18 +81,31 @@ impl Spool {
         let mut full = None;
         if let Some(opened) = &self.opened {
             let (cap, taken) = (self.settings.cap_bytes, opened.index.disk_bytes());
-            let free = self.gauge.free();
+            let free = self.gauge.free().ok();
             let cap = free.map_or(cap, |free| disk::quota(cap, free, opened.store.disk_bytes())).max(1);
-            state.percent = u8::try_from((taken.saturating_mul(100) / cap).min(100)).unwrap_or(100);
-            // Nothing may be there to be refused, and it is full all the same.
+            let fill = Fill::of(state.waiting, state.held, taken, cap);
+            (state.percent, state.kept_percent) = (fill.waiting, fill.kept);
             let cap = keep(cap, taken, self.settings.cap_bytes);
-            if self.settings.when_full == WhenFull::Refuse && opened.index.is_full(cap) {
-                full = Some(Fault::Full { taken, cap }.to_string());
+            if opened.index.is_full(cap) {
+                // Of many values a part waits, and values go whole.
+                (state.percent, state.kept_percent) = (100, 0);
+                // Nothing may be there to be refused, and it is full all the same.
+                if self.settings.when_full == WhenFull::Refuse {
+                    full = Some(Fault::Full { taken, cap }.to_string());
+                }
+            }
+            if let Some(free) = free
+                && free < RESERVE
+                && self.folder.ballast_bytes().is_ok_and(|bytes| bytes == 0)
+            {
+                full = Some(Fault::DiskFull { free }.to_string());
+                // Nobody may come to be refused: that there is room again must be seen all the same.
+                self.look_at.get_or_insert(Instant::now() + LOOK_EVERY);
             }
         }
         let level = LEVELS.into_iter().rfind(|level| *level <= state.percent).unwrap_or(0);
         if level > self.level {
-            warn!(percent = state.percent, waiting = state.waiting, "the spool fills up");
+            warn!(percent = state.percent, waiting = state.waiting, "the spool fills up with what waits");
         }
         self.level = level;
         state.oldest_at = self.oldest.1;
@@ -122,6 +138,27 @@ impl Spool {
     }
 }
 
+/// How full a spool is, in percent of what it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fill {
+    /// Taken by what waits.
+    pub(crate) waiting: u8,
+    /// Taken by what is settled and kept for a restored central: it goes first, and is no reason to worry.
+    pub(crate) kept: u8,
+}
+
+impl Fill {
+    /// Of so many bytes on disk, that hold so many events of which some wait, and may be `cap` bytes. All events are
+    /// taken for equally large: they nearly are, and looking at each value takes long when a million wait.
+    pub(crate) fn of(waiting: u64, held: u64, taken: u64, cap: u64) -> Self {
+        let percent =
+            |bytes: u128| u8::try_from((bytes * 100 / u128::from(cap.max(1))).min(100)).unwrap_or(100);
+        let open = u128::from(taken) * u128::from(waiting.min(held)) / u128::from(held.max(1));
+        let (waiting, all) = (percent(open), percent(taken.into()));
+        Self { waiting, kept: all - waiting }
+    }
+}
+
 pub(super) fn state_of(opened: &Opened) -> State {
     let Opened { store, index, .. } = opened;
     let epochs = index.epochs().iter().map(|epoch| EpochState {
@@ -139,8 +176,27 @@ pub(super) fn state_of(opened: &Opened) -> State {
         live_bytes: index.live_bytes(),
         disk_bytes: store.disk_bytes(),
         percent: 0,
+        kept_percent: 0,
         lost: index.lost(),
         oldest_at: None,
         fault: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_only_kept_does_not_count_as_waiting() {
+        let fill = |waiting, held, taken| {
+            let Fill { waiting, kept } = Fill::of(waiting, held, taken, 1_000);
+            (waiting, kept)
+        };
+        assert_eq!(fill(2, 824_836, 1_000), (0, 100));
+        assert_eq!(fill(824_836, 824_836, 1_000), (100, 0));
+        assert_eq!(fill(500, 1_000, 800), (40, 40));
+        assert_eq!(fill(500, 1_000, 3_000), (100, 0), "nothing is more than full");
+        assert_eq!(fill(0, 0, 0), (0, 0));
     }
 }

@@ -64,6 +64,20 @@ fn a_stopped_spool_tells_what_a_running_one_does() {
 }
 
 #[test]
+fn what_is_only_kept_is_told_apart_from_what_waits() {
+    let door = Door::new(GOOD);
+    let said = door.run(&["bench", "fill", "--events", "30000", "--settle-behind", "300"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let stopped = json(&door.run(&["spool", "--json"]).out);
+    let number = |key: &str| stopped[key].as_u64().unwrap();
+    assert!(number("held") == 30_000 && number("waiting") < 1_000, "{stopped}");
+    assert!(number("percent") == 0 && number("kept_percent") > 2, "{stopped}");
+    let kept = format!("           and {} % kept for a restored central, which goes first\n", number("kept_percent"));
+    let text = door.run(&["spool"]).out;
+    assert!(text.contains("full       0 % of cap_mib = 4") && text.contains(&kept), "{text}");
+}
+
+#[test]
 fn a_full_spool_that_refuses_says_so_and_holds_nobody_up() {
     let door = Door::new(&GOOD.replace("cap_mib = 4", "cap_mib = 4\nwhen_full = \"refuse\""));
     let said = door.run(&["bench", "fill", "--events", "0", "--per-commit", "4096"]);

@@ -40,6 +40,7 @@ fn state(next: u64) -> State {
         live_bytes: 0,
         disk_bytes: 0,
         percent: 0,
+        kept_percent: 0,
         lost: 0,
         oldest_at: None,
         fault: None,
