@@ -109,6 +109,9 @@ pub(crate) struct SpoolLine {
     pub(crate) lost: u64,
     /// Why nothing is accepted at the moment.
     pub(crate) fault: Option<String>,
+    /// What is wrong with the files of a stopped agent's spool; a running one has mended it.
+    #[serde(default)]
+    pub(crate) damage: Option<String>,
     /// Earlier epochs that are not sent whole yet; not those that are kept only in case central asks again.
     pub(crate) earlier: Vec<Epoch>,
 }
@@ -136,6 +139,7 @@ impl SpoolLine {
             kept_percent: Some(state.kept_percent),
             lost: state.lost,
             fault: state.fault.clone(),
+            damage: None,
             earlier: earlier.collect(),
         }
     }

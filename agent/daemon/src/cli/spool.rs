@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use hangtag_agent_core::spool::DISK_FACTOR;
 
 use super::ask::{answer, ask};
-use super::out::out;
+use super::out::{complain, out};
 use crate::clock;
 use crate::config::Config;
 use crate::onlooker::SpoolLine;
@@ -57,6 +57,13 @@ pub(super) async fn show(config: Config, json: bool) -> anyhow::Result<()> {
     full(&config, &line, &mut out)?;
     if line.lost > 0 {
         writeln!(out, "lost       {} events that central does not know to be lost yet", line.lost)?;
+    }
+    if let Some(damage) = &line.damage {
+        writeln!(out, "damaged    {damage}")?;
+        writeln!(
+            out,
+            "           what is found is rescued at the agent's next start, and `spool export` takes it"
+        )?;
     }
     if let Some(fault) = &line.fault {
         writeln!(out, "fault      {fault}")?;
@@ -112,6 +119,7 @@ fn look(config: &Config) -> anyhow::Result<SpoolLine> {
         kept_percent: None,
         lost: 0,
         fault: look.fault(config.cap(), config.spool.when_full),
+        damage: look.damage.map(|damage| damage.to_string()),
         earlier: look.unsent(),
     };
     for epoch in &look.epochs {
@@ -149,7 +157,10 @@ fn duration(seconds: u64) -> String {
 
 pub(super) fn export(config: &Config, all: bool, to: &Path) -> anyhow::Result<()> {
     let exported = export::export(&config.data, config.gateway, all, to)?;
-    let (mut out, Exported { events, batches, lost }) = (out(), exported);
+    let (mut out, Exported { events, batches, lost, damage }) = (out(), exported);
+    if let Some(damage) = damage {
+        complain(format_args!("the spool in {} is damaged: {damage}", config.data.display()));
+    }
     let mut what = format!("{events} events in {batches} batches, {lost} declared lost");
     if batches == 0 && !all {
         what += "; nothing waits here (--all takes what central has, too)";

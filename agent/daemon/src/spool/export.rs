@@ -22,7 +22,7 @@ use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::topic::Gateway;
 
 use super::carve::CarvedEpoch;
-use super::look::Look;
+use super::look::{Damage, Look};
 
 /// The first bytes of an export, whatever its version.
 pub(crate) const MAGIC: [u8; 4] = *b"HTGX";
@@ -36,6 +36,8 @@ pub(crate) struct Exported {
     pub(crate) batches: u64,
     pub(crate) events: u64,
     pub(crate) lost: u64,
+    /// What is wrong with the spool, if anything is.
+    pub(crate) damage: Option<Damage>,
 }
 
 /// Writes what waits, or with `all` everything that is held, to a file.
@@ -58,7 +60,7 @@ fn write(look: &Look, gateway: Gateway, to: &Path) -> anyhow::Result<Exported> {
     let mut out = BufWriter::new(File::create_new(to)?);
     out.write_all(&MAGIC)?;
     out.write_all(&[VERSION])?;
-    let mut exported = Exported::default();
+    let mut exported = Exported { damage: look.damage, ..Exported::default() };
     for CarvedEpoch { record, values } in epochs {
         let mut lost: Vec<SeqRange> = record.lost.ranges().to_vec();
         exported.lost += record.lost.len();

@@ -23,7 +23,40 @@ pub(crate) struct Look {
     pub(crate) carved: Carved,
     /// Oldest first; the last one takes new events.
     pub(crate) epochs: Vec<CarvedEpoch>,
+    /// What is wrong with the files, if anything is.
+    pub(crate) damage: Option<Damage>,
     folder: Folder,
+}
+
+/// What is wrong with the files of a spool. At the next start the agent rescues what can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{missing} accepted events are not found, {found} are", if *.recorded { "" } else { "its own record is not found; " })]
+pub(crate) struct Damage {
+    /// Its own record was found.
+    recorded: bool,
+    /// Events that should be there.
+    missing: u64,
+    /// Events that can be read.
+    found: u64,
+}
+
+impl Damage {
+    fn of(carved: &Carved, epochs: &[CarvedEpoch]) -> Option<Self> {
+        let known = carved.meta.as_ref().map(|meta| &meta.epochs[..]).unwrap_or_default();
+        let missing = |epoch: &CarvedEpoch| {
+            let before = known.iter().find(|record| record.epoch == epoch.record.epoch);
+            let lost = epoch.record.lost.ranges().iter();
+            let new = |range: &SeqRange| match before {
+                Some(record) => record.lost.missing_in(*range).iter().map(SeqRange::len).sum(),
+                None => range.len(),
+            };
+            lost.map(new).sum::<u64>()
+        };
+        let missing = epochs.iter().map(missing).sum();
+        let recorded = carved.meta.is_some();
+        let found = epochs.iter().flat_map(|epoch| carved.values(epoch)).map(|(range, _)| range.len()).sum();
+        (!recorded || missing > 0).then_some(Self { recorded, missing, found })
+    }
 }
 
 /// Events, and the bytes of the values that hold them.
@@ -57,12 +90,13 @@ impl Look {
         let epochs = carved.epochs(folder.testimony(), all);
         if epochs.is_empty() {
             bail!(
-                "the spool in {} holds nothing that this program can read; if another version of it wrote the \
-                 spool, that one can",
+                "the spool in {} holds nothing that this program can read: it is damaged, or another version of it \
+                 wrote the spool and can read it",
                 data.display()
             );
         }
-        Ok(Self { carved, epochs, folder })
+        let damage = Damage::of(&carved, &carved.epochs(folder.testimony(), true));
+        Ok(Self { carved, epochs, damage, folder })
     }
 
     /// What is held of an epoch, and what of that is not settled.

@@ -72,7 +72,10 @@ fn what_is_only_kept_is_told_apart_from_what_waits() {
     let number = |key: &str| stopped[key].as_u64().unwrap();
     assert!(number("held") == 30_000 && number("waiting") < 1_000, "{stopped}");
     assert!(number("percent") == 0 && number("kept_percent") > 2, "{stopped}");
-    let kept = format!("           and {} % kept for a restored central, which goes first\n", number("kept_percent"));
+    let kept = format!(
+        "           and {} % kept for a restored central, which goes first\n",
+        number("kept_percent")
+    );
     let text = door.run(&["spool"]).out;
     assert!(text.contains("full       0 % of cap_mib = 4") && text.contains(&kept), "{text}");
 }
@@ -123,6 +126,45 @@ fn an_export_does_not_overwrite_another() {
     assert_eq!(fs::read(door.path("out.htgx")).unwrap(), first);
     let said = door.run(&["spool", "export", "no/such/folder"]);
     assert!(said.code == Some(1) && said.err.contains("cannot write no/such/folder"), "{said:?}");
+}
+
+#[test]
+fn a_damaged_spool_is_called_damaged() {
+    let door = filled(GOOD, "1000");
+    let sound = door.run(&["spool"]);
+    assert!(!sound.out.contains("damaged"), "{sound:?}");
+    let files = fs::read_dir(door.path("data/spool")).unwrap().map(|entry| entry.unwrap().path());
+    let db = fs::read(door.path("data/spool/db")).unwrap();
+    for path in files.filter(|path| path.is_file()) {
+        let length = fs::metadata(&path).unwrap().len();
+        fs::write(&path, vec![0x55; usize::try_from(length).unwrap()]).unwrap();
+    }
+    let said = door.run(&["spool"]);
+    let damage = "its own record is not found; 1000 accepted events are not found, 0 are";
+    assert!(said.out.contains(&format!("damaged    {damage}\n")), "{said:?}");
+    assert_eq!(json(&door.run(&["spool", "--json"]).out)["damage"], damage);
+    let said = door.run(&["spool", "export", "out.htgx"]);
+    assert!(said.err.contains(&format!("the spool in data is damaged: {damage}")), "{said:?}");
+    assert!(
+        said.code == Some(0) && said.out.contains("0 events in 1 batches, 1000 declared lost"),
+        "{said:?}"
+    );
+
+    // One value alone spoils: the record is there, and the others are.
+    let mut spoiled = db;
+
+    let at = spoiled.windows(3).position(|bytes| bytes == b"HTV").unwrap();
+    let value = spoiled[at..at + 40].to_vec();
+    for at in 0..spoiled.len() - value.len() {
+        if spoiled[at..].starts_with(&value) {
+            spoiled[at..at + 3].fill(0);
+        }
+    }
+    door.write("data/spool/db", spoiled);
+    let line = json(&door.run(&["spool", "--json"]).out);
+    let damage = line["damage"].as_str().unwrap();
+    assert!(!damage.contains("record") && damage.contains(&format!(" {} are", line["held"])), "{damage}");
+    assert_eq!(line["held"].as_u64().unwrap() + line["lost"].as_u64().unwrap(), 1_000, "{line}");
 }
 
 #[test]
