@@ -157,7 +157,7 @@ fn duration(seconds: u64) -> String {
 
 pub(super) fn export(config: &Config, all: bool, to: &Path) -> anyhow::Result<()> {
     let exported = export::export(&config.data, config.gateway, all, to)?;
-    let (mut out, Exported { events, batches, lost, damage }) = (out(), exported);
+    let (mut out, Exported { events, known, batches, lost, damage }) = (out(), exported);
     if let Some(damage) = damage {
         complain(format_args!("the spool in {} is damaged: {damage}", config.data.display()));
     }
@@ -165,5 +165,13 @@ pub(super) fn export(config: &Config, all: bool, to: &Path) -> anyhow::Result<()
     if batches == 0 && !all {
         what += "; nothing waits here (--all takes what central has, too)";
     }
-    Ok(writeln!(out, "{}: {what}", to.display())?)
+    writeln!(out, "{}: {what}", to.display())?;
+    if known > 0 {
+        let why = if all { "" } else { ": they share values with those that wait" };
+        writeln!(out, "{} of them wait; {known} more are known to central{why}", events - known)?;
+    }
+    if batches > 0 {
+        writeln!(out, "next: hangtag-central import {}", to.display())?;
+    }
+    Ok(())
 }

@@ -35,6 +35,8 @@ const LOST_PER_BATCH: usize = 64;
 pub(crate) struct Exported {
     pub(crate) batches: u64,
     pub(crate) events: u64,
+    /// Of these, events that do not wait: central knows them, and they share values with others that do.
+    pub(crate) known: u64,
     pub(crate) lost: u64,
     /// What is wrong with the spool, if anything is.
     pub(crate) damage: Option<Damage>,
@@ -87,6 +89,9 @@ fn write(look: &Look, gateway: Gateway, to: &Path) -> anyhow::Result<Exported> {
             out.write_all(&payload)?;
             exported.batches += 1;
             exported.events += u64::from(header.count);
+            let range = SeqRange { first, last: Seq((first.0 + u64::from(header.count)).saturating_sub(1)) };
+            let open = if range.is_empty() { Vec::new() } else { record.settled.missing_in(range) };
+            exported.known += u64::from(header.count) - open.iter().map(SeqRange::len).sum::<u64>();
             Ok(())
         };
         for first in values.iter().copied() {

@@ -129,6 +129,22 @@ fn an_export_does_not_overwrite_another() {
 }
 
 #[test]
+fn an_export_tells_how_much_of_it_central_knows() {
+    let door = Door::new(GOOD);
+    let said = door.run(&["bench", "fill", "--events", "1000", "--settle-behind", "6"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let line = json(&door.run(&["spool", "--json"]).out);
+    let said = door.run(&["spool", "export", "out.htgx"]);
+    let lines: Vec<&str> = said.out.lines().collect();
+    let events: u64 = lines[0].split(' ').nth(1).unwrap().parse().unwrap();
+    let waiting = line["waiting"].as_u64().unwrap();
+    assert!(waiting < events, "whole values: {said:?}, {line}");
+    let rest = format!("{waiting} of them wait; {} more are known to central: they share", events - waiting);
+    assert!(lines[1].starts_with(&rest), "{said:?}, {line}");
+    assert_eq!(lines[2..], ["next: hangtag-central import out.htgx"]);
+}
+
+#[test]
 fn a_damaged_spool_is_called_damaged() {
     let door = filled(GOOD, "1000");
     let sound = door.run(&["spool"]);
