@@ -16,6 +16,7 @@ mod mqtt;
 mod payload;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::fs;
 use std::time::Duration;
@@ -39,10 +40,12 @@ use crate::spool::{Request, State};
 use connection::{Connection, End, view};
 use desk::{Outbox, Question};
 use mqtt::{Address, Cause, Lost};
+use told::Told;
 
 /// Publishes queued at once: the window, one status message and the subscription beside it.
 const QUEUE: usize = uplink::WINDOW + 2;
-/// Pauses between connections, in milliseconds: first and longest.
+/// Pauses between connections, in milliseconds: first and longest. A broker that was away for an hour finds its
+/// gateways again within half a minute, and a hundred of them come a few a second.
 const RECONNECT_MS: (u64, u64) = (500, 30_000);
 /// The same, halved at random, when another client took the session over: two that fight for one name must
 /// not do so all the time.
@@ -114,7 +117,7 @@ impl Uplink {
         let mut backoff = Backoff::new(RECONNECT_MS.0, RECONNECT_MS.1);
         let mut fight = Backoff::new(TAKEN_OVER_MS.0, TAKEN_OVER_MS.1);
         let mut fought = Instant::now();
-        let mut told = String::new();
+        let mut told = Told::default();
         let mut hangups = 0;
         loop {
             let connected = Instant::now();
@@ -131,6 +134,7 @@ impl Uplink {
             self.question.outlive();
             if nearer || connected.elapsed() > LASTING || (connected.elapsed() > STEADY && taken > 0) {
                 backoff.reset();
+                told = Told::default();
             }
             if hangups >= HANGUPS {
                 lost.cause = Cause::TakenOver;
@@ -201,7 +205,7 @@ impl Uplink {
         }
     }
 
-    fn tell_loss(&self, lost: &Lost, pause: Duration, told: &mut String) {
+    fn tell_loss(&self, lost: &Lost, pause: Duration, told: &mut Told) {
         let (host, port, why) = (&self.mqtt.host, self.mqtt.port, &lost.why);
         if lost.cause == Cause::TakenOver {
             let Gateway { store, gateway, .. } = self.gateway;
@@ -210,12 +214,15 @@ impl Uplink {
                 "another agent with the id {} seems to be connected: two gateways under the name {store}/{gateway}?",
                 self.client_id()
             );
-        } else if why == told {
-            debug!(why, ?pause, "not connected");
-        } else {
-            warn!(broker = %host, port, why, ?pause, "not connected; events wait");
+            return;
         }
-        told.clone_from(why);
+        match told.takes(why, Instant::now()) {
+            Some(1) => warn!(broker = %host, port, why, next_in = ?pause, "not connected; events wait"),
+            Some(attempts) => {
+                info!(broker = %host, port, why, attempts, next_in = ?pause, "still not connected");
+            }
+            None => debug!(why, next_in = ?pause, "not connected"),
+        }
     }
 
     fn client_id(&self) -> String {
