@@ -370,7 +370,15 @@ zone = "rail-a"
         assert!(why.contains("agent.toml:3: no TOML") && why.contains("power_dbm = 60"), "{why}");
         assert!(!why.contains("missing"), "{why}");
         // Whose keys follow is unknown.
-        let why = load(&GOOD.replace("[[reader]]", "[[reader]")).unwrap_err();
-        assert!(why.contains("agent.toml:11: no TOML") && !why.contains("no such key"), "{why}");
+        for (good, broken, line) in [
+            ("[[reader]]", "[[reader]", 11),
+            ("[mqtt]", "[mqtt", 6),
+            ("[[zone]]", "[[zone", 8),
+            ("[[zone]]", "[zone]]", 8),
+        ] {
+            let why = load(&GOOD.replace(good, broken)).unwrap_err();
+            assert!(why.contains(&format!("agent.toml:{line}: no TOML: {broken}")), "{why}");
+            assert_eq!(why.lines().count(), 1, "nothing else is known to be wrong: {why}");
+        }
     }
 }

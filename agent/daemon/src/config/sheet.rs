@@ -53,8 +53,12 @@ impl<'a> Sheet<'a> {
             if line.is_some_and(|line| sheet.broken.contains(&line)) {
                 continue;
             }
-            sheet.broken.extend(line);
+            // Behind a table that does not begin, every other one is taken for a part of it.
+            if sheet.headless && error.message().contains("duplicate key") {
+                continue;
+            }
             let text = line.and_then(|line| text.lines().nth(line - 1)).unwrap_or_default().trim();
+            sheet.broken.extend(line);
             sheet.headless |= text.starts_with('[');
             let what = format!("no TOML: {}", shown(text));
             sheet.wrong.borrow_mut().push(Wrong { line, what, why: error.message().to_owned() });
@@ -139,7 +143,7 @@ impl<'s, 'a> Table<'s, 'a> {
             Some(DeValue::Table(entries)) => entries,
             None => DeTable::new(),
             Some(_) => {
-                self.wrong(key, format!("must be a table: a line [{key}], and its keys below it"));
+                self.misplaced(key, format!("must be a table: a line [{key}], and its keys below it"));
                 return None;
             }
         };
@@ -160,7 +164,7 @@ impl<'s, 'a> Table<'s, 'a> {
         let list = match value.into_inner() {
             DeValue::Array(list) if list.iter().all(|item| item.get_ref().is_table()) => list,
             _ => {
-                self.wrong(key, format!("must be a list of tables: a line {name} before each"));
+                self.misplaced(key, format!("must be a list of tables: a line {name} before each"));
                 return None;
             }
         };
@@ -188,6 +192,13 @@ impl<'s, 'a> Table<'s, 'a> {
             None => format!("{}{key}", self.prefix),
         };
         self.sheet.add(place.map(|place| place.start).or(self.at), what, why);
+    }
+
+    /// Something is no table, or not the right kind of one; what makes it one may be a line that is no TOML.
+    fn misplaced(&self, key: &str, why: String) {
+        if !self.sheet.headless {
+            self.wrong(key, why);
+        }
     }
 
     /// Something that must be there is not.
