@@ -107,6 +107,8 @@ fn print(payload: &[u8], sizes: bool, out: &mut impl Write) -> anyhow::Result<()
     Ok(())
 }
 
+/// Hexadecimal, in lines and groups as its writer likes: `xxd -p` breaks it every 30 bytes.
 fn from_hex(bytes: &[u8]) -> Option<Vec<u8>> {
-    hex::decode(std::str::from_utf8(bytes).ok()?.trim()).ok()
+    let digits: Vec<u8> = bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    hex::decode(digits).ok()
 }

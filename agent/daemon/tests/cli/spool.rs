@@ -199,6 +199,18 @@ fn an_export_is_decoded_and_its_damage_named() {
     );
 
     let bytes = fs::read(door.path("out.htgx")).unwrap();
+    let batch = &bytes[9..9 + usize::try_from(headers[0]["bytes"].as_u64().unwrap()).unwrap()];
+    door.write("batch", batch);
+    let plain = door.run(&["decode", "batch"]);
+    assert_eq!(plain.code, Some(0), "{}", plain.err);
+    let pairs: Vec<String> = batch.iter().map(|byte| format!("{byte:02x}")).collect();
+    for (between, end) in [("", "\n"), (" ", "\r\n")] {
+        let lines: Vec<String> = pairs.chunks(30).map(|line| line.join(between) + end).collect();
+        door.write("batch.hex", lines.concat());
+        let said = door.run(&["decode", "batch.hex"]);
+        assert_eq!((said.code, &said.out), (Some(0), &plain.out), "{}", said.err);
+    }
+
     let first = headers[0]["bytes"].as_u64().unwrap();
     // After the magic, the version and its length the first batch begins; the second after another length.
     let second = usize::try_from(9 + first + 4).unwrap();
