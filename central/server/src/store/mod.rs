@@ -61,7 +61,7 @@ pub(crate) use append::{Message, Options, Store};
 pub(crate) use epoch::Key;
 pub(crate) use group::Forks;
 pub(crate) use quarantine::Quarantined;
-pub(crate) use read::{Coverage, DayRead, GatewayHealth, Reader, Totals};
+pub(crate) use read::{Coverage, DayRead, GatewayHealth, NotRecording, Reader, Totals};
 pub(crate) use sums::Sums;
 pub(crate) use writer::{Delivery, Failing, Input, Settled, Writer};
 

@@ -80,6 +80,17 @@ pub(crate) struct GatewayHealth {
     pub status: Status,
 }
 
+/// A gateway that records nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct NotRecording {
+    /// Its shop.
+    pub store: String,
+    /// The gateway.
+    pub gateway: String,
+    /// Why its spool accepts nothing, in its own words.
+    pub why: String,
+}
+
 /// A range of missing events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Gap {
@@ -145,6 +156,22 @@ impl Reader {
             unexplained: sum(&format!("{events} gap WHERE why = 'unexplained'"))?,
             quarantined: sum("SELECT count(*) FROM quarantine")?,
         })
+    }
+
+    /// The gateways of all shops whose last word was that they cannot keep events.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn not_recording(&self) -> Result<Vec<NotRecording>, StoreError> {
+        let db = open_to_read(&self.path)?;
+        let mut query = db.prepare(
+            "SELECT store, gateway, body ->> '$.health.spool_fault' AS why FROM status
+             WHERE why IS NOT NULL ORDER BY 1, 2",
+        )?;
+        let row = |row: &rusqlite::Row<'_>| {
+            Ok(NotRecording { store: row.get(0)?, gateway: row.get(1)?, why: row.get(2)? })
+        };
+        Ok(query.query_map([], row)?.collect::<Result<_, _>>()?)
     }
 
     /// The newest payloads in quarantine.

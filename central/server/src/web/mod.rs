@@ -29,6 +29,7 @@ use crate::store::{Reader, StoreError};
 mod chart;
 mod coverage;
 mod csv;
+mod gateway;
 mod health;
 mod text;
 mod view;

@@ -184,7 +184,8 @@ async fn health_counts_events_gaps_and_quarantine() {
     let answer: serde_json::Value = serde_json::from_str(&get(&site, "/health").await.text).unwrap();
     let wanted = serde_json::json!({
         "status": "ok", "broker": "connected", "writer": "ok",
-        "events": 11, "gaps": 0, "lost": 0, "unexplained": 0, "quarantined": 1
+        "events": 11, "gaps": 0, "lost": 0, "unexplained": 0, "quarantined": 1,
+        "not_recording": []
     });
     assert_eq!(answer, wanted);
     let page = get(&site, "/").await.text;
@@ -208,6 +209,36 @@ async fn a_writer_that_fails_is_told_to_monitors() {
     assert_eq!(answer.status, StatusCode::OK, "the broker is another's to judge: {}", answer.text);
     std::fs::remove_file(&bench.path).unwrap();
     assert_eq!(get(&site, "/health").await.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_gateway_that_keeps_no_events_is_told_to_everybody() {
+    let mut bench = a_day();
+    let (site, _changed) = site(&bench, "");
+    let status = |more: &str| {
+        format!(
+            r#"{{"v":1,"state":"online","agent":"1.0","health":{{"boot":"0000000000000007","uptime_ms":1,
+            "epoch":"0000000000000abc","next":9,"waiting":1234,"oldest_ms":0,"lost":0,{more}"readers":[]}}}}"#
+        )
+        .into_bytes()
+    };
+    bench.send_bytes(Channel::Status, status(r#""spool_percent":83,"#));
+    let page = get(&site, "/").await.text;
+    assert!(page.contains("spool is 83 % full, with 1,234 events that wait"), "{page}");
+    assert!(page.contains("Complete"), "nothing is missing yet: {page}");
+    assert!(!page.contains("records nothing"), "{page}");
+
+    bench.send_bytes(Channel::Status, status(r#""spool_fault":"the disk is full: 12 KiB","#));
+    let page = get(&site, "/").await.text;
+    assert!(page.contains("records nothing: cannot keep events: the disk is full: 12 KiB</span>"), "{page}");
+    assert!(page.contains("Gateway gw-1 records nothing: it cannot keep events: the disk is full"), "{page}");
+    assert!(!page.contains("Complete"), "{page}");
+    let answer = get(&site, "/health").await;
+    assert_eq!(answer.status, StatusCode::OK, "central is well");
+    let told: serde_json::Value = serde_json::from_str(&answer.text).unwrap();
+    let wanted =
+        serde_json::json!([{"store": "paris-1", "gateway": "gw-1", "why": "the disk is full: 12 KiB"}]);
+    assert_eq!((&told["status"], &told["not_recording"]), (&"ok".into(), &wanted));
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@
 use hangtag_central_core::tally::{Article, Counts, Tally};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::StoreId;
-use hangtag_protocol::status::Presence;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -13,6 +12,7 @@ use crate::store::DayRead;
 
 use super::chart::Chart;
 use super::coverage::{self, Strip};
+use super::gateway::Gateway;
 use super::{Site, text};
 
 /// A page.
@@ -110,17 +110,6 @@ pub(crate) struct Hour {
     pub start: String,
 }
 
-/// A gateway.
-pub(crate) struct Gateway {
-    pub gateway: String,
-    pub online: bool,
-    pub heard: String,
-    pub agent: String,
-    pub waiting: String,
-    pub lost: String,
-    pub readers: Vec<(String, &'static str)>,
-}
-
 /// A payload that could not be used.
 pub(crate) struct Quarantine {
     pub id: i64,
@@ -177,7 +166,7 @@ impl View {
             unclocked: unclocked(read),
             unvouched: read.unvouched,
             strips: strips.unwrap_or_default(),
-            gateways: gateways(read, now),
+            gateways: read.gateways.iter().map(|row| Gateway::new(row, now)).collect(),
             gaps: read
                 .gaps
                 .iter()
@@ -191,6 +180,15 @@ impl View {
             catalogue: site.catalogue.problems.iter().map(ToString::to_string).collect(),
             strangers: read.stores_seen.iter().filter(known).cloned().collect(),
         }
+    }
+
+    /// Whether nothing is missing and nothing is in the way of what is to come.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.gap_sum.0 == 0
+            && self.quarantine_sum == 0
+            && self.catalogue.is_empty()
+            && self.strangers.is_empty()
+            && self.gateways.iter().all(|gateway| gateway.fault.is_none())
     }
 
     /// The filter, for links.
@@ -272,26 +270,6 @@ fn unclocked(read: &DayRead) -> String {
         .map(|(kind, n)| format!("{} {}", text::count(*n), kind.name().replace('_', " ")))
         .collect();
     parts.join(", ")
-}
-
-fn gateways(read: &DayRead, now: Timestamp) -> Vec<Gateway> {
-    let gateway = |row: &crate::store::GatewayHealth| {
-        let health = row.status.health.as_ref();
-        let readers = health.map_or(&[][..], |health| &health.readers);
-        Gateway {
-            gateway: row.gateway.to_string(),
-            online: match row.status.state {
-                Presence::Online => true,
-                Presence::Offline => false,
-            },
-            heard: text::ago(row.received, now),
-            agent: row.status.agent.clone(),
-            waiting: health.map_or("–".into(), |health| text::count(health.waiting)),
-            lost: health.map_or("–".into(), |health| text::count(health.lost)),
-            readers: readers.iter().map(|r| (r.id.to_string(), coverage::class(r.state))).collect(),
-        }
-    };
-    read.gateways.iter().map(gateway).collect()
 }
 
 fn quarantine(shop: &Shop, read: &DayRead) -> Vec<Quarantine> {
