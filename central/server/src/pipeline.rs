@@ -46,6 +46,12 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let login = config.mqtt.login().context("mqtt.password_file")?;
     let options = config.store_options();
     let store = Store::open(&config.data, options)?;
+    // Before anything is said to the broker: a second central on the same configuration ends here, and must not
+    // have thrown the first one out of its session.
+    let listener = tokio::net::TcpListener::bind(config.web.listen)
+        .await
+        .with_context(|| format!("web.listen = {}", config.web.listen))?;
+    tracing::info!("page is at http://{}", listener.local_addr()?);
 
     let (input, writer_input) = mpsc::channel(INPUT);
     let (writer_output, output) = mpsc::channel(OUTPUT);
@@ -75,10 +81,6 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         stopping: stopping.clone(),
         now: Timestamp::now,
     });
-    let listener = tokio::net::TcpListener::bind(config.web.listen)
-        .await
-        .with_context(|| format!("web.listen = {}", config.web.listen))?;
-    tracing::info!("page is at http://{}", listener.local_addr()?);
     let mut page = tokio::spawn(web::serve(listener, site, stopping));
 
     let (mut terminated, mut interrupted) =
@@ -97,4 +99,36 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     page.await.context("page")?.context("page")?;
     tracing::info!("stopped");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::ErrorKind;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_second_central_ends_before_it_speaks_to_the_broker() {
+        let folder = tempfile::tempdir().unwrap();
+        let [broker, page] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        broker.set_nonblocking(true).unwrap();
+        fs::write(folder.path().join("stores.toml"), "[[store]]\nid='a'\nname='A'\ntime_zone='UTC'\n")
+            .unwrap();
+        let file = folder.path().join("central.toml");
+        let text = format!(
+            "tenant='demo'\ndata='central.db'\nstores='stores.toml'\n\
+             [mqtt]\nhost='127.0.0.1'\nport={}\n[web]\nlisten='{}'\n",
+            broker.local_addr().unwrap().port(),
+            page.local_addr().unwrap()
+        );
+        fs::write(&file, text).unwrap();
+        // Often, because a connection that is begun too early need not be made before the program ends.
+        for _ in 0..20 {
+            let said = format!("{:#}", run(Config::read(&file).unwrap()).await.unwrap_err());
+            assert!(said.starts_with("web.listen = 127.0.0.1:") && said.contains("in use"), "{said}");
+            assert_eq!(broker.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+        }
+    }
 }
