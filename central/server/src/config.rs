@@ -1,11 +1,13 @@
 //! The configuration. Enters: one TOML file. Leaves: checked values, paths relative to that file, or
 //! every problem in it. It opens no port and no database.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use hangtag_protocol::id::TenantId;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::problem::Problem;
 use crate::store::Options;
@@ -53,6 +55,7 @@ pub(crate) struct Mqtt {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Web {
     /// Address and port to listen on; port 0 is any free one.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
 }
 
@@ -70,6 +73,15 @@ impl Default for Quarantine {
     }
 }
 
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        D::Error::custom(format_args!(
+            "web.listen: {text:?} is not an address with a port, like \"127.0.0.1:8080\""
+        ))
+    })
+}
+
 fn default_client_id() -> String {
     "hangtag-central".into()
 }
@@ -80,7 +92,11 @@ impl Config {
     /// # Errors
     /// Every problem in it, named by line or key.
     pub(crate) fn read(file: &Path) -> Result<Self, Vec<Problem>> {
-        let text = std::fs::read_to_string(file).map_err(|why| vec![Problem::new(file, "", why)])?;
+        let text = std::fs::read_to_string(file).map_err(|why| {
+            let hint =
+                if why.kind() == ErrorKind::NotFound { ": name the file with --config FILE" } else { "" };
+            vec![Problem::new(file, "", format_args!("{why}{hint}"))]
+        })?;
         let mut config: Self = toml::from_str(&text).map_err(|why| vec![Problem::toml(file, &text, &why)])?;
         let folder = file.parent().unwrap_or(Path::new(""));
         for path in [Some(&mut config.data), Some(&mut config.stores), config.catalogue.as_mut()]
@@ -90,7 +106,7 @@ impl Config {
         {
             *path = folder.join(&path);
         }
-        let problems = config.problems(file);
+        let problems = config.problems(file, &text);
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
@@ -99,9 +115,12 @@ impl Config {
         Options { tenant: self.tenant, quarantine_bytes: u64::from(self.quarantine.max_mib) << 20 }
     }
 
-    fn problems(&self, file: &Path) -> Vec<Problem> {
+    fn problems(&self, file: &Path, text: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let mut wrong = |key: &str, what: &str| problems.push(Problem::new(file, key, what));
+        let mut wrong = |key: &str, what: &str| {
+            let path: Vec<&str> = key.split('.').collect();
+            problems.push(Problem::value(file, text, &path, key, what));
+        };
         if self.mqtt.host.is_empty() {
             wrong("mqtt.host", "is empty");
         }
@@ -117,8 +136,10 @@ impl Config {
         if self.mqtt.user.is_none() && self.mqtt.password_file.is_some() {
             wrong("mqtt.password_file", "is given without mqtt.user");
         }
-        if let Some(Err(why)) = self.mqtt.password_file.as_deref().map(std::fs::read_to_string) {
-            wrong("mqtt.password_file", &why.to_string());
+        if let Some(path) = &self.mqtt.password_file
+            && let Err(why) = std::fs::read_to_string(path)
+        {
+            wrong("mqtt.password_file", &format!("{}: {why}", path.display()));
         }
         problems
     }
@@ -173,14 +194,33 @@ listen = "127.0.0.1:0"
     }
 
     #[test]
+    fn an_address_that_is_none_is_named_with_an_example() {
+        let error = read(&GOOD.replace("127.0.0.1:0", "localhost")).unwrap_err();
+        let said = r#"line 9: web.listen: "localhost" is not an address with a port, like "127.0.0.1:8080""#;
+        assert!(error.ends_with(said), "{error}");
+    }
+
+    #[test]
+    fn whoever_has_no_file_is_told_how_to_name_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let problems = Config::read(&folder.path().join("central.toml")).unwrap_err();
+        assert!(problems[0].to_string().ends_with("name the file with --config FILE"), "{problems:?}");
+    }
+
+    #[test]
     fn every_wrong_value_is_named_by_its_key() {
         let error = read(
             &(GOOD.replace("1883", "0\nclient_id = \"\"\npassword_file = \"absent\"")
                 + "[quarantine]\nmax_mib = 0"),
         )
         .unwrap_err();
-        for key in ["quarantine.max_mib", "mqtt.port", "mqtt.client_id", "mqtt.password_file"] {
-            assert!(error.contains(key), "{key} in {error}");
+        for place in [
+            "line 13: quarantine.max_mib",
+            "line 7: mqtt.port",
+            "line 8: mqtt.client_id",
+            "line 9: mqtt.password_file",
+        ] {
+            assert!(error.contains(place), "{place} in {error}");
         }
     }
 

@@ -2,6 +2,7 @@
 //! where its days and hours begin, or every problem in the file.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use hangtag_protocol::clock::UnixMillis;
@@ -62,6 +63,21 @@ enum Day {
     Sun,
 }
 
+impl Day {
+    /// Its key.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mon => "mon",
+            Self::Tue => "tue",
+            Self::Wed => "wed",
+            Self::Thu => "thu",
+            Self::Fri => "fri",
+            Self::Sat => "sat",
+            Self::Sun => "sun",
+        }
+    }
+}
+
 /// Reads and checks the stores file.
 ///
 /// # Errors
@@ -71,25 +87,32 @@ pub(crate) fn read(file: &Path) -> Result<Vec<Shop>, Vec<Problem>> {
     let parsed: File = toml::from_str(&text).map_err(|why| vec![Problem::toml(file, &text, &why)])?;
     let mut problems = Vec::new();
     let mut shops: Vec<Shop> = Vec::new();
-    for entry in parsed.store {
-        let key = |key: &str| format!("store {:?}: {key}", entry.id.as_str());
+    for (number, entry) in parsed.store.into_iter().enumerate() {
+        let number = number.to_string();
+        let wrong = |keys: &[&str], name: &str, what: &dyn fmt::Display| {
+            let path = [&["store", &number], keys].concat();
+            Problem::value(file, &text, &path, format_args!("store {:?}: {name}", entry.id.as_str()), what)
+        };
         if shops.iter().any(|shop| shop.id == entry.id) {
-            problems.push(Problem::new(file, key("id"), "is given twice"));
+            problems.push(wrong(&["id"], "id", &"is given twice"));
         }
         let time_zone = TimeZone::get(&entry.time_zone).unwrap_or_else(|why| {
-            problems.push(Problem::new(file, key("time_zone"), why));
+            let what = format!("{why}; it is an IANA name, like \"Europe/Paris\"");
+            problems.push(wrong(&["time_zone"], "time_zone", &what));
             TimeZone::UTC
         });
         let mut open = BTreeMap::new();
+        // Hours are often written once and copied from day to day: a mistake in them is one mistake.
+        let mut mistakes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (day, text) in &entry.open {
             match hours(text) {
                 Some(hours) => drop(open.insert(*day, hours)),
-                None => problems.push(Problem::new(
-                    file,
-                    key("open"),
-                    format_args!("{text:?} is not opening hours like \"10:00-20:00\""),
-                )),
+                None => mistakes.entry(text).or_default().push(day.name()),
             }
+        }
+        for (text, days) in mistakes {
+            let what = format!("{text:?} is not opening hours like \"10:00-20:00\"");
+            problems.push(wrong(&["open", days[0]], &format!("open.{}", days.join(", ")), &what));
         }
         shops.push(Shop { id: entry.id, name: entry.name, time_zone, open });
     }
@@ -232,14 +255,21 @@ pub(crate) mod tests {
     fn every_problem_of_the_file_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("stores.toml");
-        let text = "[[store]]\nid='a'\nname='A'\ntime_zone='Mars/Base'\nopen={mon='20:00-10:00'}\n\
+        let text = "[[store]]\nid='a'\nname='A'\ntime_zone='Mars/Base'\n\
+                    open={mon='20:00-10:00', tue='20:00-10:00', wed='9-17'}\n\
                     [[store]]\nid='a'\nname='B'\ntime_zone='UTC'\n";
         std::fs::write(&file, text).unwrap();
         let told: Vec<String> = read(&file).unwrap_err().iter().map(Problem::to_string).collect();
-        assert_eq!(told.len(), 3, "{told:?}");
-        assert!(
-            told[0].contains("time_zone") && told[1].contains("20:00-10:00") && told[2].contains("twice")
-        );
+        let wanted = [
+            ["line 4: store \"a\": time_zone: ", "like \"Europe/Paris\""],
+            ["line 5: store \"a\": open.mon, tue: ", "20:00-10:00"],
+            ["line 5: store \"a\": open.wed: ", "9-17"],
+            ["line 7: store \"a\": id: ", "twice"],
+        ];
+        assert_eq!(told.len(), wanted.len(), "{told:?}");
+        for (said, told) in wanted.as_flattened().iter().zip(told.iter().flat_map(|told| [told, told])) {
+            assert!(told.contains(said), "{said} in {told}");
+        }
         std::fs::write(&file, text.replace("mon=", "monday=")).unwrap();
         assert!(read(&file).unwrap_err()[0].to_string().contains("monday"));
     }
