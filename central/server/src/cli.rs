@@ -8,14 +8,15 @@ use clap::{Args, Parser, Subcommand};
 use hangtag_protocol::clock::UnixMillis;
 use jiff::Timestamp;
 
-use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::problem::Problem;
 use crate::store::{Forks, Reader};
-use crate::{log, pipeline, shop};
+use crate::{log, pipeline};
 
+mod check;
 mod import;
 
+use check::check;
 use import::import_all;
 
 /// Stores what shoppers did with clothes, and shows it.
@@ -30,7 +31,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Runs until SIGINT or SIGTERM.
     Run(File),
-    /// Reads the configuration, the stores file and the catalogue, and prints every problem in them.
+    /// Reads the configuration, the stores file and the catalogue, looks at the database and the page's port, and
+    /// prints every problem. The exit code is 1 when there is one.
     Check(File),
     /// Stores batches that agents exported to files; also while central runs.
     ///
@@ -94,7 +96,7 @@ impl Command {
                 tokio::runtime::Runtime::new().context("runtime")?.block_on(pipeline::run(config))?;
                 Ok(ExitCode::SUCCESS)
             }
-            Self::Check(file) => Ok(check(&file)),
+            Self::Check(file) => Ok(check(&file.config)),
             Self::Import { file, fork_as_new_epoch, exported } => {
                 log::start()?;
                 let forks = if fork_as_new_epoch { Forks::Adopt } else { Forks::Refuse };
@@ -117,31 +119,6 @@ fn read(file: &File) -> anyhow::Result<Config> {
         let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
         anyhow::anyhow!("{}", lines.join("\n"))
     })
-}
-
-fn check(file: &File) -> ExitCode {
-    let mut problems = Vec::new();
-    match Config::read(&file.config) {
-        Ok(config) => {
-            match shop::read(&config.stores) {
-                Ok(shops) => println!("{}: {} stores", config.stores.display(), shops.len()),
-                Err(found) => problems.extend(found),
-            }
-            if let Some(path) = &config.catalogue {
-                let catalogue = Catalogue::read(path);
-                println!("{}: {} trade items", path.display(), catalogue.len());
-                problems.extend(catalogue.problems);
-            }
-        }
-        Err(found) => problems.extend(found),
-    }
-    problems.iter().for_each(|problem| println!("{problem}"));
-    if problems.is_empty() {
-        println!("{}: no problems", file.config.display());
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
 }
 
 fn list(reader: &Reader) -> anyhow::Result<()> {

@@ -166,6 +166,31 @@ fn open_to_write(path: &Path, tenant: TenantId) -> Result<Connection, StoreError
     Ok(connection)
 }
 
+/// Whether the file, which must exist, could be opened for writing: a database of a version that is known, of this
+/// tenant. Changes nothing.
+///
+/// # Errors
+/// What is in the way.
+pub(crate) fn check(path: &Path, tenant: TenantId) -> Result<(), StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let failed = |why| StoreError::Open { path: path.to_owned(), why };
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    // A reader makes this file, and the last one that only reads leaves it behind, perhaps as another user's. It is
+    // there whenever somebody has the database open; when not, the file itself tells everything.
+    let connection = match path.to_str() {
+        Some(text) if !Path::new(&wal).exists() => {
+            let text = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+            Connection::open_with_flags(format!("file:{text}?immutable=1"), flags)
+        }
+        Some(_) | None => Connection::open_with_flags(path, flags),
+    }
+    .map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    schema::check(&connection, path, tenant)
+}
+
 /// Opens the file for reading; it must exist.
 fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     let failed = |why| StoreError::Open { path: path.to_owned(), why };

@@ -11,6 +11,9 @@ use super::StoreError;
 /// The version of the schema, in SQLite's `user_version`.
 pub(super) const VERSION: i64 = 3;
 
+/// The first version that says whose database it is.
+const META_SINCE: i64 = 2;
+
 /// What makes each version of the one before; the first of an empty file. What was released never changes.
 const STEPS: [&str; 3] = [V1, V2, V3];
 
@@ -110,18 +113,32 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path, tenant: TenantId
     let failed = |why| StoreError::Open { path: path.to_owned(), why };
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     migrate(&transaction, version(&transaction, path)?)?;
-    let owner: Option<String> = transaction
-        .query_row("SELECT value FROM meta WHERE name = 'tenant'", [], |row| row.get(0))
-        .optional()?;
-    match owner {
-        None => {
-            transaction.execute("INSERT INTO meta VALUES ('tenant', ?1)", [tenant.as_str()])?;
-        }
-        Some(owner) if owner == tenant.as_str() => {}
-        Some(owner) => return Err(StoreError::Tenant { path: path.to_owned(), owner, tenant }),
+    if !is_owned(&transaction, path, tenant)? {
+        transaction.execute("INSERT INTO meta VALUES ('tenant', ?1)", [tenant.as_str()])?;
     }
     transaction.commit()?;
     Ok(())
+}
+
+/// Whether [`prepare`] would succeed, as far as reading tells.
+///
+/// # Errors
+/// As [`prepare`].
+pub(super) fn check(connection: &Connection, path: &Path, tenant: TenantId) -> Result<(), StoreError> {
+    if version(connection, path)? >= META_SINCE {
+        is_owned(connection, path, tenant)?;
+    }
+    Ok(())
+}
+
+/// Whether the file is this tenant's; false when it is nobody's.
+fn is_owned(connection: &Connection, path: &Path, tenant: TenantId) -> Result<bool, StoreError> {
+    let question = "SELECT value FROM meta WHERE name = 'tenant'";
+    match connection.query_row(question, [], |row| row.get::<_, String>(0)).optional()? {
+        None => Ok(false),
+        Some(owner) if owner == tenant.as_str() => Ok(true),
+        Some(owner) => Err(StoreError::Tenant { path: path.to_owned(), owner, tenant }),
+    }
 }
 
 fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<(), StoreError> {
