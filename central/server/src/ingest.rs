@@ -45,13 +45,43 @@ const STEADY: Duration = Duration::from_secs(30);
 /// How long a stop may wait for the broker.
 const DRAIN: Duration = Duration::from_secs(3);
 
+/// Whether there is a connection to the broker.
+#[derive(Clone, Debug)]
+pub(crate) enum Broker {
+    /// There is one.
+    Connected,
+    /// There is none.
+    Connecting {
+        /// Since when: the start, or the end of the last connection.
+        since: Instant,
+        /// What the last attempt came to.
+        why: Option<String>,
+    },
+}
+
+impl Broker {
+    /// There is no connection yet.
+    pub(crate) fn unknown() -> Self {
+        Self::Connecting { since: Instant::now(), why: None }
+    }
+
+    /// Takes note of a connection that ended, or did not come to be.
+    fn lost(&mut self, lost: &Lost) {
+        let since = match self {
+            Self::Connected => Instant::now(),
+            Self::Connecting { since, .. } => *since,
+        };
+        *self = Self::Connecting { since, why: Some(lost.to_string()) };
+    }
+}
+
 /// What ingest needs.
 pub(crate) struct Ingest {
     options: MqttOptions,
     filters: [String; 2],
     input: mpsc::Sender<Input>,
     output: mpsc::Receiver<Settled>,
-    connected: watch::Sender<bool>,
+    broker: watch::Sender<Broker>,
     marks: Marks,
     deliveries: u64,
 }
@@ -86,7 +116,7 @@ impl Ingest {
         tenant: TenantId,
         input: mpsc::Sender<Input>,
         output: mpsc::Receiver<Settled>,
-        connected: watch::Sender<bool>,
+        broker: watch::Sender<Broker>,
     ) -> Self {
         let mut options = MqttOptions::new(&mqtt.client_id, &mqtt.host, mqtt.port);
         options
@@ -106,7 +136,7 @@ impl Ingest {
             options.set_credentials(user, password);
         }
         let filters = [Channel::Events, Channel::Status].map(|c| topic::all_gateways(tenant, c));
-        Self { options, filters, input, output, connected, marks: Marks::default(), deliveries: 0 }
+        Self { options, filters, input, output, broker, marks: Marks::default(), deliveries: 0 }
     }
 }
 
@@ -122,7 +152,7 @@ pub(crate) async fn run(mut ingest: Ingest, mut stopping: watch::Receiver<bool>)
             () = stopped(&mut stopping) => return ingest.finish(link).await,
         };
         link.poll.abort();
-        ingest.connected.send_replace(false);
+        ingest.broker.send_modify(|broker| broker.lost(&lost));
         if matches!(lost, Lost::Writer) {
             return tracing::error!("the writer ended");
         }
@@ -171,7 +201,7 @@ impl Ingest {
             Event::Incoming(Packet::ConnAck(ack)) => {
                 tracing::info!(session_present = ack.session_present, "connected to the broker");
                 link.connected = Some(Instant::now());
-                self.connected.send_replace(true);
+                self.broker.send_replace(Broker::Connected);
                 let filter = |path: &String| Filter::new(path.clone(), QoS::AtLeastOnce);
                 let filters: Vec<Filter> = self.filters.iter().map(filter).collect();
                 if link.client.try_subscribe_many(filters).is_err() {
@@ -298,5 +328,24 @@ async fn poll(mut event_loop: EventLoop, events: mpsc::Sender<Result<Event, Lost
         if events.send(event).await.is_err() || over {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_begins_when_the_connection_is_lost_and_not_with_every_attempt() {
+        let begin = Instant::now() - Duration::from_secs(90);
+        let mut broker = Broker::Connecting { since: begin, why: None };
+        broker.lost(&Lost::Silent);
+        assert!(
+            matches!(&broker, Broker::Connecting { since, why: Some(why) } if *since == begin && why == "no answer for 60 s"),
+            "{broker:?}"
+        );
+        let mut broker = Broker::Connected;
+        broker.lost(&Lost::Silent);
+        assert!(matches!(broker, Broker::Connecting { since, .. } if since > begin));
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! broker ⇄ connection ──events──▶ ingest ──input──▶ writer (thread) ──changed──▶ page
 //!                    ◀─requests──        ◀─output──        └──failing──▶ health
-//!                                        ──connected───────────────────▶ health
+//!                                        ──broker──────────────────────▶ health
 //! ```
 //!
 //! Shutdown runs with the data: ingest takes nothing more, the writer ends when its input closes,
@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::catalogue::Catalogue;
 use crate::config::Config;
-use crate::ingest::{self, Ingest};
+use crate::ingest::{self, Broker, Ingest};
 use crate::problem::Problem;
 use crate::shop;
 use crate::store::{Reader, Store, Writer};
@@ -56,7 +56,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let (input, writer_input) = mpsc::channel(INPUT);
     let (writer_output, output) = mpsc::channel(OUTPUT);
     let (changed, commits) = watch::channel(0);
-    let (connected, broker_connected) = watch::channel(false);
+    let (broker, broker_known) = watch::channel(Broker::unknown());
     let (failing, writer_failing) = watch::channel(None);
     let (stop, stopping) = watch::channel(false);
 
@@ -69,7 +69,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         failing,
     };
     let writer = std::thread::Builder::new().name("writer".into()).spawn(move || writer.run(store))?;
-    let ingest = Ingest::new(&config.mqtt, login, config.tenant, input, output, connected);
+    let ingest = Ingest::new(&config.mqtt, login, config.tenant, input, output, broker);
     let mut ingest = tokio::spawn(ingest::run(ingest, stopping.clone()));
 
     let site = Arc::new(Site {
@@ -77,7 +77,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         shops,
         catalogue,
         commits,
-        vitals: Vitals { connected: broker_connected, failing: writer_failing },
+        vitals: Vitals { broker: broker_known, failing: writer_failing },
         stopping: stopping.clone(),
         now: Timestamp::now,
     });

@@ -5,15 +5,20 @@
 //! {"status":"ok","broker":"connected","writer":"ok",
 //!  "events":120,"gaps":0,"lost":0,"unexplained":0,"quarantined":0,
 //!  "not_recording":[{"store":"paris-1","gateway":"gw-2","why":"the disk is full: …"}]}
-//! {"status":"failing","broker":"connecting","writer":"failing",
+//! {"status":"failing","broker":"connected","writer":"failing",
 //!  "since":"2026-11-21T09:30:00Z","why":"database: disk full"}
+//! {"status":"degraded","broker":"connecting","disconnected_s":75,"broker_why":"I/O: Connection refused",
+//!  "writer":"ok","events":120, …}
 //! ```
 //!
-//! `broker` is `connecting` while there is no connection: that is for the broker's monitor to judge, and
-//! the answer stays 200. `not_recording` lists the gateways that cannot keep events, by their own last word:
+//! `broker` is `connecting` while there is no connection, `disconnected_s` for how long, and `broker_why` what the
+//! last attempt came to. After 60 seconds the status is `degraded`, and the answer stays 200: the gateways keep
+//! their events meanwhile, and nothing that a monitor does to central, such as starting it anew, brings a broker
+//! back. `not_recording` lists the gateways that cannot keep events, by their own last word:
 //! central is well all the same. It and the sums are left out when the database cannot be read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -22,12 +27,16 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{NO_SNIFF, NO_STORE, Site};
+use crate::ingest::Broker;
 use crate::store::{Failing, NotRecording, StoreError, Totals};
+
+/// A connection may be away for so long: brokers are started anew.
+const DEGRADED_AFTER: Duration = Duration::from_secs(60);
 
 /// What the other tasks say of themselves.
 pub(crate) struct Vitals {
     /// Whether there is a connection to the broker.
-    pub connected: watch::Receiver<bool>,
+    pub broker: watch::Receiver<Broker>,
     /// Since when the writer cannot store.
     pub failing: watch::Receiver<Option<Failing>>,
 }
@@ -36,6 +45,10 @@ pub(crate) struct Vitals {
 struct Body {
     status: &'static str,
     broker: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disconnected_s: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broker_why: Option<String>,
     writer: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<String>,
@@ -55,7 +68,7 @@ struct Sums {
 
 /// Answers.
 pub(super) async fn health(State(site): State<Arc<Site>>) -> Response {
-    let connected = *site.vitals.connected.borrow();
+    let broker = site.vitals.broker.borrow().clone();
     let failing = site.vitals.failing.borrow().clone();
     let ask = move || {
         Ok::<_, StoreError>(Sums {
@@ -68,9 +81,19 @@ pub(super) async fn health(State(site): State<Arc<Site>>) -> Response {
         Err(why) => Err(why.to_string()),
     };
     let is_ok = failing.is_none() && sums.is_ok();
+    let (broker, away, broker_why) = match broker {
+        Broker::Connected => ("connected", None, None),
+        Broker::Connecting { since, why } => ("connecting", Some(since.elapsed()), why),
+    };
     let body = Body {
-        status: if is_ok { "ok" } else { "failing" },
-        broker: if connected { "connected" } else { "connecting" },
+        status: match away {
+            _ if !is_ok => "failing",
+            Some(away) if away > DEGRADED_AFTER => "degraded",
+            Some(_) | None => "ok",
+        },
+        broker,
+        disconnected_s: away.map(|away| away.as_secs()),
+        broker_why,
         writer: if failing.is_none() { "ok" } else { "failing" },
         since: failing.as_ref().map(|failing| failing.since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
         why: failing.map(|failing| failing.why).or_else(|| sums.as_ref().err().cloned()),

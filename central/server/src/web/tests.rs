@@ -10,6 +10,7 @@ use hangtag_protocol::topic::Channel;
 use tower::ServiceExt;
 
 use super::*;
+use crate::ingest::Broker;
 use crate::shop;
 use crate::store::Failing;
 use crate::store::tests::{Bench, anchor, batch, fitting, picked, retraction};
@@ -27,8 +28,8 @@ struct Answer {
 }
 
 fn site(bench: &Bench, catalogue: &str) -> (Arc<Site>, watch::Sender<u64>) {
-    let (connected, failing) = (watch::channel(true).1, watch::channel(None).1);
-    site_with(bench, catalogue, Vitals { connected, failing })
+    let (broker, failing) = (watch::channel(Broker::Connected).1, watch::channel(None).1);
+    site_with(bench, catalogue, Vitals { broker, failing })
 }
 
 fn site_with(bench: &Bench, catalogue: &str, vitals: Vitals) -> (Arc<Site>, watch::Sender<u64>) {
@@ -196,9 +197,9 @@ async fn health_counts_events_gaps_and_quarantine() {
 async fn a_writer_that_fails_is_told_to_monitors() {
     let bench = a_day();
     let why = Failing { since: Timestamp::UNIX_EPOCH, why: "disk full".into() };
-    let (_connected, connected) = watch::channel(false);
+    let (_broker, broker) = watch::channel(Broker::unknown());
     let (writer, failing) = watch::channel(Some(why));
-    let (site, _changed) = site_with(&bench, "", Vitals { connected, failing });
+    let (site, _changed) = site_with(&bench, "", Vitals { broker, failing });
     let answer = get(&site, "/health").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     for said in ["\"failing\"", "\"connecting\"", "1970-01-01T00:00:00Z", "disk full", "\"events\":11"] {
@@ -206,9 +207,27 @@ async fn a_writer_that_fails_is_told_to_monitors() {
     }
     writer.send_replace(None);
     let answer = get(&site, "/health").await;
-    assert_eq!(answer.status, StatusCode::OK, "the broker is another's to judge: {}", answer.text);
+    assert_eq!(answer.status, StatusCode::OK, "the broker may be away for a while: {}", answer.text);
     std::fs::remove_file(&bench.path).unwrap();
     assert_eq!(get(&site, "/health").await.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_broker_that_stays_away_is_told_to_monitors() {
+    let bench = a_day();
+    let since = tokio::time::Instant::now() - Duration::from_secs(61);
+    let why = Some("connection refused".to_owned());
+    let (connection, broker) = watch::channel(Broker::Connecting { since, why });
+    let (_writer, failing) = watch::channel(None);
+    let (site, _changed) = site_with(&bench, "", Vitals { broker, failing });
+    let answer = get(&site, "/health").await;
+    assert_eq!(answer.status, StatusCode::OK, "starting central anew would not help");
+    let told: serde_json::Value = serde_json::from_str(&answer.text).unwrap();
+    assert_eq!((&told["status"], &told["broker"]), (&"degraded".into(), &"connecting".into()));
+    assert_eq!(told["broker_why"], "connection refused");
+    assert!(told["disconnected_s"].as_u64() >= Some(61), "{told}");
+    connection.send_replace(Broker::unknown());
+    assert!(get(&site, "/health").await.text.contains(r#""status":"ok","broker":"connecting""#));
 }
 
 #[tokio::test]
