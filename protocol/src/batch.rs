@@ -99,7 +99,7 @@ pub enum HeaderError {
     #[error("ends within the header, after {0} bytes")]
     Short(usize),
     /// It does not begin with the magic bytes.
-    #[error("begins with {0:02x?} and not with \"HTAG\"")]
+    #[error("begins with \"{}\" and not with \"HTAG\"", .0.escape_ascii())]
     Magic([u8; 4]),
     /// The checksum does not match.
     #[error("CRC-32C is {found:08x}, the header says {expected:08x}")]

@@ -127,7 +127,9 @@ fn every_truncation_is_found() {
 #[test]
 fn errors_name_what_is_wrong() {
     let bytes = sample().encode().unwrap();
-    assert!(matches!(Batch::decode_header(b"hello, world"), Err(HeaderError::Magic(_))));
+    let said = |payload: &[u8]| Batch::decode_header(payload).unwrap_err().to_string();
+    assert_eq!(said(b"hello, world"), r#"begins with "hell" and not with "HTAG""#);
+    assert_eq!(said(&[0; 12]), r#"begins with "\x00\x00\x00\x00" and not with "HTAG""#);
     assert!(matches!(Batch::decode_header(&vec![0; MAX_BYTES + 1]), Err(HeaderError::TooLarge(_))));
     let (header, body) = Batch::decode_header(&bytes).unwrap();
     let newer = Header { format: FORMAT + 1, ..header };
