@@ -42,7 +42,7 @@ pub(crate) struct Imported {
     pub lost: BTreeMap<Key, SeqSet>,
     /// The stores of the batches.
     pub stores: BTreeSet<StoreId>,
-    /// How many batches of other tenants were left out, and the byte of the first one.
+    /// How many batches of other tenants were left out, and the byte of the first one's payload.
     pub foreign: BTreeMap<TenantId, (u64, u64)>,
 }
 
@@ -50,17 +50,19 @@ impl Imported {
     /// One line for all batches of one other tenant.
     pub(crate) fn foreigners(&self, own: TenantId) -> impl Iterator<Item = String> {
         self.foreign.iter().map(move |(tenant, (batches, at))| {
-            format!("byte {at}: {batches} batches of tenant {tenant}, not of {own}, were not stored")
+            format!("from byte {at} on: {batches} batches of tenant {tenant}, not of {own}, were not stored")
         })
     }
 }
 
 /// A place where a file is damaged.
 #[derive(Debug, thiserror::Error)]
-#[error("byte {at}: {why}")]
+#[error("{}byte {at}: {why}", .batch.map_or_else(String::new, |batch| format!("batch {batch} at ")))]
 pub(crate) struct Damage {
-    /// How many bytes are before it.
+    /// How many bytes of the file are before the damage, or before the damaged batch's own bytes.
     pub at: u64,
+    /// The batch, counted from 1.
+    pub batch: Option<u64>,
     /// What is wrong.
     pub why: String,
 }
@@ -91,7 +93,7 @@ pub(crate) fn import(
 
 fn read(store: &mut Store, tenant: TenantId, forks: Forks, file: impl Read) -> Result<Imported, ImportError> {
     let mut imported = Imported::default();
-    let mut file = Batches { file, at: 0 };
+    let mut file = Batches { file, at: 0, number: 0 };
     let mut group = Vec::new();
     loop {
         let next = file.next()?;
@@ -102,7 +104,7 @@ fn read(store: &mut Store, tenant: TenantId, forks: Forks, file: impl Read) -> R
                 group.push(message);
             }
             Next::Batch(gateway, message) => {
-                let at = file.at - message.payload.len() as u64 - 4;
+                let at = file.at - message.payload.len() as u64;
                 imported.foreign.entry(gateway.tenant).or_insert((0, at)).0 += 1;
             }
             Next::Damaged(damage) | Next::Broken(damage) => imported.problems.push(damage),
@@ -131,6 +133,8 @@ fn read(store: &mut Store, tenant: TenantId, forks: Forks, file: impl Read) -> R
 struct Batches<R> {
     file: R,
     at: u64,
+    /// How many batches were found.
+    number: u64,
 }
 
 enum Next {
@@ -144,14 +148,15 @@ enum Next {
 
 impl<R: Read> Batches<R> {
     fn next(&mut self) -> io::Result<Next> {
-        let damage = |at, why: String| Damage { at, why };
+        let damage = |at, why: String| Damage { at, batch: None, why };
         if self.at == 0 {
             let mut begin = [0; 5];
             let length = self.fill(&mut begin)?;
             if begin[..length.min(4)] != MAGIC || length < begin.len() {
                 let why = format!(
-                    "is no file that `hangtag-agent spool export` wrote: it begins with {:02x?}, not {MAGIC:02x?}",
-                    &begin[..length.min(4)]
+                    "is no file that `hangtag-agent spool export` wrote: it begins with \"{}\", not \"{}\"",
+                    begin[..length.min(4)].escape_ascii(),
+                    MAGIC.escape_ascii()
                 );
                 return Ok(Next::Broken(damage(0, why)));
             }
@@ -168,10 +173,14 @@ impl<R: Read> Batches<R> {
             _ => return Ok(Next::Broken(damage(at, "ends within a length".into()))),
         }
         let length = u32::from_le_bytes(length) as usize;
+        self.number += 1;
+        let batch = Some(self.number);
+        let damage = |at, why: String| Damage { at, batch, why };
         if length > MAX_BYTES {
             let why = format!("a batch of {length} bytes; one has at most {MAX_BYTES}");
             return Ok(Next::Broken(damage(at, why)));
         }
+        let at = self.at;
         let mut payload = vec![0; length];
         let found = self.fill(&mut payload)?;
         if found < length {
@@ -249,11 +258,16 @@ mod tests {
         flipped[second + 40] ^= 1;
         let imported = read(&mut bench.store, tenant(), Forks::Refuse, &flipped[..]).unwrap();
         assert_eq!(imported.sums.new.events, 10, "the batch behind it is stored");
-        assert!(told(&imported)[0].starts_with(&format!("byte {second}: header: CRC")), "{imported:?}");
-        for (cut, why) in [(second + 2, "within a length"), (second + 30, "within a batch")] {
+        let payload = second + 4;
+        let place = format!("batch 2 at byte {payload}: header: CRC");
+        assert!(told(&imported)[0].starts_with(&place), "{imported:?}");
+        for (cut, said) in [
+            (second + 2, format!("byte {second}: ends within a length")),
+            (second + 30, format!("batch 2 at byte {payload}: ends within a batch: 26 of ")),
+        ] {
             let imported = read(&mut bench.store, tenant(), Forks::Refuse, &whole[..cut]).unwrap();
             assert_eq!(imported.sums.known.events, 5);
-            assert!(told(&imported)[0].starts_with(&format!("byte {second}: ends {why}")), "{imported:?}");
+            assert!(told(&imported)[0].starts_with(&said), "{imported:?}");
         }
         let mut long = whole.clone();
         long[second + 3] = 1;
@@ -269,7 +283,8 @@ mod tests {
         let mut said =
             |bytes: &[u8]| told(&read(&mut bench.store, tenant(), Forks::Refuse, bytes).unwrap()).join("\n");
         assert!(said(b"").starts_with("byte 0: is no file that `hangtag-agent spool export` wrote"));
-        assert!(said(b"HTAG\x01").contains("it begins with [48, 54, 41, 47], not [48, 54, 47, 58]"));
+        assert!(said(b"HTAG\x01").contains(r#"it begins with "HTAG", not "HTGX""#));
+        assert!(said(b"\x00\xff").contains(r#"it begins with "\x00\xff""#));
         assert!(said(b"HTGX\x02").contains("version 2"));
         assert_eq!(said(b"HTGX\x01"), "", "an empty one is fine");
     }
@@ -282,7 +297,7 @@ mod tests {
         let imported = read(&mut bench.store, other, Forks::Refuse, &exported[..]).unwrap();
         assert_eq!(told(&imported), [""; 0]);
         let lines: Vec<String> = imported.foreigners(other).collect();
-        assert_eq!(lines, ["byte 5: 3 batches of tenant demo, not of other, were not stored"]);
+        assert_eq!(lines, ["from byte 9 on: 3 batches of tenant demo, not of other, were not stored"]);
         assert_eq!(imported.sums, Sums::default());
     }
 

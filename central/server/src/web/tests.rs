@@ -190,7 +190,8 @@ async fn health_counts_events_gaps_and_quarantine() {
     });
     assert_eq!(answer, wanted);
     let page = get(&site, "/").await.text;
-    assert!(page.contains("Messages that could not be used: 1") && page.contains("HTAG"));
+    assert!(page.contains("Messages that could not be used: 1"), "{page}");
+    assert!(page.contains("begins with &#34;junk&#34; and not with &#34;HTAG&#34;"), "{page}");
 }
 
 #[tokio::test]
