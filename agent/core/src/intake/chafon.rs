@@ -162,6 +162,15 @@ pub(super) fn steps(radio: &Radio, address: u8, info: Option<&Info>) -> Vec<Step
     steps
 }
 
+/// The command that makes a reader say what it is.
+pub(super) fn questions(address: u8) -> Vec<Step> {
+    alloc::vec![Step::new(
+        "reader information",
+        READER_INFORMATION,
+        command(address, READER_INFORMATION, &[])
+    )]
+}
+
 /// The commands that take one inventory each: one per antenna, in turn.
 pub(super) fn inventories(radio: &Radio, address: u8, dialect: Dialect) -> Vec<Vec<u8>> {
     match dialect {

@@ -7,7 +7,7 @@ use core::fmt;
 
 use super::chafon::{self, Dialect};
 use super::scanner::Lines;
-use super::{Message, Scan, Settings, r200, ruuvi, thingmagic};
+use super::{Message, Protocol, Scan, Settings, r200, ruuvi, thingmagic};
 
 /// The languages, each with what it must remember between two frames.
 #[derive(Debug)]
@@ -80,6 +80,21 @@ impl Decoder {
             Settings::Ruuvi => Language::Ruuvi,
             Settings::Scanner { loyalty } => Language::Scanner(Lines::new(loyalty.clone())),
         };
+        Self::of(language)
+    }
+
+    /// One that hears whoever speaks a language.
+    pub(super) fn hearing(protocol: Protocol) -> Self {
+        Self::of(match protocol {
+            Protocol::R200 => Language::R200,
+            Protocol::ThingMagic => Language::ThingMagic,
+            Protocol::Chafon => Language::Chafon { address: chafon::BROADCAST, dialect: None },
+            Protocol::Ruuvi => Language::Ruuvi,
+            Protocol::Scanner => Language::Scanner(Lines::new(Vec::new())),
+        })
+    }
+
+    fn of(language: Language) -> Self {
         Self { language, pending: Vec::new(), garbage: 0 }
     }
 

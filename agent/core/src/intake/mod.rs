@@ -3,7 +3,7 @@
 //! A [`Session`] is one conversation with a reader, from the opening of its port to its loss: it stops
 //! a module that may still be streaming, sets it up step by step, starts it, and starts over when it
 //! falls silent. Bytes that belong to no good frame are counted and skipped, one at a time, until a
-//! good frame begins.
+//! good frame begins. A [`Probe`] finds out which reader there is to talk to.
 //!
 //! | module | readers |
 //! |---|---|
@@ -13,6 +13,7 @@
 //! | `scanner` | serial barcode scanners |
 //! | `thingmagic` | ThingMagic Mercury, Silion |
 
+pub mod probe;
 pub mod ruuvi;
 pub mod scanner;
 pub mod session;
@@ -28,6 +29,7 @@ use alloc::vec::Vec;
 
 use hangtag_protocol::epc::Epc;
 
+pub use probe::{Found, Known, Probe};
 pub use ruuvi::{Mac, Motion};
 pub use scanner::{Code, LoyaltyCode, LoyaltyPattern, Scanned};
 pub use session::{Notice, Session};

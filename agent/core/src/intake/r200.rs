@@ -79,6 +79,17 @@ pub(super) fn steps(radio: &Radio, flavour: Flavour) -> Vec<Step> {
     .collect()
 }
 
+/// The commands that stop a module which may still be reading, and make it say what it is; last its firmware,
+/// which not every module tells.
+pub(super) fn questions(flavour: Flavour) -> Vec<Step> {
+    let step = |name, code, parameters: &[u8]| Step::new(name, code, command(flavour, code, parameters));
+    alloc::vec![
+        step("stop", STOP, &[]),
+        step("module information", MODULE_INFO, &[0]),
+        step("firmware", MODULE_INFO, &[1]).optional(),
+    ]
+}
+
 /// The module's number for a region; `None` where it has none.
 pub(super) fn region_code(region: Region) -> Option<u8> {
     match region {

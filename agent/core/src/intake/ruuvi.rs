@@ -72,6 +72,11 @@ pub(super) fn ask() -> Vec<u8> {
     command(ASK_DEVICE_ID, &[])
 }
 
+/// The command that makes a receiver say what it is.
+pub(super) fn questions() -> Vec<Step> {
+    alloc::vec![Step::new("device id", DEVICE_ID, ask())]
+}
+
 /// What a receiver that has just got power asks for.
 pub(super) fn settings() -> Vec<u8> {
     command(SET_ALL, &EVERYTHING)

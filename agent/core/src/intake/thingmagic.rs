@@ -60,6 +60,14 @@ pub(super) fn steps(radio: &Radio) -> Vec<Step> {
     .collect()
 }
 
+/// The commands that stop a module which may still be streaming, and make it say what it is.
+pub(super) fn questions() -> Vec<Step> {
+    alloc::vec![
+        Step::new("stop", MULTI_PROTOCOL, command(MULTI_PROTOCOL, &[0, 0, 2])),
+        Step::new("version", VERSION, command(VERSION, &[])),
+    ]
+}
+
 /// The module's number for a region; `None` where it has none.
 pub(super) fn region_code(region: Region) -> Option<u8> {
     match region {
