@@ -72,6 +72,10 @@ pub struct ReaderHealth {
     pub id: ReaderId,
     /// What it is doing.
     pub state: ReaderState,
+    /// The language in which it is talked to, and the speed of its line: `r200, 115200 baud`. Where the
+    /// configuration leaves it open, what was found at its port last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
     /// What the reader says it is: module and firmware.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<String>,

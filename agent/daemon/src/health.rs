@@ -17,6 +17,7 @@ impl Health {
         let unknown = |id| ReaderHealth {
             id,
             state: ReaderState::Absent,
+            protocol: None,
             module: None,
             reads: 0,
             garbage: 0,
