@@ -1,26 +1,31 @@
 //! Serial ports. Enters: bytes of a reader. Leaves: reads, and what the reader is doing. One task per
-//! reader; a port that fails or vanishes is opened again, for as long as it takes.
+//! reader; a port that fails or vanishes is opened again, for as long as it takes. Where the configuration
+//! leaves it open which reader is there, the port is probed first, whenever it was opened.
+
+pub(crate) mod port;
+pub(crate) mod probing;
 
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use hangtag_agent_core::backoff::Backoff;
-use hangtag_agent_core::intake::{Code, Motion, Notice, Protocol, Session};
+use hangtag_agent_core::intake::probe::Outcome;
+use hangtag_agent_core::intake::{Code, Known, Motion, Notice, Protocol, Session, Settings};
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Gtin;
 use hangtag_protocol::event::ReaderState;
 use hangtag_protocol::read::Read;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_serial::{ClearBuffer, SerialPort as _, SerialPortBuilderExt as _, SerialStream};
+use tokio_serial::SerialStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, trace, warn};
 
 use crate::capture::Capture;
 use crate::clock;
-use crate::config::Reader;
+use crate::config::{Reader, Setup, Wishes};
 use crate::health::Health;
 
 /// A line that does not take a command within this time is stuck.
@@ -29,6 +34,12 @@ const STUCK: Duration = Duration::from_secs(1);
 const LIVED: Duration = Duration::from_secs(3);
 /// Pauses before a port is opened again, in milliseconds: first and longest.
 const REOPEN_MS: (u64, u64) = (100, 2_000);
+/// The same before a port is probed again at which no reader was found or the one that was found fell silent.
+const PROBE_MS: (u64, u64) = (500, 10_000);
+/// How often it is looked meanwhile whether something was plugged in.
+const LOOK: Duration = Duration::from_millis(100);
+/// The speed at which a port is opened that is then probed, in baud.
+const ANY_BAUD: u32 = 115_200;
 
 /// What a reader's task tells inference.
 #[derive(Clone, Debug)]
@@ -69,8 +80,19 @@ enum Lost {
     Cancelled,
     /// The port is gone or failed.
     Failed(io::Error),
+    /// The reader that was found fell silent: another may be there.
+    Silent,
+    /// No reader was found, or one that cannot be set up as the configuration is.
+    Unknown(String),
     /// Inference is gone, or full at the end.
     Closed,
+}
+
+/// Which reader is talked to.
+struct Partner {
+    session: Session,
+    settings: Settings,
+    baud: u32,
 }
 
 /// What came of handing on.
@@ -86,101 +108,165 @@ enum Passed {
 impl Intake {
     /// Reads until it is cancelled.
     pub(crate) async fn run(self) {
-        let mut backoff = Backoff::new(REOPEN_MS.0, REOPEN_MS.1);
-        let mut session: Option<Session> = None;
+        let mut reopen = Backoff::new(REOPEN_MS.0, REOPEN_MS.1);
+        let mut probe_again = Backoff::new(PROBE_MS.0, PROBE_MS.1);
+        let mut partner = None;
         let mut told = String::new();
         let id = self.reader.id;
         loop {
-            let why = match self.open() {
+            let opened = Instant::now();
+            let lost = match port::open(&self.reader.port, self.reader.baud().unwrap_or(ANY_BAUD)) {
                 Ok(port) => {
                     if told.is_empty() {
                         info!(reader = %id, port = %self.reader.port.display(), "opened the port");
                     }
-                    let opened = Instant::now();
-                    let now = clock::uptime();
-                    let session = match &mut session {
-                        Some(session) => {
-                            session.handle_reopened(now);
-                            session
-                        }
-                        None => session.insert(Session::new(&self.reader.settings, now)),
-                    };
-                    let lost = self.talk(port, session).await;
-                    // A port that opens and fails at once is as good as none.
-                    if opened.elapsed() > LIVED {
-                        backoff.reset();
-                        told.clear();
-                    }
-                    match lost {
-                        Lost::Cancelled | Lost::Closed => return,
-                        Lost::Failed(why) => why,
-                    }
+                    self.use_port(port, &mut partner).await
                 }
-                Err(why) => why,
+                Err(why) => Lost::Failed(why),
             };
-            if !self.tell(ReaderState::Absent).await {
-                return;
+            // A port that opens and fails at once is as good as none.
+            if opened.elapsed() > LIVED {
+                reopen.reset();
+                if matches!(lost, Lost::Failed(_) | Lost::Silent) {
+                    told.clear();
+                    probe_again.reset();
+                }
             }
+            let (pause_ms, text) = match lost {
+                Lost::Cancelled | Lost::Closed => return,
+                Lost::Silent => (probe_again.next_full_ms(), String::new()),
+                Lost::Failed(why) => {
+                    if !self.tell(ReaderState::Absent).await {
+                        return;
+                    }
+                    (reopen.next_full_ms(), why.to_string())
+                }
+                Lost::Unknown(why) => {
+                    self.health.update(self.number, |health| health.fault = Some(why.clone()));
+                    if !self.tell(ReaderState::Silent).await {
+                        return;
+                    }
+                    (probe_again.next_full_ms(), why)
+                }
+            };
             // The same reason again says nothing new.
-            let text = why.to_string();
-            if text != told {
+            if !text.is_empty() && text != told {
                 warn!(reader = %id, port = %self.reader.port.display(), why = %text, "the port cannot be used");
                 told = text;
             }
-            let pause = Duration::from_millis(backoff.next_full_ms());
             tokio::select! {
-                () = sleep(pause) => {}
+                () = self.pause(Duration::from_millis(pause_ms)) => {}
                 () = self.cancel.cancelled() => return,
             }
         }
     }
 
-    fn open(&self) -> io::Result<SerialStream> {
-        let path = self.reader.port.to_string_lossy();
-        let port = tokio_serial::new(path, self.reader.baud).open_native_async()?;
-        // What came in while nobody listened is of the past.
-        port.clear(ClearBuffer::Input)?;
-        Ok(port)
+    /// Waits for a while, or until something else is plugged in.
+    async fn pause(&self, pause: Duration) {
+        let (end, device) = (Instant::now() + pause, self.device());
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            sleep(left.min(LOOK)).await;
+            let there = self.device();
+            if left <= LOOK || there != device && there.is_some() {
+                return;
+            }
+        }
     }
 
-    async fn talk(&self, mut port: SerialStream, session: &mut Session) -> Lost {
-        let device = self.device();
-        let mut buffer = [0; 4_096];
+    /// Talks to the reader at a port that was just opened.
+    async fn use_port(&self, mut port: SerialStream, partner: &mut Option<Partner>) -> Lost {
         if !self.tell(ReaderState::Silent).await {
             return Lost::Closed;
         }
-        loop {
-            while let Some(bytes) = session.poll_write() {
-                trace!(reader = %self.reader.id, bytes = %hex::encode(&bytes), "sent");
-                match timeout(STUCK, port.write_all(&bytes)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(why)) => return Lost::Failed(why),
-                    Err(_) => {
-                        return Lost::Failed(io::Error::new(ErrorKind::TimedOut, "the line takes no bytes"));
-                    }
+        let heard = match &self.reader.setup {
+            Setup::Stated { baud, settings } => {
+                self.meet(settings.clone(), *baud, partner);
+                Vec::new()
+            }
+            Setup::Auto(wishes) => {
+                // Cancel-safe: the port is given up.
+                let found = tokio::select! {
+                    found = self.find_out(&mut port, wishes, partner) => found,
+                    () = self.cancel.cancelled() => return Lost::Cancelled,
+                };
+                match found {
+                    Ok(heard) => heard,
+                    Err(lost) => return lost,
                 }
             }
-            let due = session.poll_timeout().map_or(1_000, |(at, _)| at.since(clock::uptime()));
-            // Both branches are cancel-safe: a read that is dropped has taken nothing.
-            tokio::select! {
-                () = self.cancel.cancelled() => return Lost::Cancelled,
-                read = timeout(Duration::from_millis(due), port.read(&mut buffer)) => match read {
-                    // A line that hung up gives 0 bytes for ever.
-                    Ok(Ok(0)) => return Lost::Failed(io::Error::new(ErrorKind::UnexpectedEof, "the line hung up")),
-                    Ok(Ok(count)) => {
-                        let now = clock::uptime();
-                        let bytes = &buffer[..count];
-                        if let Some(capture) = self.capture.as_ref().filter(|_| self.may_be_recorded()) {
-                            capture.write(now, self.reader.id, bytes);
-                        }
-                        session.handle_bytes(bytes, now);
-                    }
-                    Ok(Err(why)) => return Lost::Failed(why),
-                    Err(_) => session.handle_timeout(clock::uptime()),
-                },
+        };
+        match partner {
+            Some(partner) => self.talk(port, partner, &heard).await,
+            None => Lost::Unknown("no reader".into()),
+        }
+    }
+
+    /// Finds out who is at a port; returns what a scanner has already sent.
+    async fn find_out(
+        &self,
+        port: &mut SerialStream,
+        wishes: &Wishes,
+        partner: &mut Option<Partner>,
+    ) -> Result<Vec<u8>, Lost> {
+        let before = partner.as_ref().map(|partner| (partner.settings.protocol(), partner.baud));
+        let known = Known { baud: wishes.baud, before, address: wishes.address };
+        let (outcome, heard) = probing::probe(port, &known).await.map_err(Lost::Failed)?;
+        let found = match (outcome, before) {
+            (Outcome::Found(found), _) => found,
+            // A scanner only speaks when it scans. The port is as it was when it did.
+            (Outcome::Nothing { .. }, Some((Protocol::Scanner, baud))) => {
+                tokio_serial::SerialPort::set_baud_rate(port, baud)
+                    .map_err(|why| Lost::Failed(why.into()))?;
+                self.meet(wishes.settings(Protocol::Scanner).map_err(Lost::Unknown)?, baud, partner);
+                return Ok(Vec::new());
             }
+            (Outcome::Nothing { why }, _) => {
+                return Err(Lost::Unknown(format!("no reader was found: {why}")));
+            }
+        };
+        let (id, protocol, baud) = (self.reader.id, found.protocol, found.baud);
+        let module = found.module.unwrap_or_default();
+        if before == Some((protocol, baud)) {
+            debug!(reader = %id, ?protocol, baud, module, "the reader that was there is there again");
+        } else {
+            info!(reader = %id, ?protocol, baud, module, "found out which reader is there");
+        }
+        let settings = wishes.settings(protocol).map_err(|why| {
+            Lost::Unknown(format!("a {protocol:?} reader was found ({module}, {baud} baud), but {why}"))
+        })?;
+        self.meet(settings, baud, partner);
+        Ok(if protocol == Protocol::Scanner { heard } else { Vec::new() })
+    }
+
+    /// Begins to talk to a reader, or goes on if it is the one from before.
+    fn meet(&self, settings: Settings, baud: u32, partner: &mut Option<Partner>) {
+        let now = clock::uptime();
+        let protocol = settings.protocol();
+        match partner {
+            Some(before) if before.settings == settings => {
+                before.session.handle_reopened(now);
+                before.baud = baud;
+            }
+            Some(_) | None => {
+                *partner = Some(Partner { session: Session::new(&settings, now), settings, baud });
+            }
+        }
+        self.health.update(self.number, |health| {
+            health.protocol = Some(format!("{protocol:?}, {baud} baud").to_lowercase());
+        });
+    }
+
+    async fn talk(&self, mut port: SerialStream, partner: &mut Partner, heard: &[u8]) -> Lost {
+        let device = self.device();
+        let recorded = may_be_recorded(partner.settings.protocol());
+        let session = &mut partner.session;
+        let mut buffer = [0; 4_096];
+        session.handle_bytes(heard, clock::uptime());
+        loop {
             match self.pass_on(session).await {
                 Passed::On => {}
+                Passed::Silent if matches!(self.reader.setup, Setup::Auto(_)) => return Lost::Silent,
                 // Some adapters vanish without hanging up the line that is open to them.
                 Passed::Silent if self.device() != device => {
                     return Lost::Failed(io::Error::new(
@@ -191,12 +277,36 @@ impl Intake {
                 Passed::Silent => {}
                 Passed::Nowhere => return Lost::Closed,
             }
+            while let Some(bytes) = session.poll_write() {
+                trace!(reader = %self.reader.id, bytes = %hex::encode(&bytes), "sent");
+                if let Err(why) = probing::write(&mut port, &bytes).await {
+                    return Lost::Failed(why);
+                }
+            }
+            let due = session.poll_timeout().map_or(1_000, |(at, _)| at.since(clock::uptime()));
+            // Both branches are cancel-safe: a read that is dropped has taken nothing.
+            tokio::select! {
+                () = self.cancel.cancelled() => return Lost::Cancelled,
+                read = timeout(Duration::from_millis(due), port.read(&mut buffer)) => match read {
+                    Ok(Ok(0)) => return Lost::Failed(probing::hung_up()),
+                    Ok(Ok(count)) => {
+                        let now = clock::uptime();
+                        let bytes = &buffer[..count];
+                        if let Some(capture) = self.capture.as_ref().filter(|_| recorded) {
+                            capture.write(now, self.reader.id, bytes);
+                        }
+                        session.handle_bytes(bytes, now);
+                    }
+                    Ok(Err(why)) => return Lost::Failed(why),
+                    Err(_) => {}
+                },
+            }
+            // Also when bytes never stop coming: those of a wrong speed must not pass for a sign of life.
+            let now = clock::uptime();
+            if session.poll_timeout().is_some_and(|(at, _)| now >= at) {
+                session.handle_timeout(now);
+            }
         }
-    }
-
-    /// What a scanner sends may be a loyalty code, which must never reach the disk.
-    fn may_be_recorded(&self) -> bool {
-        self.reader.settings.protocol() != Protocol::Scanner
     }
 
     /// What the port's name leads to at this moment.
@@ -298,6 +408,11 @@ impl Intake {
     }
 }
 
+/// What a scanner sends may be a loyalty code, which must never reach the disk.
+fn may_be_recorded(protocol: Protocol) -> bool {
+    protocol != Protocol::Scanner
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,7 +425,8 @@ mod tests {
         out.try_send(Seen::Reader { reader: 0, state: ReaderState::Silent, at: Uptime(0) }).unwrap();
         let id = ReaderId::new("rail-a").unwrap();
         let settings = Settings::R200(Radio { region: Region::Eu, power_cdbm: 2_000, antennas: vec![1] });
-        let reader = Reader { id, port: "/nonexistent/port".into(), baud: 115_200, settings };
+        let setup = Setup::Stated { baud: 115_200, settings };
+        let reader = Reader { id, port: "/nonexistent/port".into(), setup };
         let cancel = CancellationToken::new();
         let health = Health::new([id].into_iter());
         let intake = Intake { number: 0, reader, out, health, capture: None, cancel: cancel.clone() };

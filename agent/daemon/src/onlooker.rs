@@ -7,6 +7,7 @@
 //! | `reads` | one line per read, until the onlooker goes |
 //! | `motions` | one line per word of a sensor tag, until the onlooker goes |
 //! | `scans` | one line per scanned code, until the onlooker goes; never a loyalty code itself |
+//! | `readers` | one line per reader: what it is, and what it does |
 //! | `spool` | one line: what waits |
 
 use std::io;
@@ -27,6 +28,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::clock;
+use crate::health::Health;
 use crate::intake::{Scan, Seen};
 use crate::spool::{EpochState, State};
 
@@ -151,6 +153,7 @@ pub(crate) struct Onlooker {
     path: PathBuf,
     readers: Vec<ReaderId>,
     reads: broadcast::Sender<Seen>,
+    health: Health,
     state: watch::Receiver<State>,
 }
 
@@ -160,6 +163,7 @@ impl Onlooker {
         path: &Path,
         readers: Vec<ReaderId>,
         reads: broadcast::Sender<Seen>,
+        health: Health,
         state: watch::Receiver<State>,
     ) -> io::Result<Self> {
         match std::fs::remove_file(path) {
@@ -168,7 +172,7 @@ impl Onlooker {
         }
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { listener, path: path.to_owned(), readers, reads, state })
+        Ok(Self { listener, path: path.to_owned(), readers, reads, health, state })
     }
 
     /// Serves onlookers for ever.
@@ -176,10 +180,14 @@ impl Onlooker {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let (readers, reads, state) =
-                        (self.readers.clone(), self.reads.subscribe(), self.state.clone());
+                    let (readers, reads, health, state) = (
+                        self.readers.clone(),
+                        self.reads.subscribe(),
+                        self.health.clone(),
+                        self.state.clone(),
+                    );
                     tokio::spawn(async move {
-                        if let Err(why) = serve(stream, &readers, reads, &state).await {
+                        if let Err(why) = serve(stream, &readers, reads, &health, &state).await {
                             debug!(%why, "an onlooker went");
                         }
                     });
@@ -197,6 +205,7 @@ async fn serve(
     mut stream: UnixStream,
     readers: &[ReaderId],
     reads: broadcast::Receiver<Seen>,
+    health: &Health,
     state: &watch::Receiver<State>,
 ) -> io::Result<()> {
     let mut request = String::new();
@@ -206,6 +215,10 @@ async fn serve(
         "spool" => {
             let line = SpoolLine::new(&state.borrow());
             output.write_all(&line_of(&line)).await
+        }
+        "readers" => {
+            let lines: Vec<u8> = health.readers().iter().flat_map(line_of).collect();
+            timeout(PATIENCE, output.write_all(&lines)).await?
         }
         "reads" => {
             tell(output, reads, |seen| match seen {

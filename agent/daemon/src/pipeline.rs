@@ -124,7 +124,7 @@ async fn run_once(
     let Signals { stopping: cancel, finished: finish, start_over } = signals.clone();
 
     let state = spool.watch();
-    let onlooker = Onlooker::bind(&config.socket(), readers, reads.clone(), state.clone())
+    let onlooker = Onlooker::bind(&config.socket(), readers, reads.clone(), health.clone(), state.clone())
         .with_context(|| format!("cannot open {}", config.socket().display()))?;
     let mut onlooker = tokio::spawn(onlooker.run());
     let mut clock = tokio::spawn(watch_clock(boot, config.clock_kept, requests_in.clone()));

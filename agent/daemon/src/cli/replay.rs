@@ -18,7 +18,7 @@ use hangtag_protocol::lineage::Lineage;
 use super::out::out;
 use super::read_input;
 use crate::capture::chunks;
-use crate::config::Config;
+use crate::config::{Config, Setup};
 use crate::infer::handle;
 use crate::intake::Seen;
 
@@ -44,6 +44,17 @@ pub(super) fn conclude(
     mut take: impl FnMut(Seq, Event) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let input = read_input(path)?;
+    let mut all = Vec::new();
+    for reader in &config.readers {
+        match &reader.setup {
+            Setup::Stated { settings, .. } => all.push(settings),
+            Setup::Auto(_) => bail!(
+                "reader \"{}\": protocol = \"auto\": a recording does not tell which reader it was; name its \
+                 protocol, as the status or \"hangtag-agent readers\" told it",
+                reader.id
+            ),
+        }
+    }
     let mut sessions: Option<Vec<Session>> = None;
     let mut inference = Inference::new(config.layout.clone(), BootId(0), Seq::FIRST, Uptime(0));
     let mut last = Uptime(0);
@@ -61,8 +72,7 @@ pub(super) fn conclude(
             (0..config.readers.len()).for_each(|reader| {
                 inference.handle_reader(reader, ReaderState::Listening, chunk.at);
             });
-            let sessions = config.readers.iter();
-            sessions.map(|reader| Session::listening(&reader.settings, chunk.at)).collect()
+            all.iter().map(|settings| Session::listening(settings, chunk.at)).collect()
         });
         last = chunk.at;
         let session = &mut sessions[reader];

@@ -2,7 +2,7 @@
 //! ports themselves when no agent runs. Leaves: a table, drawn anew every second on a terminal.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{IsTerminal as _, Write as _, stdout};
 use std::time::Duration;
 
@@ -11,13 +11,14 @@ use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::id::ReaderId;
 use hangtag_protocol::read::Read;
+use hangtag_protocol::status::ReaderHealth;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::ask::ask;
+use super::ask::{answer, ask};
 use super::out::out;
 use crate::clock;
 use crate::config::Config;
@@ -37,6 +38,37 @@ struct Row {
     per_second: u32,
 }
 
+/// Where everything comes from.
+enum Source {
+    Agent(Box<Config>),
+    Ports(Health),
+}
+
+impl Source {
+    /// What is known of the readers; nothing if the agent is ending.
+    async fn readers(&self) -> Vec<ReaderHealth> {
+        match self {
+            Self::Ports(health) => health.readers(),
+            Self::Agent(config) => match ask(config, "readers").await {
+                Ok(Some(stream)) => {
+                    let lines = answer(stream).await.unwrap_or_default();
+                    lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+                }
+                Ok(None) | Err(_) => Vec::new(),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Agent(_) => "the running agent",
+            Self::Ports(_) => "the ports (no agent runs)",
+        })
+    }
+}
+
 type Rows = BTreeMap<(ReaderId, u8, Epc), Row>;
 
 pub(super) async fn run(config: Config, seconds: Option<u64>) -> anyhow::Result<()> {
@@ -46,11 +78,12 @@ pub(super) async fn run(config: Config, seconds: Option<u64>) -> anyhow::Result<
     let source = match ask(&config, "reads").await? {
         Some(stream) => {
             tokio::spawn(from_agent(stream, reads_in));
-            "the running agent"
+            Source::Agent(Box::new(config))
         }
         None => {
-            tokio::spawn(from_ports(config, reads_in, cancel.clone()));
-            "the ports (no agent runs)"
+            let health = Health::new(config.readers.iter().map(|reader| reader.id));
+            tokio::spawn(from_ports(config, health.clone(), reads_in, cancel.clone()));
+            Source::Ports(health)
         }
     };
     let end = Instant::now() + seconds.map_or(FOR_EVER, Duration::from_secs);
@@ -63,7 +96,7 @@ pub(super) async fn run(config: Config, seconds: Option<u64>) -> anyhow::Result<
                 Some(line) => take(&mut rows, line),
                 None => anyhow::bail!("the agent has ended"),
             },
-            _ = draw.tick() => show(&mut rows, &layout, source)?,
+            _ = draw.tick() => show(&mut rows, &layout, &source, &source.readers().await)?,
             () = sleep_until(end) => break,
             _ = tokio::signal::ctrl_c() => break,
         }
@@ -80,8 +113,7 @@ async fn from_agent(stream: UnixStream, out: mpsc::Sender<ReadLine>) -> anyhow::
     Ok(())
 }
 
-async fn from_ports(config: Config, out: mpsc::Sender<ReadLine>, cancel: CancellationToken) {
-    let health = Health::new(config.readers.iter().map(|reader| reader.id));
+async fn from_ports(config: Config, health: Health, out: mpsc::Sender<ReadLine>, cancel: CancellationToken) {
     let ids: Vec<ReaderId> = config.readers.iter().map(|reader| reader.id).collect();
     let (seen_in, mut seen) = mpsc::channel(4_096);
     for (number, reader) in config.readers.into_iter().enumerate() {
@@ -105,13 +137,16 @@ fn take(rows: &mut Rows, ReadLine { reader, read }: ReadLine) {
     row.since_drawn += 1;
 }
 
-fn show(rows: &mut Rows, layout: &Layout, source: &str) -> anyhow::Result<()> {
+fn show(rows: &mut Rows, layout: &Layout, source: &Source, readers: &[ReaderHealth]) -> anyhow::Result<()> {
     let now = clock::uptime();
     rows.retain(|_, row| now.since(row.read.at) < GONE_MS);
     let mut text = String::new();
     if stdout().is_terminal() {
         // Home, and clear to the end of the screen.
         text.push_str("\x1b[H\x1b[J");
+    }
+    for reader in readers {
+        writeln!(text, "{}", reader_line(reader))?;
     }
     writeln!(text, "{} tags seen in the last {} s, from {source}", rows.len(), GONE_MS / 1_000)?;
     writeln!(
@@ -126,6 +161,18 @@ fn show(rows: &mut Rows, layout: &Layout, source: &str) -> anyhow::Result<()> {
     let mut out = out();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
+}
+
+/// What a reader is, and what it does.
+fn reader_line(reader: &ReaderHealth) -> String {
+    let mut line = format!("{:<12} {:<10}", reader.id.as_str(), format!("{:?}", reader.state).to_lowercase());
+    for what in [&reader.protocol, &reader.module].into_iter().flatten() {
+        line += &format!(" {what};");
+    }
+    if let Some(fault) = &reader.fault {
+        line += &format!(" fault: {fault};");
+    }
+    line.trim_end_matches([';', ' ']).to_owned()
 }
 
 fn line(reader: ReaderId, antenna: u8, epc: &Epc, row: &Row, layout: &Layout, now: Uptime) -> String {

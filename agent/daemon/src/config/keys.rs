@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use hangtag_agent_core::infer::{Layout, Zone};
-use hangtag_agent_core::intake::{Protocol, Radio, Region, Settings, SettingsError};
+use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Radio, Region, Settings, SettingsError};
 use hangtag_protocol::id::{ReaderId, ZoneId};
 use hangtag_protocol::topic::Gateway;
+use serde::Deserialize;
 
-use super::allowed::{flag, host, name, number, one_of, path, patterns, text, whole, word, words_of};
+use super::allowed::{
+    Allowed, flag, host, name, number, one_of, path, patterns, text, whole, word, words_of,
+};
 use super::sheet::{Sheet, Table, Wrong};
-use super::{Config, DeleteAfter, Mqtt, Reader, SpoolSettings, WhenFull};
+use super::{Config, DeleteAfter, Mqtt, Reader, Setup, SpoolSettings, WhenFull, Wishes};
 
 /// Reads and checks the text of a file; relative paths in it are relative to a folder.
 ///
@@ -136,6 +139,9 @@ impl Zones {
     }
 }
 
+/// A reader's ports, and the zone before each.
+type Antennas = Vec<(u8, ZoneId)>;
+
 #[derive(Default)]
 struct Readers {
     ids: BTreeSet<ReaderId>,
@@ -148,7 +154,7 @@ impl Readers {
         table: &mut Table<'_, '_>,
         folder: &Path,
         zones: Option<&BTreeSet<ZoneId>>,
-    ) -> Option<(Reader, Vec<(u8, ZoneId)>)> {
+    ) -> Option<(Reader, Antennas)> {
         let id = table.need("id", &name());
         if let Some(id) = id {
             table.call(format!("reader \"{id}\": "));
@@ -163,34 +169,94 @@ impl Readers {
             let other = other.map_or_else(|| "another reader".into(), |id| format!("reader \"{id}\""));
             table.wrong("port", format!("{other} is at this port"));
         }
-        let protocol = table.need("protocol", &one_of());
-        let factory = protocol.map_or(115_200, Protocol::factory_baud);
-        let baud = table.may("baud", factory, &whole(9_600..=921_600));
-        let told = match protocol {
-            Some(Protocol::Ruuvi) => Some((Settings::Ruuvi, Vec::new())),
-            Some(Protocol::Scanner) => scanner(table, zones),
-            Some(Protocol::R200 | Protocol::ThingMagic | Protocol::Chafon) | None => {
-                transmitter(table, protocol, zones)
+        let word: Option<Word> = table.need("protocol", &one_of());
+        let told = match word {
+            Some(Word::Auto) => auto(table, zones),
+            Some(Word::R200) => stated(table, Protocol::R200, zones),
+            Some(Word::ThingMagic) => stated(table, Protocol::ThingMagic, zones),
+            Some(Word::Chafon) => stated(table, Protocol::Chafon, zones),
+            Some(Word::Ruuvi) => stated(table, Protocol::Ruuvi, zones),
+            Some(Word::Scanner) => stated(table, Protocol::Scanner, zones),
+            None => {
+                table.may("baud", 0, &baud());
+                transmitter(table, &[], zones);
+                None
             }
         };
         table.end();
-        let (settings, antennas) = told?;
-        Some((Reader { id: id?, port: port?, baud: baud?, settings }, antennas))
+        let (setup, antennas) = told?;
+        Some((Reader { id: id?, port: port?, setup }, antennas))
     }
 }
 
+/// What may stand for the protocol.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Word {
+    R200,
+    ThingMagic,
+    Chafon,
+    Ruuvi,
+    Scanner,
+    Auto,
+}
+
+/// The languages of readers that transmit.
+const TRANSMITTERS: [Protocol; 3] = [Protocol::ThingMagic, Protocol::R200, Protocol::Chafon];
+
+fn baud() -> Allowed<u32> {
+    whole(9_600..=921_600)
+}
+
+/// What a reader is told whose protocol is stated.
+fn stated(
+    table: &mut Table<'_, '_>,
+    protocol: Protocol,
+    zones: Option<&BTreeSet<ZoneId>>,
+) -> Option<(Setup, Antennas)> {
+    let baud = table.may("baud", protocol.factory_baud(), &baud());
+    let (settings, antennas) = match protocol {
+        Protocol::Ruuvi => (Settings::Ruuvi, Vec::new()),
+        Protocol::Scanner => {
+            let (loyalty, antennas) = scanner(table, zones)?;
+            (Settings::Scanner { loyalty }, antennas)
+        }
+        Protocol::R200 | Protocol::ThingMagic | Protocol::Chafon => {
+            let (radio, address, antennas) = transmitter(table, &[protocol], zones)?;
+            (settings(protocol, address, radio), antennas)
+        }
+    };
+    Some((Setup::Stated { baud: baud?, settings }, antennas))
+}
+
+/// What is told to a reader that is to be found out. Its keys say what it may be: a reader of tags, a scanner, or
+/// neither, which leaves what needs no keys.
+fn auto(table: &mut Table<'_, '_>, zones: Option<&BTreeSet<ZoneId>>) -> Option<(Setup, Antennas)> {
+    let baud = table.maybe("baud", &baud());
+    let (radio, address, loyalty, antennas) = if table.has_any(&["region", "power_dbm", "antenna", "address"])
+    {
+        let (radio, address, antennas) = transmitter(table, &TRANSMITTERS, zones)?;
+        (Some(radio), address, None, antennas)
+    } else if table.has_any(&["zone", "loyalty"]) {
+        let (loyalty, antennas) = scanner(table, zones)?;
+        (None, u8::MAX, Some(loyalty), antennas)
+    } else {
+        (None, u8::MAX, None, Vec::new())
+    };
+    Some((Setup::Auto(Wishes { baud: baud?, radio, address, loyalty }), antennas))
+}
+
 /// What a reader of RFID tags is told, and its antennas. There is no default for what may be illegal.
+/// `protocols` are those of which it may speak one: what it is told, one of them must be able to do.
 fn transmitter(
     table: &mut Table<'_, '_>,
-    protocol: Option<Protocol>,
+    protocols: &[Protocol],
     zones: Option<&BTreeSet<ZoneId>>,
-) -> Option<(Settings, Vec<(u8, ZoneId)>)> {
+) -> Option<(Radio, u8, Antennas)> {
     // Without one, a reader answers whoever asks.
-    let address = match protocol {
-        Some(Protocol::Chafon) => table.may("address", u8::MAX, &whole(0..=254)),
-        Some(Protocol::R200 | Protocol::ThingMagic | Protocol::Ruuvi | Protocol::Scanner) | None => {
-            Some(u8::MAX)
-        }
+    let address = match protocols.contains(&Protocol::Chafon) {
+        true => table.may("address", u8::MAX, &whole(0..=254)),
+        false => Some(u8::MAX),
     };
     let region = table.need("region", &one_of());
     let power_dbm = table.need("power_dbm", &number(0.0..=33.0));
@@ -201,7 +267,7 @@ fn transmitter(
     let mut ports = BTreeSet::new();
     let read: Vec<_> = antennas.iter_mut().map(|table| antenna(table, zones, &mut ports)).collect();
     let mut told = false;
-    if let Some(protocol) = protocol {
+    if let &[protocol] = protocols {
         let possible = regions(protocol);
         if region.is_some_and(|region| possible.iter().all(|(_, possible)| *possible != region)) {
             let words: Vec<String> = possible.iter().map(|(word, _)| format!("\"{word}\"")).collect();
@@ -224,15 +290,19 @@ fn transmitter(
     let antennas = read.iter().map(|(port, _)| *port).collect();
     // A float cast saturates, and the range was checked.
     let power_cdbm = (power_dbm? * 100.0).round() as u16;
-    let settings = settings(protocol?, address?, Radio { region: region?, power_cdbm, antennas });
-    match settings.check() {
-        Err(why @ (SettingsError::Power { .. } | SettingsError::Fraction(_))) => {
+    let (radio, address) = (Radio { region: region?, power_cdbm, antennas }, address?);
+    let refusals =
+        protocols.iter().filter_map(|protocol| settings(*protocol, address, radio.clone()).check().err());
+    let refusals: Vec<SettingsError> = refusals.collect();
+    match refusals.as_slice() {
+        [why @ (SettingsError::Power { .. } | SettingsError::Fraction(_))] if protocols.len() == 1 => {
             table.wrong("power_dbm", why.to_string());
         }
-        Err(why) if !told => table.wrong("protocol", why.to_string()),
-        Ok(()) | Err(_) => {}
+        // What one of them can do is not wrong.
+        [why, ..] if refusals.len() == protocols.len() && !told => table.wrong("protocol", why.to_string()),
+        _ => {}
     }
-    Some((settings, read))
+    Some((radio, address, read))
 }
 
 fn settings(protocol: Protocol, address: u8, radio: Radio) -> Settings {
@@ -249,11 +319,11 @@ fn settings(protocol: Protocol, address: u8, radio: Radio) -> Settings {
 fn scanner(
     table: &mut Table<'_, '_>,
     zones: Option<&BTreeSet<ZoneId>>,
-) -> Option<(Settings, Vec<(u8, ZoneId)>)> {
+) -> Option<(Vec<LoyaltyPattern>, Antennas)> {
     let zone = table.need("zone", &name());
     known(table, zone, zones);
     let loyalty = table.may("loyalty", Vec::new(), &patterns())?;
-    Some((Settings::Scanner { loyalty }, vec![(1, zone?)]))
+    Some((loyalty, vec![(1, zone?)]))
 }
 
 fn antenna(

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hangtag_agent_core::infer::Layout;
-use hangtag_agent_core::intake::Settings;
+use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Radio, Settings};
 use hangtag_protocol::clock::BootId;
 use hangtag_protocol::id::ReaderId;
 use hangtag_protocol::topic::Gateway;
@@ -49,8 +49,76 @@ pub(crate) struct Config {
 pub(crate) struct Reader {
     pub(crate) id: ReaderId,
     pub(crate) port: PathBuf,
-    pub(crate) baud: u32,
-    pub(crate) settings: Settings,
+    pub(crate) setup: Setup,
+}
+
+/// Which reader is at a port.
+#[derive(Clone, Debug)]
+pub(crate) enum Setup {
+    /// The configuration says it.
+    Stated {
+        /// The speed of the line.
+        baud: u32,
+        settings: Settings,
+    },
+    /// The agent finds out.
+    Auto(Wishes),
+}
+
+/// How whatever reader is found is to be set up.
+#[derive(Clone, Debug)]
+pub(crate) struct Wishes {
+    /// The speed of the line, if it is stated.
+    pub(crate) baud: Option<u32>,
+    /// For a reader of RFID tags.
+    pub(crate) radio: Option<Radio>,
+    /// For one on an RS-485 line, 0 to 254; 255 for whoever is there.
+    pub(crate) address: u8,
+    /// For a barcode scanner, if one may be there: its zone is known then.
+    pub(crate) loyalty: Option<Vec<LoyaltyPattern>>,
+}
+
+impl Reader {
+    /// The speed of the line in baud, if it is stated.
+    pub(crate) fn baud(&self) -> Option<u32> {
+        match &self.setup {
+            Setup::Stated { baud, .. } => Some(*baud),
+            Setup::Auto(wishes) => wishes.baud,
+        }
+    }
+
+    /// How it is to transmit, if it does.
+    pub(crate) fn radio(&self) -> Option<&Radio> {
+        match &self.setup {
+            Setup::Stated { settings, .. } => settings.radio(),
+            Setup::Auto(wishes) => wishes.radio.as_ref(),
+        }
+    }
+}
+
+impl Wishes {
+    /// What a reader that was found is to be told.
+    ///
+    /// # Errors
+    /// When the configuration has not what it needs, or wants what it cannot do, in words.
+    pub(crate) fn settings(&self, protocol: Protocol) -> Result<Settings, String> {
+        let radio = || {
+            let needs = "it needs region, power_dbm and a [[reader.antenna]] in the configuration";
+            self.radio.clone().ok_or_else(|| needs.to_owned())
+        };
+        let settings = match protocol {
+            Protocol::R200 => Settings::R200(radio()?),
+            Protocol::ThingMagic => Settings::ThingMagic(radio()?),
+            Protocol::Chafon => Settings::Chafon { radio: radio()?, address: self.address },
+            Protocol::Ruuvi => Settings::Ruuvi,
+            Protocol::Scanner => {
+                let loyalty = self.loyalty.clone().ok_or("it needs a zone in the configuration")?;
+                Settings::Scanner { loyalty }
+            }
+        };
+        settings.check().map_err(|why| why.to_string())?;
+        Ok(settings)
+    }
 }
 
 /// Where the broker is.
@@ -203,7 +271,7 @@ zone = "rail-a"
     #[test]
     fn a_good_file_is_taken() {
         let config = load(GOOD).unwrap();
-        assert_eq!(config.readers[0].settings.radio().unwrap().power_cdbm, 2_600);
+        assert_eq!(config.readers[0].radio().unwrap().power_cdbm, 2_600);
         assert_eq!(config.mqtt.port, 1883);
         assert!(config.data.is_absolute(), "relative to the file's folder");
     }
@@ -291,9 +359,9 @@ zone = "rail-a"
     fn every_protocol_has_its_own_baud_and_keys() {
         let chafon = GOOD.replacen("\"r200\"", "\"chafon\"\naddress = 3", 1);
         let reader = load(&chafon).unwrap().readers.remove(0);
-        assert_eq!(reader.baud, 57_600);
-        assert!(matches!(reader.settings, Settings::Chafon { address: 3, .. }));
-        assert_eq!(load(GOOD).unwrap().readers[0].baud, 115_200);
+        assert_eq!(reader.baud(), Some(57_600));
+        assert!(matches!(reader.setup, Setup::Stated { settings: Settings::Chafon { address: 3, .. }, .. }));
+        assert_eq!(load(GOOD).unwrap().readers[0].baud(), Some(115_200));
         for (text, named) in [
             (
                 chafon.replacen("\"chafon\"", "\"thingmagic\"", 1),
@@ -311,7 +379,8 @@ zone = "rail-a"
     #[test]
     fn what_transmits_nothing_has_no_region() {
         let head = &GOOD[..GOOD.find("region").unwrap()].replacen("\"r200\"", "\"ruuvi\"", 1);
-        assert_eq!(load(head).unwrap().readers[0].settings, Settings::Ruuvi);
+        let setup = load(head).unwrap().readers.remove(0).setup;
+        assert!(matches!(setup, Setup::Stated { settings: Settings::Ruuvi, .. }));
         let why = load(&format!("{head}region = \"eu\"\n")).unwrap_err();
         assert!(why.contains("reader \"rail-a\": region: there is no such key"), "{why}");
     }
@@ -326,8 +395,8 @@ zone = "rail-a"
         };
         let config = scanner("zone = \"rail-a\"\nloyalty = [\"LC-*\"]").unwrap();
         assert_eq!(
-            (config.readers[0].baud, config.layout.zone_at(0, 1).unwrap().id.as_str()),
-            (9_600, "rail-a")
+            (config.readers[0].baud(), config.layout.zone_at(0, 1).unwrap().id.as_str()),
+            (Some(9_600), "rail-a")
         );
         for (more, named) in [
             ("", "reader \"scan\": zone: is missing"),
@@ -340,6 +409,39 @@ zone = "rail-a"
         }
         let why = load(&GOOD.replacen("region", "loyalty = [\"LC-*\"]\nregion", 1)).unwrap_err();
         assert!(why.contains("reader \"rail-a\": loyalty: there is no such key"), "{why}");
+    }
+
+    #[test]
+    fn what_is_found_out_needs_what_it_would_need_if_it_were_stated() {
+        let wishes = |text: &str| match load(text).unwrap().readers.remove(0).setup {
+            Setup::Auto(wishes) => wishes,
+            Setup::Stated { .. } => panic!("{text}"),
+        };
+        let auto = GOOD.replacen("\"r200\"", "\"auto\"\nbaud = 38400\naddress = 3", 1);
+        let reader = wishes(&auto);
+        assert_eq!(reader.baud, Some(38_400));
+        assert!(matches!(reader.settings(Protocol::Chafon), Ok(Settings::Chafon { address: 3, .. })));
+        assert_eq!(reader.settings(Protocol::Ruuvi), Ok(Settings::Ruuvi));
+        assert!(reader.settings(Protocol::Scanner).unwrap_err().contains("needs a zone"));
+        // Not all can do everything.
+        let two_ports = wishes(&auto.replacen("port = 1", "port = 2", 1));
+        assert!(two_ports.settings(Protocol::ThingMagic).is_ok());
+        assert!(two_ports.settings(Protocol::R200).unwrap_err().contains("port 2 is out of range"));
+        let head = &GOOD[..GOOD.find("region").unwrap()].replacen("\"r200\"", "\"auto\"", 1);
+        assert!(wishes(head).settings(Protocol::R200).unwrap_err().contains("needs region, power_dbm"));
+        let scanner = wishes(&format!("{head}zone = \"rail-a\"\nloyalty = [\"LC-*\"]\n"));
+        assert!(
+            matches!(scanner.settings(Protocol::Scanner), Ok(Settings::Scanner { loyalty }) if loyalty.len() == 1)
+        );
+        for (text, named) in [
+            (auto.replacen("region = \"eu\"", "", 1), "reader \"rail-a\": region: is missing"),
+            (auto.replacen("port = 1", "port = 16", 1), "protocol = \"auto\": port 16 is out of range"),
+            (auto.replacen("port = 1", "port = 1\ncolour = 1", 1), "colour: there is no such key"),
+            (format!("{head}loyalty = [\"LC-*\"]\n"), "reader \"rail-a\": zone: is missing"),
+        ] {
+            let why = load(&text).unwrap_err();
+            assert!(why.contains(named) && why.lines().count() == 1, "{why}");
+        }
     }
 
     #[test]

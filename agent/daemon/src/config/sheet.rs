@@ -135,6 +135,11 @@ impl<'s, 'a> Table<'s, 'a> {
         }
     }
 
+    /// Whether any of these keys is there.
+    pub(super) fn has_any(&self, keys: &[&str]) -> bool {
+        keys.iter().any(|key| self.entries.contains_key(*key))
+    }
+
     /// A table within; an empty one if it is absent.
     pub(super) fn table(&mut self, key: &'static str) -> Option<Table<'s, 'a>> {
         let value = self.take(key);

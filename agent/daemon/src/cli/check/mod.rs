@@ -3,7 +3,7 @@
 //! way; an exit code. It opens no port and asks nobody.
 
 mod folder;
-mod port;
+pub(super) mod port;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -16,7 +16,7 @@ use rustix::process::geteuid;
 
 use super::ask::user;
 use super::out::out;
-use crate::config::{Config, ConfigError, DeleteAfter, WhenFull};
+use crate::config::{Config, ConfigError, DeleteAfter, Setup, WhenFull};
 
 /// What `check --help` says at the end.
 pub(super) const CODES: &str = "\
@@ -89,15 +89,13 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
         format!("gateway {} of store {} of tenant {}", gateway.gateway, gateway.store, gateway.tenant),
     )];
     for (number, reader) in config.readers.iter().enumerate() {
-        let settings = &reader.settings;
-        let mut what = format!(
-            "reader {}: {}, {} baud, at {}",
-            reader.id,
-            word(settings.protocol()),
-            reader.baud,
-            reader.port.display()
-        );
-        if let Some(radio) = settings.radio() {
+        let speaks = match &reader.setup {
+            Setup::Stated { settings, .. } => word(settings.protocol()),
+            Setup::Auto(_) => "whichever reader is found".to_owned(),
+        };
+        let baud = reader.baud().map_or_else(String::new, |baud| format!(", {baud} baud"));
+        let mut what = format!("reader {}: {speaks}{baud}, at {}", reader.id, reader.port.display());
+        if let Some(radio) = reader.radio() {
             let zones = radio.antennas.iter().map(|port| {
                 let zone = config.layout.zone_at(number, *port).map(|zone| zone.id.to_string());
                 format!("{port} at {}", zone.unwrap_or_default())
@@ -147,7 +145,7 @@ fn choices(config: &Config, found: &mut Findings) {
     }
     for zone in config.layout.zones() {
         let seen = |(number, reader): (usize, &crate::config::Reader)| {
-            let mut ports = reader.settings.radio().into_iter().flat_map(|radio| &radio.antennas);
+            let mut ports = reader.radio().into_iter().flat_map(|radio| &radio.antennas);
             ports.any(|port| config.layout.zone_at(number, *port).is_some_and(|seen| seen.id == zone.id))
         };
         if !config.readers.iter().enumerate().any(seen) {
