@@ -6,6 +6,7 @@ mod check;
 mod decode;
 mod explain;
 pub(crate) mod out;
+mod readers;
 mod replay;
 mod spool;
 mod watch;
@@ -48,6 +49,16 @@ enum Command {
     Check {
         #[command(flatten)]
         config: ConfigArgument,
+    },
+    /// Find out which readers are plugged in, and propose their configuration.
+    #[command(after_help = readers::HELP)]
+    Readers {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// The ports to probe; without any, all that this machine has.
+        #[arg(value_name = "PORT")]
+        ports: Vec<PathBuf>,
     },
     /// Show what the readers see right now.
     Watch {
@@ -165,6 +176,7 @@ impl Command {
                 ended
             }
             Self::Check { config } => return check::run(&config.config),
+            Self::Readers { json, ports } => return runtime()?.block_on(readers::run(ports, json)),
             Self::Watch { config, seconds } => runtime()?.block_on(watch::run(config.load()?, seconds)),
             Self::Decode { files, sizes } => decode::run(&files, sizes),
             Self::Replay { config, capture, batches, batch_events } => replay::run(

@@ -15,7 +15,7 @@ use super::{Findings, may};
 use crate::config::Reader;
 
 /// Where udev keeps names that stay the same.
-const STABLE: [&str; 2] = ["/dev/serial/by-id", "/dev/serial/by-path"];
+pub(in super::super) const STABLE: [&str; 2] = ["/dev/serial/by-id", "/dev/serial/by-path"];
 /// The kernel numbers pseudo-terminals from here to there; sysfs does not know them.
 const PSEUDO: std::ops::RangeInclusive<u32> = 136..=143;
 
@@ -78,7 +78,7 @@ fn look_at(port: &Path, name: &str, found: &mut Findings) -> Option<u64> {
 }
 
 /// What a device is if it is no terminal, as far as the kernel tells.
-fn other_kind(device: u64) -> Option<String> {
+pub(in super::super) fn other_kind(device: u64) -> Option<String> {
     if PSEUDO.contains(&major(device)) {
         return None;
     }
@@ -87,7 +87,8 @@ fn other_kind(device: u64) -> Option<String> {
     (kind != "tty").then_some(kind)
 }
 
-fn is_console(device: u64) -> bool {
+/// Whether the kernel writes its messages there.
+pub(in super::super) fn is_console(device: u64) -> bool {
     let number = format!("{}:{}", major(device), minor(device));
     let consoles = fs::read_to_string("/proc/consoles").unwrap_or_default();
     consoles.lines().any(|line| line.split_whitespace().next_back() == Some(&number))
