@@ -1,13 +1,10 @@
 //! Devices other than the simulated shop's readers, on pseudo-terminals, with the real agent. What it makes of
 //! them is read from its socket, as `watch` does.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use hangtag_protocol::epc::Epc;
 use hangtag_tests::emulator::Module;
 use hangtag_tests::emulator::chafon::Chafon;
@@ -15,63 +12,14 @@ use hangtag_tests::emulator::line::{Faults, Line};
 use hangtag_tests::emulator::port::Port;
 use hangtag_tests::emulator::ruuvi::{self, SensorTag};
 use hangtag_tests::harness::free_port;
+use hangtag_tests::harness::onlooker::Told;
 use hangtag_tests::harness::process::{Process, wait_for};
 use hangtag_tests::harness::site::Site;
 use hangtag_tests::shop::Sighting;
-use serde_json::Value;
-use tokio::time::{Instant, interval};
+use tokio::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// About as often as a USB adapter hands over bytes.
-const TICK: Duration = Duration::from_millis(16);
 const TAG: &str = "3074257bf7194e4000001a85";
-
-/// What the agent's socket tells.
-struct Told(Receiver<Value>);
-
-impl Told {
-    fn ask(site: &Site, agent: &mut Process, what: &str) -> anyhow::Result<Self> {
-        let socket = site.folder.join("agent-data/agent.sock");
-        let mut stream = wait_for("the agent's socket", PATIENCE, || {
-            agent.check()?;
-            Ok(UnixStream::connect(&socket).ok())
-        })?;
-        writeln!(stream, "{what}")?;
-        let (tell, told) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                let Ok(value) = serde_json::from_str(&line) else { return };
-                if tell.send(value).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Self(told))
-    }
-
-    /// Lets the device do something at every tick until the agent tells what is looked for.
-    async fn until(
-        &self,
-        clock: Instant,
-        mut act: impl FnMut(u64),
-        looked_for: impl Fn(&Value) -> bool,
-    ) -> anyhow::Result<Value> {
-        let end = Instant::now() + PATIENCE;
-        let mut tick = interval(TICK);
-        let mut others = Vec::new();
-        while Instant::now() < end {
-            tick.tick().await;
-            act(u64::try_from(clock.elapsed().as_millis())?);
-            while let Ok(value) = self.0.try_recv() {
-                if looked_for(&value) {
-                    return Ok(value);
-                }
-                others.push(value);
-            }
-        }
-        bail!("waited in vain; the agent told {} other things, the last {:?}", others.len(), others.last())
-    }
-}
 
 fn configure(site: &Site, readers: &str) -> anyhow::Result<()> {
     let port = free_port()?;

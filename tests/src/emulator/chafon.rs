@@ -16,6 +16,7 @@ use crate::shop::Sighting;
 #[derive(Clone, Debug)]
 pub struct Chafon {
     received: Vec<u8>,
+    received_ms: u64,
     address: u8,
     frequencies: [u8; 2],
     power_dbm: u8,
@@ -40,6 +41,9 @@ const MORE_FOLLOWS: u8 = 0x03;
 const BAD_COMMAND: u8 = 0xfe;
 const BAD_PARAMETER: u8 = 0xff;
 
+/// The rest of a command must come within this time: its beginning is forgotten. Readers are stricter.
+const REST_MS: u64 = 50;
+
 const EVERYBODY: u8 = 0xff;
 /// Address, command, CRC.
 const LEAST: usize = 4;
@@ -56,6 +60,7 @@ impl Chafon {
     pub fn new(address: u8) -> Self {
         Self {
             received: Vec::new(),
+            received_ms: 0,
             address,
             frequencies: [0x4e, 0x00],
             power_dbm: STRONGEST_DBM,
@@ -73,6 +78,10 @@ impl Chafon {
     /// Takes bytes from the host. What is no frame is skipped in silence.
     #[must_use]
     pub fn handle_bytes(&mut self, bytes: &[u8], now_ms: u64) -> Vec<u8> {
+        if now_ms > self.received_ms + REST_MS {
+            self.received.clear();
+        }
+        self.received_ms = now_ms;
         self.received.extend(bytes);
         let mut out = Vec::new();
         while let Some(&length) = self.received.first() {

@@ -91,6 +91,14 @@ impl Site {
         self.folder.join("central.db")
     }
 
+    /// A command of the agent that needs no configuration.
+    #[must_use]
+    pub fn agent_without(&self, command: &str) -> Command {
+        let mut program = Command::new(&self.binaries.agent);
+        program.arg(command);
+        program
+    }
+
     /// A command of the agent with the site's configuration.
     #[must_use]
     pub fn agent(&self, command: &str) -> Command {

@@ -1,0 +1,314 @@
+//! Serial lines that misbehave, on pseudo-terminals, with the real agent. What it makes of them is asked of its
+//! socket; nothing here depends on how fast this machine is.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use hangtag_protocol::epc::Epc;
+use hangtag_tests::emulator::Module;
+use hangtag_tests::emulator::line::{Faults, Line};
+use hangtag_tests::emulator::port::Port;
+use hangtag_tests::harness::free_port;
+use hangtag_tests::harness::onlooker::readers;
+use hangtag_tests::harness::process::Process;
+use hangtag_tests::harness::site::Site;
+use hangtag_tests::shop::Sighting;
+use hangtag_tests::shop::layout::Protocol;
+use rustix::termios::{Action, LocalModes, OptionalActions};
+use serde_json::Value;
+use tokio::time::{Instant, interval};
+
+const PATIENCE: Duration = Duration::from_secs(90);
+const TICK: Duration = Duration::from_millis(16);
+
+fn configure(site: &Site, ports: &[&str], protocol: &str) -> anyhow::Result<()> {
+    let port = free_port()?;
+    let mut text = format!(
+        "tenant = \"demo\"\nstore = \"demo-shop\"\ngateway = \"gw-1\"\ndata = \"agent-data\"\n\
+         [mqtt]\nhost = \"127.0.0.1\"\nport = {port}\n[[zone]]\nid = \"rail-1\"\nkind = \"rail\"\n"
+    );
+    for name in ports {
+        text += &format!(
+            "[[reader]]\nid = \"{name}\"\nport = \"readers/{name}\"\nprotocol = \"{protocol}\"\nregion = \"eu\"\n\
+             power_dbm = 20.0\n[[reader.antenna]]\nport = 1\nzone = \"rail-1\"\n"
+        );
+    }
+    site.write("agent.toml", &text)
+}
+
+fn sighting(at_ms: u64, number: u64) -> Sighting {
+    let epc = Epc::from_hex(&format!("3074257bf7194e40{number:08x}")).expect("an EPC");
+    let (rssi_cdbm, phase_ddeg, channel_khz) = (-5_500, None, 865_700);
+    Sighting { at_ms, reader: 0, antenna: 1, epc, rssi_cdbm, phase_ddeg, channel_khz }
+}
+
+/// Lets something happen at every tick, until the agent's readers are as they are to be.
+async fn until(
+    site: &Site,
+    agent: &mut Process,
+    clock: Instant,
+    mut act: impl FnMut(u64),
+    is: impl Fn(&[Value]) -> bool,
+) -> anyhow::Result<Vec<Value>> {
+    let (end, mut tick) = (Instant::now() + PATIENCE, interval(TICK));
+    let mut told = Vec::new();
+    while Instant::now() < end {
+        tick.tick().await;
+        agent.check()?;
+        act(u64::try_from(clock.elapsed().as_millis())?);
+        // Its socket comes a little after it has started.
+        told = readers(site).unwrap_or_default();
+        if !told.is_empty() && is(&told) {
+            return Ok(told);
+        }
+    }
+    bail!("waited in vain; the readers are {told:?}")
+}
+
+fn is(state: &str) -> impl Fn(&[Value]) -> bool {
+    move |told| told[0]["state"] == state
+}
+
+fn reads(reader: &Value) -> u64 {
+    reader["reads"].as_u64().unwrap_or_default()
+}
+
+/// The seconds that a process has computed so far.
+fn computed_s(process: &Process) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id()))?;
+    let (_, fields) = stat.rsplit_once(')').context("a name")?;
+    let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<u64>);
+    let (user, system) = (ticks.next().context("user")??, ticks.next().context("system")??);
+    Ok((user + system) as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// The host's side of a port, opened beside the agent, to do things to the terminal itself. Before the agent opens
+/// it: later it is the agent's alone.
+fn terminal(link: &Path) -> anyhow::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = rustix::fs::OFlags::NOCTTY.bits() as i32;
+    Ok(File::options().read(true).write(true).custom_flags(flags).open(link)?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn noise_of_a_wrong_speed_is_no_sign_of_life() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::for_test(folder.path(), 1)?;
+    configure(&site, &["noisy", "good"], "r200")?;
+    // It understands no command, and says much.
+    let mut noisy = Port::with(&site.readers().join("noisy"), Module::Scanner, Line::clean());
+    let mut good = Port::new(&site.readers().join("good"), Protocol::R200, Line::clean());
+    noisy.plug()?;
+    good.plug()?;
+    let mut agent = site.start_agent()?;
+    let clock = Instant::now();
+    let mut state = 7u32;
+    let mut byte = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let act = |now_ms| {
+        noisy.say(now_ms, (0..1_400).map(|_| byte()).collect());
+        good.feed(now_ms, vec![sighting(now_ms, 1)]);
+    };
+    let told = until(&site, &mut agent, clock, act, |told| {
+        told[0]["garbage"].as_u64() > Some(200_000) && reads(&told[1]) > 50
+    });
+    let told = told.await?;
+    assert_eq!((&told[0]["state"], reads(&told[0])), (&"silent".into(), 0), "{told:?}");
+    assert_eq!(told[1]["state"], "listening", "{told:?}");
+    agent.stop(Duration::from_secs(10))?;
+    let log = std::fs::read_to_string(site.folder.join("agent.log"))?;
+    assert!(log.contains("no answer to"), "{log}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_frames_cost_only_themselves() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::for_test(folder.path(), 1)?;
+    configure(&site, &["rail"], "thingmagic")?;
+    let faults = Faults { truncation: 0.3, ..Faults::default() };
+    let mut port = Port::new(&site.readers().join("rail"), Protocol::ThingMagic, Line::new(3, faults));
+    port.plug()?;
+    let mut agent = site.start_agent()?;
+    let clock = Instant::now();
+    let act = |now_ms| port.feed(now_ms, vec![sighting(now_ms, 1)]);
+    let told = until(&site, &mut agent, clock, act, |told| reads(&told[0]) >= 200).await?;
+    assert!(told[0]["garbage"].as_u64() > Some(100), "{told:?}");
+    agent.stop(Duration::from_secs(10))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_takes_no_bytes_is_given_up_and_used_again_when_it_does() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::for_test(folder.path(), 1)?;
+    configure(&site, &["rail"], "r200")?;
+    let mut port = Port::new(&site.readers().join("rail"), Protocol::R200, Line::clean());
+    port.plug()?;
+    let line = terminal(port.link())?;
+    rustix::termios::tcflow(&line, Action::OOff)?;
+    let mut agent = site.start_agent()?;
+    let clock = Instant::now();
+    let log = || std::fs::read_to_string(site.folder.join("agent.log")).unwrap_or_default();
+    until(&site, &mut agent, clock, |_| (), |_| log().contains("the line takes no bytes")).await?;
+    rustix::termios::tcflow(&line, Action::OOn)?;
+    drop(line);
+    let act = |now_ms| port.feed(now_ms, vec![sighting(now_ms, 1)]);
+    until(&site, &mut agent, clock, act, |told| reads(&told[0]) > 0).await?;
+    agent.stop(Duration::from_secs(10))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_vanishes_while_it_is_written_to_is_missed_and_found_again() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::for_test(folder.path(), 1)?;
+    configure(&site, &["rail"], "r200")?;
+    let mut port = Port::new(&site.readers().join("rail"), Protocol::R200, Line::clean());
+    let mut agent = site.start_agent()?;
+    let clock = Instant::now();
+    until(&site, &mut agent, clock, |_| (), is("absent")).await?;
+    for _ in 0..3 {
+        port.plug()?;
+        // The agent's first command waits in the line when that is pulled out.
+        let line = terminal(port.link())?;
+        rustix::termios::tcflow(&line, Action::OOff)?;
+        until(&site, &mut agent, clock, |_| (), is("silent")).await?;
+        port.unplug().await?;
+        until(&site, &mut agent, clock, |_| (), is("absent")).await?;
+    }
+    port.plug()?;
+    let act = |now_ms| port.feed(now_ms, vec![sighting(now_ms, 1)]);
+    until(&site, &mut agent, clock, act, |told| reads(&told[0]) > 0).await?;
+    agent.stop(Duration::from_secs(10))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_reads_nothing_for_ever_takes_no_time_of_the_processor() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::for_test(folder.path(), 1)?;
+    configure(&site, &["rail"], "r200")?;
+    let mut port = Port::with(&site.readers().join("rail"), Module::Scanner, Line::clean());
+    port.plug()?;
+    let line = terminal(port.link())?;
+    let mut agent = site.start_agent()?;
+    let clock = Instant::now();
+    until(&site, &mut agent, clock, |_| (), |_| true).await?;
+    // The end of a file, again and again: each is read as 0 bytes by a terminal that takes lines.
+    let end_of_file = || -> anyhow::Result<()> {
+        let mut modes = rustix::termios::tcgetattr(&line)?;
+        if !modes.local_modes.contains(LocalModes::ICANON) {
+            modes.local_modes |= LocalModes::ICANON;
+            modes.special_codes[rustix::termios::SpecialCodeIndex::VEOF] = 4;
+            rustix::termios::tcsetattr(&line, OptionalActions::Now, &modes)?;
+        }
+        Ok(())
+    };
+    let (from, before) = (Instant::now(), computed_s(&agent)?);
+    let mut wrong = None;
+    let act = |now_ms| {
+        wrong = wrong.take().or(end_of_file().err());
+        port.say(now_ms, vec![4; 64]);
+    };
+    // What it computes is set against the time that passes: a busy machine makes it less.
+    until(&site, &mut agent, clock, act, |_| from.elapsed() > Duration::from_secs(6)).await?;
+    if let Some(why) = wrong {
+        return Err(why);
+    }
+    let share = (computed_s(&agent)? - before) / from.elapsed().as_secs_f64();
+    assert!(share < 0.3, "{:.0} % of a processor", share * 100.0);
+    agent.stop(Duration::from_secs(10))?;
+    let log = std::fs::read_to_string(site.folder.join("agent.log"))?;
+    assert!(log.contains("the line hung up"), "it did read 0 bytes: {log}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_agent_at_a_port_says_who_has_it_and_the_first_goes_on() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::for_test(folder.path(), 1)?;
+    configure(&site, &["rail"], "r200")?;
+    let second = Site::for_test(&folder.path().join("second"), 1)?;
+    configure(&second, &["rail"], "r200")?;
+    std::fs::remove_dir(second.readers())?;
+    std::os::unix::fs::symlink(site.readers(), second.readers())?;
+    let mut port = Port::new(&site.readers().join("rail"), Protocol::R200, Line::clean());
+    port.plug()?;
+    let mut agent = site.start_agent()?;
+    let clock = Instant::now();
+    let act = |now_ms| port.feed(now_ms, vec![sighting(now_ms, 1)]);
+    until(&site, &mut agent, clock, act, is("listening")).await?;
+    let mut late = second.start_agent()?;
+    let who = format!("process {} (hangtag-agent) uses it", agent.id());
+    let log = || std::fs::read_to_string(second.folder.join("agent.log")).unwrap_or_default();
+    until(&second, &mut late, clock, act, |told| told[0]["state"] == "absent" && log().contains(&who))
+        .await?;
+    let before = reads(&readers(&site)?[0]);
+    until(&site, &mut agent, clock, act, |told| reads(&told[0]) > before + 20).await?;
+    // When the first ends, the second takes over.
+    agent.stop(Duration::from_secs(10))?;
+    until(&second, &mut late, clock, act, |told| reads(&told[0]) > 0).await?;
+    late.stop(Duration::from_secs(10))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_read_of_thirty_two_ports_arrives() -> anyhow::Result<()> {
+    const MOMENTS: u64 = 40;
+    const TAGS: u64 = 10;
+    let folder = tempfile::tempdir()?;
+    let site = Site::for_test(folder.path(), 1)?;
+    let names: Vec<String> = (0..32).map(|number| format!("r{number}")).collect();
+    configure(&site, &names.iter().map(String::as_str).collect::<Vec<_>>(), "thingmagic")?;
+    let port = |name| Port::new(&site.readers().join(name), Protocol::ThingMagic, Line::clean());
+    let mut ports: Vec<Port> = names.iter().map(port).collect();
+    for port in &mut ports {
+        port.plug()?;
+    }
+    let mut agent = site.start_agent()?;
+    let clock = Instant::now();
+    let idle = |now_ms| ports.iter().for_each(|port| port.feed(now_ms, Vec::new()));
+    until(&site, &mut agent, clock, idle, |told| told.iter().all(|told| told["state"] == "listening"))
+        .await?;
+    let mut moment = 0;
+    let act = |now_ms| {
+        moment += 1;
+        for (port, number) in ports.iter().zip(0..) {
+            let tags = if moment <= MOMENTS { 0..TAGS } else { 0..0 };
+            port.feed(now_ms, tags.map(|tag| sighting(now_ms, number * TAGS + tag)).collect());
+        }
+    };
+    let arrived = |told: &[Value]| told.iter().map(reads).sum::<u64>() >= 32 * MOMENTS * TAGS;
+    let told = until(&site, &mut agent, clock, act, arrived).await?;
+    assert!(told.iter().all(|told| reads(told) == MOMENTS * TAGS && told["garbage"] == 0), "{told:?}");
+    agent.stop(Duration::from_secs(10))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_is_pulled_out_at_any_moment_is_used_again() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::for_test(folder.path(), 1)?;
+    configure(&site, &["rail"], "thingmagic")?;
+    let mut port = Port::new(&site.readers().join("rail"), Protocol::ThingMagic, Line::clean());
+    let mut agent = site.start_agent()?;
+    let clock = Instant::now();
+    // Before it was opened, at every step of setting it up, and while it reads.
+    for ticks in 0..14 {
+        port.plug()?;
+        let mut tick = interval(TICK);
+        for _ in 0..ticks {
+            tick.tick().await;
+            let now_ms = u64::try_from(clock.elapsed().as_millis())?;
+            port.feed(now_ms, vec![sighting(now_ms, 1)]);
+        }
+        port.unplug().await?;
+        port.plug()?;
+        let before = readers(&site).map_or(0, |told| reads(&told[0]));
+        let act = |now_ms| port.feed(now_ms, vec![sighting(now_ms, 1)]);
+        until(&site, &mut agent, clock, act, |told| reads(&told[0]) > before + 3).await?;
+        port.unplug().await?;
+        until(&site, &mut agent, clock, |_| (), is("absent")).await?;
+    }
+    agent.stop(Duration::from_secs(10))
+}
