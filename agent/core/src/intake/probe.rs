@@ -241,6 +241,18 @@ impl Probe {
                         self.next_step(now);
                     }
                     Message::Fault(_) if optional => self.next_step(now),
+                    Message::Tag(_) | Message::BadTag | Message::Idle if !meeting.found.was_reading => {
+                        meeting.found.was_reading = true;
+                        let stop = match protocol {
+                            Protocol::ThingMagic => thingmagic::questions().into_iter().next(),
+                            Protocol::R200 => r200::questions(self.heard.flavour()).into_iter().next(),
+                            Protocol::Chafon | Protocol::Ruuvi | Protocol::Scanner => None,
+                        };
+                        if let Some(stop) = stop {
+                            meeting.steps.push_front(stop);
+                            self.ask(now);
+                        }
+                    }
                     // What it was reading when it was stopped.
                     Message::Answer { .. }
                     | Message::Refused { .. }

@@ -248,3 +248,15 @@ fn a_module_that_reads_and_answers_nothing_is_named_in_the_end() {
     assert!(why.starts_with("a frame of R200 came, but"), "{why}");
     assert!(port.took_ms <= LONGEST_MS);
 }
+
+#[test]
+fn a_module_that_answers_while_it_reads_is_stopped_too() {
+    let port = probe(&Known::default(), silent, |baud, question| match question {
+        _ if baud != 38_400 => Vec::new(),
+        [0xBB, 0, 3, _, _, 0, ..] => [r200_answer(INFO, 0x7E), bytes(TAG)].concat(),
+        [0xBB, 0, 0x28, ..] => r200_answer("bb0128000100", 0x7E),
+        _ => Vec::new(),
+    });
+    assert!(found(&port).was_reading && found(&port).module.is_some(), "{port:?}");
+    assert!(port.sent.iter().any(|(_, question)| question[2] == 0x28), "{port:?}");
+}
