@@ -33,6 +33,8 @@ pub struct Port {
     module: Module,
     line: Line,
     counts: Arc<Counts>,
+    /// What it sends waits in the terminal until a host reads it.
+    unasked: bool,
     plugged: Option<Plugged>,
 }
 
@@ -76,7 +78,17 @@ impl Port {
     /// The same with a module that is no reader of the shop.
     #[must_use]
     pub fn with(link: &Path, module: Module, line: Line) -> Self {
-        Self { link: link.to_owned(), module, line, counts: Arc::default(), plugged: None }
+        let unasked = matches!(module, Module::Scanner);
+        Self { link: link.to_owned(), module, line, counts: Arc::default(), unasked, plugged: None }
+    }
+
+    /// The same with a module that already speaks when a host comes that has not written yet. Such a host cannot
+    /// be noticed: what was sent before it came waits for it.
+    #[must_use]
+    pub fn speaking(link: &Path, module: Module, line: Line) -> Self {
+        let mut port = Self::with(link, module, line);
+        port.unasked = true;
+        port
     }
 
     /// The stable name of the host's side.
@@ -108,6 +120,7 @@ impl Port {
             module: self.module.clone(),
             line: self.line.clone(),
             counts: Arc::clone(&self.counts),
+            unasked: self.unasked,
             tell_reading,
             inbox,
             now_ms: 0,
@@ -185,6 +198,7 @@ struct Behind {
     module: Module,
     line: Line,
     counts: Arc<Counts>,
+    unasked: bool,
     tell_reading: watch::Sender<bool>,
     inbox: mpsc::Receiver<Moment>,
     now_ms: u64,
@@ -248,9 +262,8 @@ impl Behind {
     }
 
     fn send(&mut self, pty: &Pty, frame: Vec<u8>) {
-        // Nobody has the port open: the bytes end in the air, as those of a real line do. A host that never
-        // writes cannot be noticed: what a scanner sends waits in the terminal.
-        let open = pty.host_side.is_none() || matches!(self.module, Module::Scanner);
+        // Nobody has the port open: the bytes end in the air, as those of a real line do.
+        let open = pty.host_side.is_none() || self.unasked;
         if frame.is_empty() || !open {
             return;
         }
