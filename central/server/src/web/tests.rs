@@ -109,6 +109,9 @@ async fn page_and_tables_say_the_same_and_retracted_events_do_not_count() {
     assert!(page.text.contains("Picked up</p><p class=\"value\">3</p>"));
     assert!(page.text.contains("1 of 3 garments"));
     assert!(page.text.contains("has not seen a clock yet: 1 picked up"));
+    let advice = "nothing vouched for: systemd-timesyncd has not set it. Where something else keeps it right \
+         (chrony, ntpd, a hypervisor), write <code>kept = true</code> under <code>[clock]</code>";
+    assert!(page.text.contains(advice), "{}", page.text);
     assert!(page.text.contains("Unknown tags (1)"));
     for table in ["hours", "products", "zones"] {
         let csv = get(&site, &format!("/{table}.csv?store=paris-1&date=2026-10-25")).await;
@@ -247,6 +250,12 @@ async fn a_gateway_that_keeps_no_events_is_told_to_everybody() {
     assert!(page.contains("spool is 83 % full, with 1,234 events that wait"), "{page}");
     assert!(page.contains("Complete"), "nothing is missing yet: {page}");
     assert!(!page.contains("records nothing"), "{page}");
+
+    let column = |name: &str| page.find(&format!("<th scope=\"col\"{name}</th>")).unwrap();
+    assert!(
+        column(">Events lost") < column(" class=\"text\">Readers"),
+        "many readers do not push it out of sight"
+    );
 
     bench.send_bytes(Channel::Status, status(r#""spool_fault":"the disk is full: 12 KiB","#));
     let page = get(&site, "/").await.text;
