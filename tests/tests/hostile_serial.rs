@@ -88,7 +88,7 @@ fn computed_s(process: &Process) -> anyhow::Result<f64> {
 /// it: later it is the agent's alone.
 fn terminal(link: &Path) -> anyhow::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    let flags = rustix::fs::OFlags::NOCTTY.bits() as i32;
+    let flags = rustix::fs::OFlags::NOCTTY.bits().cast_signed();
     Ok(File::options().read(true).write(true).custom_flags(flags).open(link)?)
 }
 
