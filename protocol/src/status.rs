@@ -55,7 +55,7 @@ pub struct Health {
     pub oldest_ms: u64,
     /// Events that were lost on the gateway and that central does not know to be lost yet.
     pub lost: u64,
-    /// How much of what the spool may take is taken, in percent, 0 to 100.
+    /// How much of what the spool may take is taken by what waits, in percent, 0 to 100.
     #[serde(default)]
     pub spool_percent: u8,
     /// Why the spool accepts nothing at the moment.
