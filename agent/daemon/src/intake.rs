@@ -4,6 +4,7 @@
 
 pub(crate) mod port;
 pub(crate) mod probing;
+mod seen;
 
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
@@ -11,11 +12,8 @@ use std::time::Duration;
 
 use hangtag_agent_core::backoff::Backoff;
 use hangtag_agent_core::intake::probe::Outcome;
-use hangtag_agent_core::intake::{Code, Known, Motion, Notice, Protocol, Session, Settings};
-use hangtag_protocol::clock::Uptime;
-use hangtag_protocol::epc::Gtin;
+use hangtag_agent_core::intake::{Code, Known, Notice, Protocol, Session, Settings};
 use hangtag_protocol::event::ReaderState;
-use hangtag_protocol::read::Read;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -27,6 +25,7 @@ use crate::capture::Capture;
 use crate::clock;
 use crate::config::{Reader, Setup, Wishes};
 use crate::health::Health;
+pub(crate) use seen::{Scan, Seen};
 
 /// A line that does not take a command within this time is stuck.
 const STUCK: Duration = Duration::from_secs(1);
@@ -40,28 +39,6 @@ const PROBE_MS: (u64, u64) = (500, 10_000);
 const LOOK: Duration = Duration::from_millis(100);
 /// The speed at which a port is opened that is then probed, in baud.
 const ANY_BAUD: u32 = 115_200;
-
-/// What a reader's task tells inference.
-#[derive(Clone, Debug)]
-pub(crate) enum Seen {
-    /// A tag was read.
-    Read { reader: usize, read: Read },
-    /// A sensor tag said how it moved.
-    Motion { reader: usize, motion: Motion },
-    /// A code was scanned.
-    Scan { reader: usize, at: Uptime, scan: Scan },
-    /// The reader does something else from now on.
-    Reader { reader: usize, state: ReaderState, at: Uptime },
-}
-
-/// What a scanner read. The code of a shopper stays behind: nothing outside the scanner's task ever holds it
-/// unsealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scan {
-    Loyalty,
-    Product(Gtin),
-    Unknown,
-}
 
 /// What the task of a reader works with.
 pub(crate) struct Intake {
@@ -417,6 +394,7 @@ fn may_be_recorded(protocol: Protocol) -> bool {
 mod tests {
     use super::*;
     use hangtag_agent_core::intake::{Radio, Region, Settings};
+    use hangtag_protocol::clock::Uptime;
     use hangtag_protocol::id::ReaderId;
 
     #[tokio::test]

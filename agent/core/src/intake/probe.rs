@@ -15,6 +15,7 @@
 //! stays stopped: nobody listens to it. What is set up in a reader is never changed.
 
 mod heard;
+mod outcome;
 mod plan;
 
 use alloc::collections::VecDeque;
@@ -28,6 +29,7 @@ use hangtag_protocol::clock::Uptime;
 use super::decoder::Decoder;
 use super::{Message, Protocol, Step, chafon, r200, ruuvi, thingmagic};
 use heard::Heard;
+pub use outcome::{Action, Found, Outcome};
 pub use plan::Known;
 use plan::{Act, Attempt};
 
@@ -38,40 +40,6 @@ const ANSWER_MS: u64 = 400;
 const TRIES: u8 = 2;
 /// So many good frames of a receiver of sensor tags are no accident, even if it does not say what it is.
 const NO_ACCIDENT: u8 = 2;
-
-/// What is to be done at the port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Set the line to this speed, in baud, and forget what came in before.
-    Speed(u32),
-    /// Send these bytes.
-    Send(Vec<u8>),
-}
-
-/// What a probe came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// A reader is there.
-    Found(Found),
-    /// None that is known.
-    Nothing {
-        /// What was tried, and what came in, in words.
-        why: String,
-    },
-}
-
-/// A reader that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The language it speaks.
-    pub protocol: Protocol,
-    /// The speed of its line, in baud.
-    pub baud: u32,
-    /// What it says it is, with its firmware; scanners say nothing.
-    pub module: Option<String>,
-    /// It was reading when it was found, and was stopped.
-    pub was_reading: bool,
-}
 
 /// The search for the reader at one port.
 pub struct Probe {
