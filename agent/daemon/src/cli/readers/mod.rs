@@ -20,10 +20,10 @@ use proposal::propose;
 
 /// What `readers --help` says at the end.
 pub(super) const HELP: &str = "\
-Every free port is listened to for 3 s, then modules are asked what they are, at factory speeds first: at most
-12 s, all ports at the same time. Nothing that is set up in a reader is changed. A module that is found reading is
-stopped, as the agent does when it starts. A barcode scanner is only known when it scans: scan any code meanwhile;
-it is not shown. Ports that an agent or another program uses are named with the user, and left alone; only root is
+Every free port is listened to for 3 s, then modules are asked what they are, at factory speeds first: at most \
+12 s, all ports at the same time. Nothing that is set up in a reader is changed. A module that is found reading is \
+stopped, as the agent does when it starts. A barcode scanner is only known when it scans: scan any code meanwhile; \
+it is not shown. Ports that an agent or another program uses are named with the user, and left alone; only root is \
 told of every user.
 
 Exit codes:
