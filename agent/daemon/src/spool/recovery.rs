@@ -19,6 +19,8 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use hangtag_agent_core::spool::epoch::{EpochIndex, EpochRecord};
 use hangtag_agent_core::spool::{Index, Key};
@@ -30,6 +32,9 @@ use super::carve::Carved;
 use super::disk::{Folder, Testimony};
 use super::rebuild::Builder;
 use super::store::{FIRST, LAST, Meta, Store, StoreError, guarded, remove_snapshots};
+
+/// How long sled's own lock may be held by what remains of an earlier opening.
+const LOCKED: Duration = Duration::from_secs(5);
 
 /// An open spool.
 pub(crate) struct Opened {
@@ -49,6 +54,12 @@ pub(crate) fn open(folder: &Folder, witness: Option<Testimony>, again: bool) -> 
     let beyond = |why: &StoreError, again: bool| why.is_damage() || again && matches!(why, StoreError::InUse);
     folder.keep_copy();
     let mut opened = try_open(&dir);
+    // A thread of sled's that is still ending, or a process that was just forked off, lets go of it soon.
+    let until = Instant::now() + LOCKED;
+    while matches!(opened, Err(StoreError::InUse)) && Instant::now() < until {
+        thread::sleep(LOCKED / 100);
+        opened = try_open(&dir);
+    }
     if let Err(why) = &opened
         && beyond(why, again)
     {

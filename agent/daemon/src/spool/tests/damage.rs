@@ -123,6 +123,26 @@ fn a_spool_of_another_version_stays_as_it_is() {
 }
 
 #[test]
+fn a_lock_that_is_let_go_of_soon_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    accept(&mut spool, 1..50, b"");
+    let before = epoch(&spool);
+    drop(spool);
+    // What a process that was forked off holds until it becomes another program.
+    let held = fs::File::open(dir.path().join("spool/db")).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let holder = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        drop(held);
+    });
+    let mut spool = open(dir.path());
+    holder.join().unwrap();
+    assert_eq!(epoch(&spool), before);
+    assert_eq!(all(&mut spool), events(1..50));
+}
+
+#[test]
 fn a_leftover_of_an_interrupted_opening_does_no_harm() {
     let dir = tempfile::tempdir().unwrap();
     let before = prepared(dir.path());
