@@ -12,6 +12,7 @@
 //! | [`mod@line`] | one event as one line of JSON, for people and scripts |
 //! | [`lineage`] | which agent processes wrote an epoch, so that a copied spool is noticed |
 //! | [`range`] | sets of sequence numbers |
+//! | [`link`] | what a reader node and its gateway say to one another over a serial line |
 //! | [`watermark`] | what central has settled, which is what the agent may delete |
 //! | [`status`] | what a gateway says of its own health |
 //! | [`topic`] | MQTT topics, built and parsed |
@@ -30,6 +31,7 @@ pub mod event;
 pub mod id;
 pub mod line;
 pub mod lineage;
+pub mod link;
 pub mod range;
 pub mod read;
 pub mod status;
