@@ -1,10 +1,16 @@
 //! Runs inference. Enters: what the readers' tasks tell. Leaves: events for the spool, together with what
 //! must be remembered if the process dies. It decides nothing.
+//!
+//! A frame of a reader node is taken as one: the events that came of its reads, and the mark that it was taken,
+//! are accepted in the same step. Where frames make no events, their marks are accepted after [`CHECKPOINT_MS`],
+//! or when the node's room is half full; until then the node keeps them.
 
 use std::time::Duration;
 
 use hangtag_agent_core::infer::Inference;
 use hangtag_agent_core::intake::Motion;
+use hangtag_agent_core::intake::node::Marks;
+use hangtag_protocol::clock::Uptime;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::sleep;
 use tracing::{debug, warn};
@@ -15,10 +21,43 @@ use crate::spool::Accept;
 
 /// A wait for the spool that is longer than this has lost reads, in milliseconds.
 const STALL_MS: u64 = 5_000;
+/// A frame of a reader node waits at most so long before the spool is told that it was taken, in milliseconds:
+/// every such step writes to the disk.
+const CHECKPOINT_MS: u64 = 10_000;
+
+/// How far reader nodes have come.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    marks: Marks,
+    /// Since when there is something that the spool was not told.
+    untold: Option<Uptime>,
+    /// A node has not much room left.
+    hurry: bool,
+}
+
+impl Progress {
+    /// Begins with what is durable.
+    pub(crate) fn new(marks: Marks) -> Self {
+        Self { marks, untold: None, hurry: false }
+    }
+
+    fn take(&mut self, message: &Seen) {
+        if let Seen::Frame { taken, .. } = message {
+            self.marks.put(taken.mark);
+            self.untold = self.untold.or(Some(clock::uptime()));
+            self.hurry |= taken.hurry;
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.hurry || self.untold.is_some_and(|since| clock::uptime().since(since) >= CHECKPOINT_MS)
+    }
+}
 
 /// Runs until all readers' tasks have ended; then tells the last coverage and ends.
 pub(crate) async fn run(
     mut inference: Inference,
+    mut progress: Progress,
     mut seen: mpsc::Receiver<Seen>,
     accept: mpsc::Sender<Accept>,
     onlookers: broadcast::Sender<Seen>,
@@ -32,6 +71,7 @@ pub(crate) async fn run(
             message = seen.recv() => match message {
                 Some(message) => {
                     handle(&mut inference, &message);
+                    progress.take(&message);
                     // Nobody may be watching.
                     let _ = onlookers.send(message);
                 }
@@ -40,7 +80,7 @@ pub(crate) async fn run(
             () = sleep(Duration::from_millis(due)) => inference.handle_timeout(clock::uptime()),
         }
         let before = clock::uptime();
-        if !pass_on(&mut inference, &accept).await {
+        if !pass_on(&mut inference, &mut progress, &accept).await {
             return;
         }
         let after = clock::uptime();
@@ -49,14 +89,18 @@ pub(crate) async fn run(
             warn!(ms = after.since(before), "events could not be kept for a while: that time is no evidence");
             inference.handle_stall(before, after);
             while let Ok(late) = seen.try_recv() {
-                if let Seen::Reader { .. } = late {
-                    handle(&mut inference, &late);
+                match late {
+                    Seen::Reader { .. } => handle(&mut inference, &late),
+                    // A node counts on it. What it tells is dated, and late enough to be no evidence.
+                    Seen::Frame { .. } => progress.take(&late),
+                    Seen::Read { .. } | Seen::Motion { .. } | Seen::Scan { .. } => {}
                 }
             }
         }
     }
     inference.handle_shutdown(clock::uptime());
-    pass_on(&mut inference, &accept).await;
+    progress.hurry = progress.untold.is_some();
+    pass_on(&mut inference, &mut progress, &accept).await;
 }
 
 /// Feeds one message; ticks that end before it are ended first, so that a replay concludes the same.
@@ -65,6 +109,12 @@ pub(crate) fn handle(inference: &mut Inference, message: &Seen) {
         Seen::Read { reader, read } => {
             inference.handle_timeout(read.at);
             inference.handle_read(*reader, read);
+        }
+        Seen::Frame { reader, taken } => {
+            for read in &taken.reads {
+                inference.handle_timeout(read.at);
+                inference.handle_read(*reader, read);
+            }
         }
         Seen::Reader { reader, state, at } => {
             inference.handle_timeout(*at);
@@ -77,13 +127,59 @@ pub(crate) fn handle(inference: &mut Inference, message: &Seen) {
     }
 }
 
-async fn pass_on(inference: &mut Inference, accept: &mpsc::Sender<Accept>) -> bool {
+async fn pass_on(inference: &mut Inference, progress: &mut Progress, accept: &mpsc::Sender<Accept>) -> bool {
     let events: Vec<_> = std::iter::from_fn(|| inference.poll_event()).collect();
-    if events.is_empty() {
+    if events.is_empty() && !progress.is_due() {
         return true;
     }
     for (seq, event) in &events {
         debug!(seq = seq.0, kind = event.kind().name(), confidence = event.confidence, "concluded");
     }
-    accept.send(Accept { events, snapshot: inference.snapshot() }).await.is_ok()
+    (progress.untold, progress.hurry) = (None, false);
+    accept.send(Accept { events, snapshot: progress.marks.with(inference.snapshot()) }).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hangtag_agent_core::infer::Layout;
+    use hangtag_agent_core::intake::node::{Mark, Taken};
+    use hangtag_protocol::clock::BootId;
+    use hangtag_protocol::id::Seq;
+    use hangtag_protocol::link::message::NodeId;
+
+    fn frame(below: u32, hurry: bool) -> Seen {
+        let mark = Mark { node: NodeId(1), boot: 2, below, reads: 0, dropped: 0 };
+        Seen::Frame { reader: 0, taken: Taken { mark, count: 0, reads: Vec::new(), hurry } }
+    }
+
+    #[tokio::test]
+    async fn frames_without_events_are_told_when_their_node_needs_room_and_at_the_end() {
+        let inference = Inference::new(Layout::default(), BootId(1), Seq::FIRST, clock::uptime());
+        let (seen_in, seen) = mpsc::channel(8);
+        let (accept_in, mut accept) = mpsc::channel(8);
+        let task =
+            tokio::spawn(run(inference, Progress::default(), seen, accept_in, broadcast::channel(8).0));
+        let below = |accept: Accept| {
+            assert!(accept.events.is_empty());
+            Marks::split(&accept.snapshot).unwrap().0.all()[0].below
+        };
+        for (number, hurry) in [(2, false), (3, true), (4, false)] {
+            seen_in.send(frame(number, hurry)).await.unwrap();
+        }
+        assert_eq!(below(accept.recv().await.unwrap()), 3, "the first alone is not worth a write");
+        drop(seen_in);
+        assert_eq!(below(accept.recv().await.unwrap()), 4);
+        task.await.unwrap();
+        assert!(accept.recv().await.is_none());
+    }
+
+    #[test]
+    fn a_frame_waits_a_limited_time() {
+        let mut progress = Progress::default();
+        progress.take(&frame(2, false));
+        assert!(!progress.is_due());
+        progress.untold = Some(Uptime(0));
+        assert_eq!(progress.is_due(), clock::uptime().0 >= CHECKPOINT_MS);
+    }
 }

@@ -1,7 +1,9 @@
 //! Serial ports. Enters: bytes of a reader. Leaves: reads, and what the reader is doing. One task per
 //! reader; a port that fails or vanishes is opened again, for as long as it takes. Where the configuration
-//! leaves it open which reader is there, the port is probed first, whenever it was opened.
+//! leaves it open which reader is there, the port is probed first, whenever it was opened. Reader nodes of our
+//! own keep what they told until it is acknowledged (`node`).
 
+mod node;
 pub(crate) mod port;
 pub(crate) mod probing;
 mod seen;
@@ -25,6 +27,7 @@ use crate::capture::Capture;
 use crate::clock;
 use crate::config::{Reader, Setup, Wishes};
 use crate::health::Health;
+pub(crate) use node::Nodes;
 pub(crate) use seen::{Scan, Seen};
 
 /// A line that does not take a command within this time is stuck.
@@ -48,6 +51,7 @@ pub(crate) struct Intake {
     pub(crate) out: mpsc::Sender<Seen>,
     pub(crate) health: Health,
     pub(crate) capture: Option<Capture>,
+    pub(crate) nodes: Nodes,
     pub(crate) cancel: CancellationToken,
 }
 
@@ -157,6 +161,7 @@ impl Intake {
             return Lost::Closed;
         }
         let heard = match &self.reader.setup {
+            Setup::Node { baud, radio } => return self.talk_to_node(port, *baud, radio).await,
             Setup::Stated { baud, settings } => {
                 self.meet(settings.clone(), *baud, partner);
                 Vec::new()
@@ -255,8 +260,7 @@ impl Intake {
                 Passed::Nowhere => return Lost::Closed,
             }
             while let Some(bytes) = session.poll_write() {
-                trace!(reader = %self.reader.id, bytes = %hex::encode(&bytes), "sent");
-                if let Err(why) = probing::write(&mut port, &bytes).await {
+                if let Err(why) = self.send(&mut port, &bytes).await {
                     return Lost::Failed(why);
                 }
             }
@@ -286,6 +290,11 @@ impl Intake {
         }
     }
 
+    async fn send(&self, port: &mut SerialStream, bytes: &[u8]) -> io::Result<()> {
+        trace!(reader = %self.reader.id, bytes = %hex::encode(bytes), "sent");
+        probing::write(port, bytes).await
+    }
+
     /// What the port's name leads to at this moment.
     fn device(&self) -> Option<u64> {
         std::fs::metadata(&self.reader.port).ok().map(|metadata| metadata.rdev())
@@ -295,43 +304,10 @@ impl Intake {
     async fn pass_on(&self, session: &mut Session) -> Passed {
         let mut passed = Passed::On;
         while let Some(notice) = session.poll_notice() {
-            let id = self.reader.id;
-            match notice {
-                Notice::Listening => {
-                    info!(reader = %id, "the reader listens");
-                    self.health.update(self.number, |health| health.fault = None);
-                    if !self.tell(ReaderState::Listening).await {
-                        return Passed::Nowhere;
-                    }
-                }
-                Notice::Silent { why } => {
-                    warn!(reader = %id, why, "the reader is silent");
-                    if !self.tell(ReaderState::Silent).await {
-                        return Passed::Nowhere;
-                    }
-                    passed = Passed::Silent;
-                }
-                Notice::Module(module) => {
-                    info!(reader = %id, module, "the reader said what it is");
-                    self.health.update(self.number, |health| health.module = Some(module));
-                }
-                Notice::Recovered => {
-                    info!(reader = %id, "the reader reports no fault any more");
-                    self.health.update(self.number, |health| health.fault = None);
-                }
-                Notice::Temperature(degrees) => {
-                    debug!(reader = %id, degrees, "how warm the reader is");
-                    self.health.update(self.number, |health| health.temperature_c = Some(degrees));
-                }
-                Notice::Fault(fault) => {
-                    self.health.update(self.number, |health| {
-                        // Some faults come with every cycle.
-                        if health.fault.as_ref() != Some(&fault) {
-                            warn!(reader = %id, fault, "the reader reports a fault");
-                        }
-                        health.fault = Some(fault);
-                    });
-                }
+            match self.handle_notice(notice).await {
+                Passed::On => {}
+                Passed::Silent => passed = Passed::Silent,
+                Passed::Nowhere => return Passed::Nowhere,
             }
         }
         let mut reads = 0;
@@ -365,6 +341,48 @@ impl Intake {
             health.bad_tags = session.bad_tags();
         });
         passed
+    }
+
+    async fn handle_notice(&self, notice: Notice) -> Passed {
+        let id = self.reader.id;
+        match notice {
+            Notice::Listening => {
+                info!(reader = %id, "the reader listens");
+                self.health.update(self.number, |health| health.fault = None);
+                if !self.tell(ReaderState::Listening).await {
+                    return Passed::Nowhere;
+                }
+            }
+            Notice::Silent { why } => {
+                warn!(reader = %id, why, "the reader is silent");
+                if !self.tell(ReaderState::Silent).await {
+                    return Passed::Nowhere;
+                }
+                return Passed::Silent;
+            }
+            Notice::Module(module) => {
+                info!(reader = %id, module, "the reader said what it is");
+                self.health.update(self.number, |health| health.module = Some(module));
+            }
+            Notice::Recovered => {
+                info!(reader = %id, "the reader reports no fault any more");
+                self.health.update(self.number, |health| health.fault = None);
+            }
+            Notice::Temperature(degrees) => {
+                debug!(reader = %id, degrees, "how warm the reader is");
+                self.health.update(self.number, |health| health.temperature_c = Some(degrees));
+            }
+            Notice::Fault(fault) => {
+                self.health.update(self.number, |health| {
+                    // Some faults come with every cycle.
+                    if health.fault.as_ref() != Some(&fault) {
+                        warn!(reader = %id, fault, "the reader reports a fault");
+                    }
+                    health.fault = Some(fault);
+                });
+            }
+        }
+        Passed::On
     }
 
     async fn tell(&self, state: ReaderState) -> bool {
@@ -407,7 +425,15 @@ mod tests {
         let reader = Reader { id, port: "/nonexistent/port".into(), setup };
         let cancel = CancellationToken::new();
         let health = Health::new([id].into_iter());
-        let intake = Intake { number: 0, reader, out, health, capture: None, cancel: cancel.clone() };
+        let intake = Intake {
+            number: 0,
+            reader,
+            out,
+            health,
+            capture: None,
+            nodes: Nodes::none(),
+            cancel: cancel.clone(),
+        };
         // The port is absent, and there is no room to say so.
         let task = tokio::spawn(intake.run());
         tokio::task::yield_now().await;

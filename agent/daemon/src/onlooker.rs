@@ -221,8 +221,12 @@ async fn serve(
             timeout(PATIENCE, output.write_all(&lines)).await?
         }
         "reads" => {
+            let line = |reader: usize, read| line_of(&ReadLine { reader: readers[reader], read });
             tell(output, reads, |seen| match seen {
-                Seen::Read { reader, read } => Some(line_of(&ReadLine { reader: readers[reader], read })),
+                Seen::Read { reader, read } => Some(line(reader, read)),
+                Seen::Frame { reader, taken } => {
+                    Some(taken.reads.into_iter().flat_map(|read| line(reader, read)).collect())
+                }
                 Seen::Motion { .. } | Seen::Scan { .. } | Seen::Reader { .. } => None,
             })
             .await
@@ -230,14 +234,14 @@ async fn serve(
         "motions" => {
             tell(output, reads, |seen| match seen {
                 Seen::Motion { reader, motion } => Some(line_of(&MotionLine::new(readers[reader], &motion))),
-                Seen::Read { .. } | Seen::Scan { .. } | Seen::Reader { .. } => None,
+                Seen::Read { .. } | Seen::Frame { .. } | Seen::Scan { .. } | Seen::Reader { .. } => None,
             })
             .await
         }
         "scans" => {
             tell(output, reads, |seen| match seen {
                 Seen::Scan { reader, at, scan } => Some(line_of(&ScanLine::new(readers[reader], at, scan))),
-                Seen::Read { .. } | Seen::Motion { .. } | Seen::Reader { .. } => None,
+                Seen::Read { .. } | Seen::Frame { .. } | Seen::Motion { .. } | Seen::Reader { .. } => None,
             })
             .await
         }

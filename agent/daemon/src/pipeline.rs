@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! intake (one per reader) ──seen──▶ infer ──accept──▶ spool ◀──requests── uplink ══▶ broker
-//!                                     │                 └────state────────▶│
+//!   ▲                                 │                 ├────state────────▶│
+//!   └──────────────marks──────────────│─────────────────┘                  │
 //!                                     └──reads──▶ onlooker                 ▼
 //! clock ─────────────────anchors──────────────────▶ spool               settled
 //! ```
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use hangtag_agent_core::infer::Inference;
+use hangtag_agent_core::intake::node::Marks;
 use hangtag_agent_core::uplink::SettledBy;
 use hangtag_protocol::clock::{BootId, ClockAnchor};
 use tokio::runtime::Handle;
@@ -32,7 +34,8 @@ use tracing::{error, info, warn};
 use crate::capture::Capture;
 use crate::config::{Config, DeleteAfter};
 use crate::health::Health;
-use crate::intake::Intake;
+use crate::infer::Progress;
+use crate::intake::{Intake, Nodes};
 use crate::onlooker::Onlooker;
 use crate::spool::{self, Request, Signals, Spool};
 use crate::uplink::Uplink;
@@ -108,7 +111,13 @@ async fn run_once(
     let health = Health::new(config.readers.iter().map(|reader| reader.id));
     let readers: Vec<_> = config.readers.iter().map(|reader| reader.id).collect();
 
-    let (next, snapshot) = spool.inference();
+    let (next, kept) = spool.inference();
+    let (marks, snapshot) = Marks::split(kept).unwrap_or_else(|why| {
+        warn!(%why, "open visits are forgotten");
+        (Marks::default(), &[])
+    });
+    let nodes = Nodes::new(marks.clone(), spool.watch_marks());
+    let progress = Progress::new(marks);
     let mut inference = Inference::new(config.layout.clone(), boot, next, clock::uptime());
     if !snapshot.is_empty()
         && let Err(why) = inference.restore(snapshot, clock::uptime())
@@ -138,12 +147,12 @@ async fn run_once(
     let settings = uplink::Settings { gateway: config.gateway, boot, mqtt: config.mqtt, settled_by };
     let uplink = Uplink::new(settings, state, requests_in, health.clone(), finish);
     let mut uplink = tokio::spawn(uplink.run());
-    let mut infer = tokio::spawn(infer::run(inference, seen, accept_in, reads));
+    let mut infer = tokio::spawn(infer::run(inference, progress, seen, accept_in, reads));
     let mut intakes = JoinSet::new();
     for (number, reader) in config.readers.into_iter().enumerate() {
         let (out, health) = (seen_in.clone(), health.clone());
-        let (capture, cancel) = (capture.clone(), cancel.clone());
-        intakes.spawn(Intake { number, reader, out, health, capture, cancel }.run());
+        let (capture, cancel, nodes) = (capture.clone(), cancel.clone(), nodes.clone());
+        intakes.spawn(Intake { number, reader, out, health, capture, nodes, cancel }.run());
     }
     drop(seen_in);
     info!(gateway = %config.gateway.gateway, store = %config.gateway.store, %boot, "the agent runs");

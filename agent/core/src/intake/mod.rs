@@ -5,14 +5,18 @@
 //! falls silent. Bytes that belong to no good frame are counted and skipped, one at a time, until a
 //! good frame begins. A [`Probe`] finds out which reader there is to talk to.
 //!
+//! A [`Link`](node::Link) is the same with a reader node of our own, which keeps what is not acknowledged.
+//!
 //! | module | readers |
 //! |---|---|
 //! | `chafon` | Chafon UHFReader18, UHFReader288 |
+//! | [`node`] | reader nodes with our firmware |
 //! | `r200` | Magicrf R200, M100, YRM100 |
 //! | `ruuvi` | Ruuvi sensor tags through a serial receiver |
 //! | `scanner` | serial barcode scanners |
 //! | `thingmagic` | ThingMagic Mercury, Silion |
 
+pub mod node;
 pub mod probe;
 pub mod ruuvi;
 pub mod scanner;

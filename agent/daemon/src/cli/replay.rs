@@ -47,7 +47,8 @@ pub(super) fn conclude(
     let mut all = Vec::new();
     for reader in &config.readers {
         match &reader.setup {
-            Setup::Stated { settings, .. } => all.push(settings),
+            Setup::Stated { settings, .. } => all.push(Some(settings)),
+            Setup::Node { .. } => all.push(None),
             Setup::Auto(_) => bail!(
                 "reader \"{}\": protocol = \"auto\": a recording does not tell which reader it was; name its \
                  protocol, as the status or \"hangtag-agent readers\" told it",
@@ -55,7 +56,7 @@ pub(super) fn conclude(
             ),
         }
     }
-    let mut sessions: Option<Vec<Session>> = None;
+    let mut sessions: Option<Vec<Option<Session>>> = None;
     let mut inference = Inference::new(config.layout.clone(), BootId(0), Seq::FIRST, Uptime(0));
     let mut last = Uptime(0);
     for chunk in chunks(input.as_slice()) {
@@ -72,10 +73,15 @@ pub(super) fn conclude(
             (0..config.readers.len()).for_each(|reader| {
                 inference.handle_reader(reader, ReaderState::Listening, chunk.at);
             });
-            all.iter().map(|settings| Session::listening(settings, chunk.at)).collect()
+            let listening = |settings: &&_| Session::listening(settings, chunk.at);
+            all.iter().map(|settings| settings.as_ref().map(listening)).collect()
         });
         last = chunk.at;
-        let session = &mut sessions[reader];
+        let Some(session) = &mut sessions[reader] else {
+            // Its frames depend on one another, and on what the spool held.
+            let path = path.display();
+            bail!("{path}: line {line}: \"{}\" is a reader node, which cannot be replayed", chunk.reader);
+        };
         session.handle_bytes(&chunk.bytes, chunk.at);
         while let Some(read) = session.poll_read() {
             handle(&mut inference, &Seen::Read { reader, read });

@@ -23,7 +23,7 @@ use super::out::out;
 use crate::clock;
 use crate::config::Config;
 use crate::health::Health;
-use crate::intake::{Intake, Seen};
+use crate::intake::{Intake, Nodes, Seen};
 use crate::onlooker::ReadLine;
 
 /// A tag unseen for so long leaves the table, in milliseconds.
@@ -118,14 +118,21 @@ async fn from_ports(config: Config, health: Health, out: mpsc::Sender<ReadLine>,
     let (seen_in, mut seen) = mpsc::channel(4_096);
     for (number, reader) in config.readers.into_iter().enumerate() {
         let (out, health, cancel) = (seen_in.clone(), health.clone(), cancel.clone());
-        tokio::spawn(Intake { number, reader, out, health, capture: None, cancel }.run());
+        tokio::spawn(
+            Intake { number, reader, out, health, capture: None, nodes: Nodes::none(), cancel }.run(),
+        );
     }
     drop(seen_in);
     while let Some(seen) = seen.recv().await {
-        if let Seen::Read { reader, read } = seen
-            && out.send(ReadLine { reader: ids[reader], read }).await.is_err()
-        {
-            return;
+        let (reader, reads) = match seen {
+            Seen::Read { reader, read } => (reader, vec![read]),
+            Seen::Frame { reader, taken } => (reader, taken.reads),
+            Seen::Motion { .. } | Seen::Scan { .. } | Seen::Reader { .. } => continue,
+        };
+        for read in reads {
+            if out.send(ReadLine { reader: ids[reader], read }).await.is_err() {
+                return;
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use hangtag_agent_core::infer::{Layout, Zone};
-use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Radio, Region, Settings, SettingsError};
+use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Radio, Region, Settings, SettingsError, node};
 use hangtag_protocol::id::{ReaderId, ZoneId};
 use hangtag_protocol::topic::Gateway;
 use serde::Deserialize;
@@ -172,6 +172,7 @@ impl Readers {
         let word: Option<Word> = table.need("protocol", &one_of());
         let told = match word {
             Some(Word::Auto) => auto(table, zones),
+            Some(Word::Node) => node(table, zones),
             Some(Word::R200) => stated(table, Protocol::R200, zones),
             Some(Word::ThingMagic) => stated(table, Protocol::ThingMagic, zones),
             Some(Word::Chafon) => stated(table, Protocol::Chafon, zones),
@@ -179,7 +180,7 @@ impl Readers {
             Some(Word::Scanner) => stated(table, Protocol::Scanner, zones),
             None => {
                 table.may("baud", 0, &baud());
-                transmitter(table, &[], zones);
+                transmitter(table, &[], u8::MAX, zones);
                 None
             }
         };
@@ -198,6 +199,7 @@ enum Word {
     Chafon,
     Ruuvi,
     Scanner,
+    Node,
     Auto,
 }
 
@@ -222,11 +224,18 @@ fn stated(
             (Settings::Scanner { loyalty }, antennas)
         }
         Protocol::R200 | Protocol::ThingMagic | Protocol::Chafon => {
-            let (radio, address, antennas) = transmitter(table, &[protocol], zones)?;
+            let (radio, address, antennas) = transmitter(table, &[protocol], u8::MAX, zones)?;
             (settings(protocol, address, radio), antennas)
         }
     };
     Some((Setup::Stated { baud: baud?, settings }, antennas))
+}
+
+/// What a reader node is told. What the module behind it can do, the node says.
+fn node(table: &mut Table<'_, '_>, zones: Option<&BTreeSet<ZoneId>>) -> Option<(Setup, Antennas)> {
+    let baud = table.may("baud", node::FACTORY_BAUD, &baud());
+    let (radio, _, antennas) = transmitter(table, &[], node::MOST_PORTS, zones)?;
+    Some((Setup::Node { baud: baud?, radio }, antennas))
 }
 
 /// What is told to a reader that is to be found out. Its keys say what it may be: a reader of tags, a scanner, or
@@ -235,7 +244,7 @@ fn auto(table: &mut Table<'_, '_>, zones: Option<&BTreeSet<ZoneId>>) -> Option<(
     let baud = table.maybe("baud", &baud());
     let (radio, address, loyalty, antennas) = if table.has_any(&["region", "power_dbm", "antenna", "address"])
     {
-        let (radio, address, antennas) = transmitter(table, &TRANSMITTERS, zones)?;
+        let (radio, address, antennas) = transmitter(table, &TRANSMITTERS, u8::MAX, zones)?;
         (Some(radio), address, None, antennas)
     } else if table.has_any(&["zone", "loyalty"]) {
         let (loyalty, antennas) = scanner(table, zones)?;
@@ -247,10 +256,12 @@ fn auto(table: &mut Table<'_, '_>, zones: Option<&BTreeSet<ZoneId>>) -> Option<(
 }
 
 /// What a reader of RFID tags is told, and its antennas. There is no default for what may be illegal.
-/// `protocols` are those of which it may speak one: what it is told, one of them must be able to do.
+/// `protocols` are those of which it may speak one: what it is told, one of them must be able to do. `most` is the
+/// highest port that can be named.
 fn transmitter(
     table: &mut Table<'_, '_>,
     protocols: &[Protocol],
+    most: u8,
     zones: Option<&BTreeSet<ZoneId>>,
 ) -> Option<(Radio, u8, Antennas)> {
     // Without one, a reader answers whoever asks.
@@ -265,7 +276,7 @@ fn transmitter(
         table.missing("antenna", "given by a [[reader.antenna]] table for each port that is used");
     }
     let mut ports = BTreeSet::new();
-    let read: Vec<_> = antennas.iter_mut().map(|table| antenna(table, zones, &mut ports)).collect();
+    let read: Vec<_> = antennas.iter_mut().map(|table| antenna(table, most, zones, &mut ports)).collect();
     let mut told = false;
     if let &[protocol] = protocols {
         let possible = regions(protocol);
@@ -328,10 +339,11 @@ fn scanner(
 
 fn antenna(
     table: &mut Table<'_, '_>,
+    most: u8,
     zones: Option<&BTreeSet<ZoneId>>,
     ports: &mut BTreeSet<u8>,
 ) -> Option<(u8, ZoneId)> {
-    let port = table.need("port", &whole(1..=255));
+    let port = table.need("port", &whole(1..=most.into()));
     let zone = table.need("zone", &name());
     if port.is_some_and(|port| !ports.insert(port)) {
         table.wrong("port", "another antenna of this reader has this port");

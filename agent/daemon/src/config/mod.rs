@@ -61,6 +61,12 @@ pub(crate) enum Setup {
         baud: u32,
         settings: Settings,
     },
+    /// The same, of a reader node of our own.
+    Node {
+        /// The speed of the line.
+        baud: u32,
+        radio: Radio,
+    },
     /// The agent finds out.
     Auto(Wishes),
 }
@@ -82,7 +88,7 @@ impl Reader {
     /// The speed of the line in baud, if it is stated.
     pub(crate) fn baud(&self) -> Option<u32> {
         match &self.setup {
-            Setup::Stated { baud, .. } => Some(*baud),
+            Setup::Stated { baud, .. } | Setup::Node { baud, .. } => Some(*baud),
             Setup::Auto(wishes) => wishes.baud,
         }
     }
@@ -91,6 +97,7 @@ impl Reader {
     pub(crate) fn radio(&self) -> Option<&Radio> {
         match &self.setup {
             Setup::Stated { settings, .. } => settings.radio(),
+            Setup::Node { radio, .. } => Some(radio),
             Setup::Auto(wishes) => wishes.radio.as_ref(),
         }
     }
@@ -415,7 +422,7 @@ zone = "rail-a"
     fn what_is_found_out_needs_what_it_would_need_if_it_were_stated() {
         let wishes = |text: &str| match load(text).unwrap().readers.remove(0).setup {
             Setup::Auto(wishes) => wishes,
-            Setup::Stated { .. } => panic!("{text}"),
+            Setup::Stated { .. } | Setup::Node { .. } => panic!("{text}"),
         };
         let auto = GOOD.replacen("\"r200\"", "\"auto\"\nbaud = 38400\naddress = 3", 1);
         let reader = wishes(&auto);
@@ -438,6 +445,22 @@ zone = "rail-a"
             (auto.replacen("port = 1", "port = 16", 1), "protocol = \"auto\": port 16 is out of range"),
             (auto.replacen("port = 1", "port = 1\ncolour = 1", 1), "colour: there is no such key"),
             (format!("{head}loyalty = [\"LC-*\"]\n"), "reader \"rail-a\": zone: is missing"),
+        ] {
+            let why = load(&text).unwrap_err();
+            assert!(why.contains(named) && why.lines().count() == 1, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_node_has_the_ports_that_its_link_can_name() {
+        let node = GOOD.replacen("\"r200\"", "\"node\"", 1).replacen("port = 1", "port = 16", 1);
+        let reader = load(&node).unwrap().readers.remove(0);
+        assert_eq!((reader.baud(), reader.radio().unwrap().antennas.as_slice()), (Some(115_200), &[16][..]));
+        assert!(matches!(reader.setup, Setup::Node { .. }));
+        for (text, named) in [
+            (node.replacen("port = 16", "port = 17", 1), "port = 17: must be a whole number from 1 to 16"),
+            (node.replacen("region = \"eu\"", "", 1), "reader \"rail-a\": region: is missing"),
+            (node.replacen("region", "address = 3\nregion", 1), "address: there is no such key"),
         ] {
             let why = load(&text).unwrap_err();
             assert!(why.contains(named) && why.lines().count() == 1, "{why}");

@@ -1,6 +1,7 @@
 //! What a reader's task tells inference and onlookers.
 
 use hangtag_agent_core::intake::Motion;
+use hangtag_agent_core::intake::node::Taken;
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Gtin;
 use hangtag_protocol::event::ReaderState;
@@ -11,6 +12,8 @@ use hangtag_protocol::read::Read;
 pub(crate) enum Seen {
     /// A tag was read.
     Read { reader: usize, read: Read },
+    /// A frame of a reader node was taken.
+    Frame { reader: usize, taken: Taken },
     /// A sensor tag said how it moved.
     Motion { reader: usize, motion: Motion },
     /// A code was scanned.

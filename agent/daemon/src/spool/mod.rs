@@ -42,6 +42,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use hangtag_agent_core::intake::node::Marks;
 use hangtag_protocol::clock::{BootId, ClockAnchor, Uptime};
 use hangtag_protocol::event::Event;
 use hangtag_protocol::id::{Epoch, Seq};
@@ -54,7 +55,7 @@ use accepted_log::AcceptedLog;
 use disk::{Folder, Gauge, Lock, RESERVE, Testimony, Witness};
 use mending::open_or_make_room;
 use recovery::{Opened, random};
-use state::state_of;
+use state::{marks_in, state_of};
 use store::{StoreError, guarded};
 
 pub(crate) use reading::{AHEAD, Events, Held};
@@ -70,7 +71,8 @@ const ANCHORS_PER_BOOT: usize = 8;
 /// Boots of which anchors are kept: a page of sled's must stay small, or it is never synced.
 const BOOTS: usize = 16;
 
-/// Events to accept, with what inference must remember if the process dies now.
+/// Events to accept, with what must be remembered if the process dies now: what inference knows, and how far
+/// reader nodes have come (see [`Marks`]). There may be no events.
 #[derive(Clone, Debug)]
 pub(crate) struct Accept {
     pub(crate) events: Vec<(Seq, Event)>,
@@ -139,6 +141,8 @@ pub(crate) struct Spool {
     minutes_before: u32,
     log: Option<AcceptedLog>,
     state: watch::Sender<State>,
+    /// How far reader nodes have come for good.
+    marks: watch::Sender<Marks>,
     fault: Option<String>,
     level: u8,
     /// What the clock showed since the start: a store that is opened again may not know all of it.
@@ -173,6 +177,7 @@ impl Spool {
         let run = u32::try_from(random().context("no random numbers")? >> 32).expect("32 bits are left");
         let minutes_before = opened.meta.minutes;
         let state = watch::Sender::new(state_of(&opened));
+        let marks = watch::Sender::new(marks_in(&opened.snapshot));
         let mut spool = Self {
             settings,
             gauge: Gauge::new(folder.clone()),
@@ -186,6 +191,7 @@ impl Spool {
             minutes_before,
             log,
             state,
+            marks,
             fault: None,
             level: 0,
             anchors: Vec::new(),
@@ -290,6 +296,10 @@ impl Spool {
         puts.extend(more);
         self.gauge.count(puts.iter().map(|put| put.bytes.len()).sum());
         guarded(|| commit(store, index, meta, puts, snapshot))?;
+        let marks = snapshot.map(marks_in).unwrap_or_default();
+        if !marks.all().is_empty() {
+            self.marks.send_replace(marks);
+        }
         if lost > 0 {
             warn!(lost, "the spool is full: the oldest events are lost");
         }

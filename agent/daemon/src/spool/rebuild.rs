@@ -8,6 +8,7 @@
 //! | the database is damaged | what was found stays in its epoch, new events come into a new one |
 
 use hangtag_agent_core::infer;
+use hangtag_agent_core::intake::node::Marks;
 use hangtag_agent_core::spool::epoch::{EpochIndex, EpochRecord};
 use hangtag_agent_core::spool::value::Value;
 use hangtag_agent_core::spool::{Index, Put};
@@ -154,8 +155,9 @@ pub(super) fn rebuild(folder: &Folder, opened: &Opened, fork: Option<Fork>) -> R
         builder.current().skip_to(number(record.next).unwrap_or(Seq::FIRST));
         // Open visits belong to the epoch that takes events.
         let is_current = index.current().record().epoch == record.epoch;
-        let moved = is_current.then(|| infer::renumber(&snapshot, number).ok()).flatten();
-        snapshot = moved.unwrap_or_default();
+        let (marks, visits) = Marks::split(&snapshot).unwrap_or_default();
+        let moved = is_current.then(|| infer::renumber(visits, number).ok()).flatten();
+        snapshot = marks.with(moved.unwrap_or_default());
     }
     builder.finish(meta.commits + 1, meta.minutes, meta.anchors.clone(), &snapshot, false)
 }

@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
+use hangtag_agent_core::intake::node::Marks;
 use hangtag_agent_core::spool::epoch::EpochIndex;
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::event::Event;
 use hangtag_protocol::id::{Epoch, Seq};
 use hangtag_protocol::lineage::Lineage;
 use hangtag_protocol::range::{SeqRange, SeqSet};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
@@ -68,6 +70,11 @@ impl State {
 }
 
 impl Spool {
+    /// How far reader nodes have come for good, from now on.
+    pub(crate) fn watch_marks(&self) -> watch::Receiver<Marks> {
+        self.marks.subscribe()
+    }
+
     /// Tells what the spool holds.
     pub(super) fn tell(&mut self) {
         let mut state = match &self.opened {
@@ -157,6 +164,14 @@ impl Fill {
         let (waiting, all) = (percent(open), percent(taken.into()));
         Self { waiting, kept: all - waiting }
     }
+}
+
+/// How far reader nodes have come, by what is kept with events.
+pub(super) fn marks_in(kept: &[u8]) -> Marks {
+    Marks::split(kept).map(|(marks, _)| marks).unwrap_or_else(|why| {
+        error!(%why, "what reader nodes send again may be counted twice");
+        Marks::default()
+    })
 }
 
 pub(super) fn state_of(opened: &Opened) -> State {

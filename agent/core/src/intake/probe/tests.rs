@@ -221,6 +221,22 @@ fn noise_satellites_consoles_and_echoes_are_no_readers() {
     }
 }
 
+/// Whoever took a node for another reader would talk to it in a language that it does not know, for ever.
+#[test]
+fn a_reader_node_is_taken_for_no_other_reader() {
+    let frames: Vec<u8> = include_str!("../../../../../protocol/tests/wire/link-v1.tsv")
+        .lines()
+        .flat_map(|line| bytes(line.split_once('\t').unwrap().1))
+        .collect();
+    let port = probe(
+        &Known::default(),
+        |at, baud| if baud == 115_200 && at % 500 == 0 { frames.clone() } else { Vec::new() },
+        |_, _| Vec::new(),
+    );
+    let Outcome::Nothing { why } = &port.outcome else { panic!("{port:?}") };
+    assert!(why.contains("bytes came that are of no reader"), "{why}");
+}
+
 #[test]
 fn who_was_there_before_is_found_at_once() {
     let known = Known { before: Some((Protocol::R200, 38_400)), ..Known::default() };

@@ -91,6 +91,7 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
     for (number, reader) in config.readers.iter().enumerate() {
         let speaks = match &reader.setup {
             Setup::Stated { settings, .. } => word(settings.protocol()),
+            Setup::Node { .. } => "node".to_owned(),
             Setup::Auto(_) => "whichever reader is found".to_owned(),
         };
         let baud = reader.baud().map_or_else(String::new, |baud| format!(", {baud} baud"));

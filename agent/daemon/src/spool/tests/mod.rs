@@ -6,6 +6,7 @@ mod carving;
 mod cases;
 mod damage;
 mod keeping;
+mod marks;
 
 use std::fs;
 use std::path::Path;

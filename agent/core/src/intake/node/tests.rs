@@ -1,0 +1,255 @@
+//! A line to a node, driven with invented time against the node's own end.
+
+use super::single::MOST_READS;
+use super::*;
+use hangtag_protocol::epc::Epc;
+use hangtag_protocol::link::Sender;
+use hangtag_protocol::link::command::Ack;
+use hangtag_protocol::link::message::{BootReason, Firmware, NodeId};
+use hangtag_protocol::link::sender::{Identity, Told};
+use proptest::prelude::*;
+
+const NODE: NodeId = NodeId(5);
+const BOOT: u32 = 77;
+
+fn radio() -> Radio {
+    Radio { region: Region::Eu, power_cdbm: 2_600, antennas: alloc::vec![1, 3] }
+}
+
+fn condensed(at: u64) -> Condensed {
+    Condensed {
+        epc: Epc::new(&[9; 12]).unwrap(),
+        antenna: 1,
+        count: 1,
+        last: Uptime(at),
+        span_ms: 0,
+        strongest_cdbm: -5_000,
+        weakest_cdbm: -5_000,
+        last_cdbm: -5_000,
+        phase_ddeg: None,
+        channel_khz: None,
+    }
+}
+
+/// A node whose clock is 100 s behind, and a line to it without delay.
+struct Bench {
+    node: Sender<2_000, 2_000>,
+    link: Link,
+    taken: Marks,
+    durable: Marks,
+    frames: Vec<Taken>,
+    configured: Vec<Configure>,
+}
+
+const BEHIND: u64 = 100_000;
+
+impl Bench {
+    fn new(now: Uptime) -> Self {
+        let firmware = Firmware { major: 1, minor: 0, patch: 0 };
+        let identity = Identity { node: NODE, firmware, reason: BootReason::Power, boot: BOOT };
+        Self {
+            node: Sender::new(identity, now - BEHIND),
+            link: Link::new(&radio(), now),
+            taken: Marks::default(),
+            durable: Marks::default(),
+            frames: Vec::new(),
+            configured: Vec::new(),
+        }
+    }
+
+    fn exchange(&mut self, now: Uptime) {
+        for _ in 0..4 {
+            while let Some(bytes) = self.node.poll_transmit(now - BEHIND) {
+                self.link.handle_bytes(&bytes, &self.taken, &self.durable, now);
+            }
+            while let Some(taken) = self.link.poll_taken() {
+                self.taken.put(taken.mark);
+                self.frames.push(taken);
+            }
+            self.link.handle_timeout(now);
+            while let Some(bytes) = self.link.poll_write() {
+                let mut ears = Deframer::new();
+                ears.handle_bytes(&bytes, |frame| {
+                    let frame = frame.unwrap();
+                    match Kind::of(frame.kind) {
+                        Some(Kind::Ack) => {
+                            let ack = frame.message::<Ack>().unwrap();
+                            self.node.handle_ack(frame.boot, ack, now - BEHIND);
+                        }
+                        Some(Kind::Query) => self.node.handle_query_hello(now - BEHIND),
+                        Some(Kind::Configure) => self.configured.push(frame.message().unwrap()),
+                        other => panic!("{other:?}"),
+                    }
+                });
+            }
+        }
+    }
+
+    fn tell(&mut self, at: u64) {
+        self.node.handle_told(&Told::Read(condensed(at - BEHIND)), Uptime(at - BEHIND));
+    }
+
+    fn run(&mut self, from: u64, to: u64) {
+        (from..to).step_by(10).for_each(|now| self.exchange(Uptime(now)));
+    }
+
+    fn notices(&mut self) -> Vec<Notice> {
+        core::iter::from_fn(|| self.link.poll_notice()).collect()
+    }
+}
+
+#[test]
+fn reads_come_by_the_gateways_clock_and_are_forgotten_when_they_are_durable() {
+    let mut bench = Bench::new(Uptime(200_000));
+    bench.run(200_000, 200_500);
+    assert!(matches!(bench.notices()[..], [Notice::Module(_), Notice::Listening]));
+    bench.tell(200_600);
+    bench.run(200_610, 201_000);
+    let taken = bench.frames.pop().unwrap();
+    assert_eq!((taken.reads.len(), taken.reads[0].at), (1, Uptime(200_600)));
+    assert_eq!(taken.mark, Mark { node: NODE, boot: BOOT, below: 2, reads: 1, dropped: 0 });
+    bench.run(201_000, 220_000);
+    assert!(!bench.node.is_idle(), "kept as long as nothing is durable");
+    assert!(bench.frames.is_empty());
+    bench.durable = bench.taken.clone();
+    bench.link.handle_durable(&bench.durable, Uptime(220_000));
+    bench.run(220_000, 220_100);
+    assert!(bench.node.is_idle());
+}
+
+#[test]
+fn what_was_taken_is_not_taken_again_by_another_opening_of_the_line() {
+    let mut bench = Bench::new(Uptime(200_000));
+    bench.tell(200_000);
+    bench.run(200_000, 200_500);
+    assert_eq!(bench.frames.len(), 1);
+    // Not durable: the same process goes on.
+    bench.link = Link::new(&radio(), Uptime(200_500));
+    bench.run(200_500, 203_000);
+    assert_eq!(bench.frames.len(), 1);
+    // Another process, which knows what is durable: nothing.
+    bench.link = Link::new(&radio(), Uptime(203_000));
+    bench.taken = Marks::default();
+    bench.run(203_000, 204_000);
+    assert_eq!(bench.frames.len(), 2);
+    assert_eq!(bench.frames[1].mark, bench.frames[0].mark);
+}
+
+#[test]
+fn a_read_that_comes_late_is_counted_and_no_evidence() {
+    let mut bench = Bench::new(Uptime(200_000));
+    bench.tell(200_000);
+    bench.tell(206_000);
+    bench.run(206_500, 207_000);
+    let taken = bench.frames.pop().unwrap();
+    assert_eq!((taken.mark.reads, taken.reads.len()), (2, 1));
+    assert_eq!(taken.reads[0].at, Uptime(206_000));
+}
+
+#[test]
+fn a_node_whose_room_is_half_full_makes_it_hurry() {
+    let mut bench = Bench::new(Uptime(200_000));
+    for at in 200_000..200_040 {
+        bench.tell(at);
+    }
+    bench.run(200_040, 200_500);
+    let hurried = bench.frames.iter().filter(|taken| taken.hurry).count();
+    assert_eq!((hurried, bench.frames.last().unwrap().mark.reads), (1, 40));
+}
+
+#[test]
+fn a_configuration_is_sent_until_it_is_answered_and_a_refusal_is_told() {
+    let mut bench = Bench::new(Uptime(200_000));
+    bench.run(200_000, 207_000);
+    assert_eq!(bench.configured.len(), 3);
+    let asked = bench.configured[0];
+    assert_eq!((asked.power_cdbm, asked.antennas, asked.region), (2_600, 0b101, command::Region::Eu));
+    bench.notices();
+    let answer = |id| Told::Configured(Configured { id, outcome: Outcome::Power });
+    bench.node.handle_told(&answer(asked.id ^ 1), Uptime(107_000));
+    bench.node.handle_told(&answer(asked.id), Uptime(107_000));
+    bench.run(207_000, 220_000);
+    assert_eq!(bench.configured.len(), 3);
+    assert!(matches!(&bench.notices()[0], Notice::Fault(why) if why.contains("\"power\" was refused")));
+}
+
+#[test]
+fn a_node_that_falls_silent_is_told() {
+    let mut bench = Bench::new(Uptime(200_000));
+    bench.run(200_000, 200_100);
+    bench.notices();
+    bench.link.handle_timeout(Uptime(200_000 + SILENCE_MS - 1));
+    assert_eq!(bench.notices(), []);
+    bench.link.handle_timeout(Uptime(200_100 + SILENCE_MS));
+    assert!(matches!(bench.notices()[..], [Notice::Silent { .. }]));
+    let deaf = Health { uptime: Uptime(112_500), ..Health::default() };
+    for (listens, told) in [(true, 1), (false, 1), (false, 0), (true, 1)] {
+        let health = Health { reader_listens: listens, ..deaf };
+        let bytes = Frame::of(Kind::Health, BOOT, 0, &health);
+        bench.link.handle_bytes(&bytes, &bench.taken, &bench.durable, Uptime(212_600));
+        assert_eq!(bench.notices().len(), told, "{listens}");
+    }
+}
+
+#[test]
+fn condensed_reads_change_as_little_as_they_can() {
+    let condensed = Condensed {
+        count: 5,
+        span_ms: 400,
+        weakest_cdbm: -6_000,
+        strongest_cdbm: -5_400,
+        last_cdbm: -5_500,
+        phase_ddeg: Some(10),
+        ..condensed(0)
+    };
+    let mut reads = Vec::new();
+    expand(&condensed, Uptime(1_000), &mut reads);
+    let levels: Vec<_> = reads.iter().map(|read| (read.at.0, read.rssi_cdbm)).collect();
+    assert_eq!(levels, [(600, -6_000), (700, -5_800), (800, -5_600), (900, -5_400), (1_000, -5_500)]);
+    assert_eq!(reads.iter().filter(|read| read.phase_ddeg.is_some()).count(), 1);
+    reads.clear();
+    expand(&Condensed { count: 2, last_cdbm: -6_000, ..condensed }, Uptime(1_000), &mut reads);
+    let levels: Vec<_> = reads.iter().map(|read| (read.at.0, read.rssi_cdbm)).collect();
+    assert_eq!(levels, [(600, -5_400), (1_000, -6_000)]);
+}
+
+proptest! {
+    /// Good frames that say anything at all, from a node that is broken or means harm, are survived.
+    #[test]
+    fn any_frames_are_survived(
+        frames in prop::collection::vec(
+            (0u8..9, 0u32..2, prop_oneof![0u32..6, Just(u32::MAX)], prop::collection::vec(any::<u8>(), 0..240)),
+            0..40,
+        ),
+        hello in (prop_oneof![0u32..6, Just(u32::MAX)], prop_oneof![0u32..6, Just(u32::MAX)]),
+        at in any::<u64>(),
+    ) {
+        let mut link = Link::new(&radio(), Uptime(5));
+        let (oldest, next) = hello;
+        let hello = Hello {
+            node: NODE,
+            firmware: Firmware::default(),
+            reason: BootReason::Unknown,
+            uptime: Uptime(at),
+            versions: (9, 1),
+            oldest,
+            next,
+            room: 0,
+        };
+        let mut taken = Marks::default();
+        for (kind, boot, number, payload) in frames {
+            let wire = if kind == 8 {
+                Frame::of(Kind::Hello, boot, number, &hello)
+            } else {
+                Frame { kind, boot, number, payload: &payload }.encode()
+            };
+            link.handle_bytes(&wire, &taken, &Marks::default(), Uptime(6));
+            while let Some(frame) = link.poll_taken() {
+                prop_assert!(frame.reads.len() <= 240 * usize::from(MOST_READS));
+                taken.put(frame.mark);
+            }
+            link.handle_durable(&taken, Uptime(6));
+            while link.poll_write().is_some() || link.poll_notice().is_some() {}
+        }
+    }
+}
