@@ -2,12 +2,14 @@
 //! any chunks, and what the readers of a [`Shop`](crate::shop::Shop) see. Leaves: the bytes that a real
 //! module would send. The modules in [`r200`], [`thingmagic`], [`chafon`] and [`ruuvi`] touch no port and no
 //! clock; a barcode scanner needs no module, as it only sends lines. [`port`]
-//! puts them behind a pseudo-terminal, and [`live`] runs a whole shop in real time.
+//! puts them behind a pseudo-terminal, and [`live`] runs a whole shop in real time. [`node`] is a reader node of
+//! our own.
 
 pub mod carousel;
 pub mod chafon;
 pub mod line;
 pub mod live;
+pub mod node;
 pub mod port;
 pub mod r200;
 pub mod ruuvi;

@@ -3,7 +3,6 @@
 //! itself when the disk is good again.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -100,24 +99,7 @@ impl Shop {
 
 /// Takes all room that is left: also what the agent then gives up.
 fn fill_up(mount: &Mount) -> anyhow::Result<std::path::PathBuf> {
-    let path = mount.path().join("filler");
-    fill(&path)?;
-    let ballast = mount.path().join("agent-data/ballast");
-    wait_for("the agent to give its ballast up", PATIENCE, || Ok((!ballast.exists()).then_some(())))?;
-    fill(&path)?;
-    Ok(path)
-}
-
-fn fill(path: &Path) -> anyhow::Result<()> {
-    let mut file = fs::File::options().create(true).append(true).open(path)?;
-    let mut size = 1 << 20;
-    while size > 0 {
-        // What cannot be written as a large piece may still be written as a small one.
-        if file.write_all(&vec![0x55; size]).is_err() {
-            size /= 2;
-        }
-    }
-    Ok(())
+    mount.fill_up(&mount.path().join("agent-data/ballast"), PATIENCE)
 }
 
 fn log_of(gateway: &Gateway) -> String {
@@ -155,10 +137,9 @@ fn the_ballast_lets_an_agent_accept_for_a_while_on_a_full_disk() -> anyhow::Resu
     let mut agent = shop.gateway.start()?;
     shop.accepts_more(&mut agent)?;
     assert!(ballast.exists());
-    let filler = mount.path().join("filler");
     // Others leave the ballast's room alone once it is given up.
     agent.pause()?;
-    fill(&filler)?;
+    let filler = mount.fill()?;
     agent.resume()?;
     shop.accepts_more(&mut agent)?;
     assert!(!ballast.exists(), "it made room");

@@ -30,7 +30,7 @@ use crate::shop::space::Point;
 use crate::shop::stock::products;
 
 /// The reader with the garments.
-const READER: &str = "carousel";
+pub const READER: &str = "carousel";
 /// How many readers have loose plugs.
 const LOOSE: u8 = 12;
 /// How long a loose plug holds, and how long it is out, in milliseconds. An agent that finds a port good
@@ -185,7 +185,7 @@ pub fn layout() -> Layout {
 
 /// What the antennas see.
 #[derive(Debug)]
-struct Script {
+pub(super) struct Script {
     rng: ChaCha8Rng,
     garments: Vec<Garment>,
 }
@@ -207,7 +207,7 @@ impl Garment {
 }
 
 impl Script {
-    fn new(seed: u64, garments: u16) -> Self {
+    pub(super) fn new(seed: u64, garments: u16) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let products = products();
         let garments = (0..garments)
@@ -226,7 +226,7 @@ impl Script {
     }
 
     /// Every read up to a moment that was not told before, in order of time.
-    fn run_to(&mut self, now_ms: u64) -> Vec<Sighting> {
+    pub(super) fn run_to(&mut self, now_ms: u64) -> Vec<Sighting> {
         let mut seen = Vec::new();
         for garment in &mut self.garments {
             while garment.read_ms <= now_ms {

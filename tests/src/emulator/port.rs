@@ -205,15 +205,15 @@ struct Behind {
 }
 
 /// One pseudo-terminal.
-struct Pty {
+pub(super) struct Pty {
     /// Tokio's reader for pipes takes every file that can be polled.
-    module_side: pipe::Receiver,
+    pub(super) module_side: pipe::Receiver,
     /// Held open until the host has written: before that, a read would say that it hung up.
-    host_side: Option<OwnedFd>,
+    pub(super) host_side: Option<OwnedFd>,
 }
 
 /// What a host did.
-enum Heard {
+pub(super) enum Heard {
     Bytes(usize),
     HungUp,
 }
@@ -276,7 +276,7 @@ impl Behind {
 
 impl Pty {
     /// Opens a pseudo-terminal in raw mode and points the link at it.
-    fn open(link: &Path) -> io::Result<Self> {
+    pub(super) fn open(link: &Path) -> io::Result<Self> {
         // A program started later must not inherit the module's side: the line would never hang up.
         let module_side =
             rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
@@ -306,7 +306,8 @@ impl Pty {
         Ok(Self { module_side, host_side: Some(host_side) })
     }
 
-    async fn hear(&mut self, buffer: &mut [u8]) -> Heard {
+    /// Waits for bytes of the host. Cancel-safe: what is not returned was not taken.
+    pub(super) async fn hear(&mut self, buffer: &mut [u8]) -> Heard {
         loop {
             if self.module_side.readable().await.is_err() {
                 return Heard::HungUp;

@@ -7,15 +7,18 @@
 //! that loses what it had confirmed is not modelled.
 
 use std::fs::File;
+use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use super::gateway::succeeded;
+use super::process::wait_for;
 
 /// Where images and what else is written often may lie: in memory, if there is room, or in the folder for
 /// temporary files.
@@ -96,6 +99,34 @@ impl Mount {
         run(Command::new("mount").args(["-o", "remount,abort"]).arg(&self.at))
     }
 
+    /// Takes all room that is left, and what an agent then gives up: its ballast, of this path. Returns the file
+    /// that takes it.
+    ///
+    /// # Errors
+    /// When the file cannot be made, or the ballast is not given up in time.
+    pub fn fill_up(&self, ballast: &Path, within: Duration) -> anyhow::Result<PathBuf> {
+        self.fill()?;
+        wait_for("the agent to give its ballast up", within, || Ok((!ballast.exists()).then_some(())))?;
+        Ok(self.fill()?)
+    }
+
+    /// Takes all room that is left, with a file that it returns; it grows when there is more room later.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn fill(&self) -> io::Result<PathBuf> {
+        let path = self.at.join("filler");
+        let mut file = File::options().create(true).append(true).open(&path)?;
+        let mut size = 1 << 20;
+        while size > 0 {
+            // What cannot be written as a large piece may still be written as a small one.
+            if file.write_all(&vec![0x55; size]).is_err() {
+                size /= 2;
+            }
+        }
+        Ok(path)
+    }
+
     /// Unmounts it: what was not written yet is written before.
     ///
     /// # Errors
@@ -163,7 +194,7 @@ fn copy_sparse(from: &Path, to: &Path) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Seek as _, SeekFrom, Write as _};
+    use std::io::{Seek as _, SeekFrom};
 
     #[test]
     fn a_copy_has_the_same_data_and_the_same_holes() {

@@ -1,0 +1,219 @@
+//! A reader node before the real agent: whatever happens to either or to the line between them, every read is
+//! durable on the gateway once, or counted by the node as dropped.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use hangtag_protocol::clock::Uptime;
+use hangtag_protocol::link::sender::Identity;
+use hangtag_tests::emulator::line::Faults;
+use hangtag_tests::emulator::node::{Narrow, Node, Roomy, Settings};
+use hangtag_tests::harness::gateway::{Gateway, STOPS_WITHIN};
+use hangtag_tests::harness::image::{Image, refusal, scratch};
+use hangtag_tests::harness::process::{Process, wait_for};
+use hangtag_tests::harness::site::Site;
+use hangtag_tests::harness::{folder, folder_in, free_port, seed, skip};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+/// How long something that happens within seconds may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const QUIET: Settings = Settings {
+    seed: 1,
+    garments: 200,
+    reads: 10_000,
+    faults: Faults { garbage: 0.0, loss: 0.0, truncation: 0.0 },
+};
+
+fn roomy(identity: Identity, now: Uptime) -> Roomy {
+    Roomy::new(identity, now)
+}
+
+fn narrow(identity: Identity, now: Uptime) -> Narrow {
+    Narrow::new(identity, now)
+}
+
+/// A gateway whose reader is a node. No broker is there: what is accepted stays.
+fn gateway(folder: &Path, data: &Path) -> anyhow::Result<Gateway> {
+    let nowhere = free_port()?;
+    let site = Site::for_test(folder, nowhere)?;
+    let gateway = Gateway::create(&site, "agent", data, nowhere, "")?;
+    let file = folder.join("agent.toml");
+    let text = std::fs::read_to_string(&file)?;
+    // One reader is one of four antennas; the others are never plugged in.
+    let with_node = text.replacen("protocol = \"thingmagic\"", "protocol = \"node\"", 1);
+    anyhow::ensure!(with_node != text, "there is no reader to replace:\n{text}");
+    std::fs::write(file, with_node)?;
+    Ok(gateway)
+}
+
+fn wait_idle(node: &Node, agent: &mut Process, reads: u64) -> anyhow::Result<()> {
+    let counts = node.counts();
+    wait_for("everything that was told to be durable", PATIENCE, || {
+        agent.check()?;
+        let told = counts.all_reads.load(Ordering::Relaxed) >= reads;
+        Ok((told && counts.idle.load(Ordering::Acquire)).then_some(()))
+    })
+    .with_context(|| format!("{counts:?}"))
+}
+
+/// What the gateway has durable of the node's run: reads, and reads that the node says it dropped. Another agent
+/// on the same data says it to who asks.
+fn durable(gateway: &Gateway) -> anyhow::Result<(u64, u64)> {
+    let before = std::fs::read_to_string(gateway.log()).unwrap_or_default().len();
+    let mut agent = gateway.start()?;
+    let found = wait_for("the agent to greet the node", PATIENCE, || {
+        agent.check()?;
+        let text = std::fs::read_to_string(gateway.log())?;
+        let said = text[before..].split_once("; had ").map(|(_, said)| said.to_owned());
+        Ok(said.filter(|said| said.contains('\n')))
+    })?;
+    agent.stop(STOPS_WITHIN)?;
+    let mut numbers = found.split(' ').filter_map(|word| word.parse::<u64>().ok());
+    Ok((numbers.next().context("no reads")?, numbers.next().context("no dropped")?))
+}
+
+#[test]
+fn however_often_the_agent_is_killed_every_read_is_taken_once() -> anyhow::Result<()> {
+    let folder = folder()?;
+    let seed = seed();
+    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let gateway = gateway(folder.path(), &folder.path().join("agent-data"))?;
+    let node = Node::start(&gateway.readers(), Settings { seed, ..QUIET }, roomy)?;
+    let mut agent = gateway.start()?;
+    let mut kills = 0;
+    while node.counts().all_reads.load(Ordering::Relaxed) < QUIET.reads {
+        // Now and then so soon that the agent has hardly started.
+        let run_ms = if dice.random_bool(0.2) { 0..100 } else { 300..2_500 };
+        std::thread::sleep(Duration::from_millis(dice.random_range(run_ms)));
+        agent.check()?;
+        agent.kill()?;
+        kills += 1;
+        agent = gateway.start()?;
+    }
+    wait_idle(&node, &mut agent, QUIET.reads)?;
+    let accepted = gateway.accepted();
+    agent.kill()?;
+    let found = durable(&gateway)?;
+    println!("{kills} kills; {found:?}; {accepted} events; {:?}", node.counts());
+    let dropped = node.counts().dropped.load(Ordering::Relaxed);
+    assert_eq!(found, (QUIET.reads - dropped, dropped), "{kills} kills");
+    assert!(kills >= 5);
+    assert!(node.counts().configured.load(Ordering::Relaxed) > 0, "it was told how to work");
+    Ok(())
+}
+
+#[test]
+fn what_a_node_has_no_room_for_while_the_agent_is_away_is_counted() -> anyhow::Result<()> {
+    let folder = folder()?;
+    let gateway = gateway(folder.path(), &folder.path().join("agent-data"))?;
+    let few = Settings { garments: 60, reads: 4_000, ..QUIET };
+    let node = Node::start(&gateway.readers(), few, narrow)?;
+    let reads = || node.counts().all_reads.load(Ordering::Relaxed);
+    for until in [500, 2_000] {
+        let mut agent = gateway.start()?;
+        wait_for("reads", PATIENCE, || Ok((reads() >= until).then_some(())))?;
+        agent.check()?;
+        agent.stop(STOPS_WITHIN)?;
+        wait_for("reads without a gateway", PATIENCE, || Ok((reads() >= until + 1_000).then_some(())))?;
+    }
+    let mut agent = gateway.start()?;
+    wait_idle(&node, &mut agent, few.reads)?;
+    agent.stop(STOPS_WITHIN)?;
+    let dropped = node.counts().dropped.load(Ordering::Relaxed);
+    let found = durable(&gateway)?;
+    println!("{found:?}");
+    assert_eq!(found, (few.reads - dropped, dropped));
+    assert!(dropped > 200 && found.0 > 1_500, "{found:?}");
+    Ok(())
+}
+
+#[test]
+fn garbage_on_the_line_costs_no_read() -> anyhow::Result<()> {
+    let folder = folder()?;
+    let seed = seed();
+    let gateway = gateway(folder.path(), &folder.path().join("agent-data"))?;
+    let faults = Faults { garbage: 0.02, loss: 0.02, truncation: 0.02 };
+    let noisy = Settings { seed, faults, garments: 100, reads: 4_000 };
+    let node = Node::start(&gateway.readers(), noisy, roomy)?;
+    let mut agent = gateway.start()?;
+    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    wait_for("all reads", PATIENCE, || {
+        let noise: Vec<u8> = (0..dice.random_range(0..2_000)).map(|_| dice.random()).collect();
+        node.noise(&noise);
+        std::thread::sleep(Duration::from_millis(dice.random_range(0..500)));
+        agent.check()?;
+        Ok((node.counts().all_reads.load(Ordering::Relaxed) >= noisy.reads).then_some(()))
+    })?;
+    wait_idle(&node, &mut agent, noisy.reads)?;
+    agent.stop(STOPS_WITHIN)?;
+    let dropped = node.counts().dropped.load(Ordering::Relaxed);
+    let found = durable(&gateway)?;
+    println!("{found:?}");
+    assert_eq!(found, (noisy.reads - dropped, dropped));
+    Ok(())
+}
+
+#[test]
+fn a_node_that_starts_again_is_another_run() -> anyhow::Result<()> {
+    let folder = folder()?;
+    let gateway = gateway(folder.path(), &folder.path().join("agent-data"))?;
+    let node = Node::start(&gateway.readers(), QUIET, roomy)?;
+    let mut agent = gateway.start()?;
+    let counts = node.counts();
+    for reads in [1_000, 3_000, 5_000] {
+        wait_for("reads", PATIENCE, || {
+            agent.check()?;
+            Ok((counts.all_reads.load(Ordering::Relaxed) >= reads).then_some(()))
+        })?;
+        node.reset();
+    }
+    wait_idle(&node, &mut agent, QUIET.reads)?;
+    agent.stop(STOPS_WITHIN)?;
+    let own = counts.reads.load(Ordering::Relaxed);
+    assert!((1..QUIET.reads - 4_000).contains(&own), "{counts:?}");
+    assert_eq!(durable(&gateway)?, (own, counts.dropped.load(Ordering::Relaxed)));
+    let said = std::fs::read_to_string(gateway.log())?;
+    assert!(said.contains("started by Pin"), "the technician sees why:\n{said}");
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_stops_acknowledgement_and_nothing_is_lost() -> anyhow::Result<()> {
+    if let Some(why) = refusal() {
+        return skip(why);
+    }
+    let folder = folder_in(&scratch())?;
+    let image = Image::create(&folder.path().join("disk.img"), 32)?;
+    let mount = image.mount(&folder.path().join("disk"))?;
+    let gateway = gateway(folder.path(), &mount.path().join("agent-data"))?;
+    let node = Node::start(&gateway.readers(), QUIET, roomy)?;
+    let mut agent = gateway.start()?;
+    let counts = node.counts();
+    let acks = || counts.acks.load(Ordering::Relaxed);
+    wait_for("acks", PATIENCE, || Ok((acks() > 2).then_some(())))?;
+    let filler = mount.fill_up(&gateway.data().join("ballast"), PATIENCE)?;
+    // Reads go on; at last none of them becomes durable.
+    let (mut last, mut since) = (acks(), Instant::now());
+    wait_for("the acks to stop", PATIENCE, || {
+        agent.check()?;
+        if acks() > last {
+            (last, since) = (acks(), Instant::now());
+        }
+        let waiting = counts.waiting.load(Ordering::Relaxed);
+        Ok((since.elapsed() > Duration::from_secs(12) && waiting > 20_000).then_some(()))
+    })
+    .with_context(|| format!("{counts:?}"))?;
+    std::fs::remove_file(filler)?;
+    wait_idle(&node, &mut agent, QUIET.reads)?;
+    agent.stop(STOPS_WITHIN)?;
+    let dropped = counts.dropped.load(Ordering::Relaxed);
+    let found = durable(&gateway)?;
+    println!("{found:?}; {} events", gateway.accepted());
+    assert_eq!(found, (QUIET.reads - dropped, dropped));
+    drop(node);
+    mount.unmount()
+}
