@@ -6,6 +6,7 @@
 //! | [`clock`] | the two clocks, and the anchors that tie one to the other |
 //! | [`epc`] | what a tag says of itself: SGTIN to GTIN and serial, everything else as raw hex |
 //! | [`read`] | what one sensor saw, once |
+//! | [`region`] | where readers are, and what they may transmit there |
 //! | [`event`] | what the agent concluded |
 //! | [`columns`] | events packed small: the body of a batch and the value of a spool entry |
 //! | [`batch`] | one MQTT payload: the frozen header, then the packed events |
@@ -34,6 +35,7 @@ pub mod lineage;
 pub mod link;
 pub mod range;
 pub mod read;
+pub mod region;
 pub mod status;
 pub mod topic;
 pub mod watermark;

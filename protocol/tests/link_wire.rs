@@ -6,13 +6,14 @@
 use hangtag_protocol::clock::{UnixMillis, Uptime};
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::id::ZoneId;
-use hangtag_protocol::link::command::{Ack, Configure, Query, Region, Time};
+use hangtag_protocol::link::command::{Ack, Configure, Query, Time};
 use hangtag_protocol::link::frame::Wire;
 use hangtag_protocol::link::message::{
     BootReason, BoothState, Condensed, Configured, Dropped, Firmware, Health, Hello, Motion, Moved, NodeId,
     Occupancy, Outcome,
 };
 use hangtag_protocol::link::{Deframer, Frame, FrameError, Kind, MAX_PAYLOAD, MAX_WIRE};
+use hangtag_protocol::region::Region;
 use proptest::prelude::*;
 
 /// One frame of every kind, in hexadecimal, with its name.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMillis;
 use crate::id::ZoneId;
+use crate::region::Region;
 
 /// How far the gateway has come with the frames of one boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,25 +52,6 @@ pub struct Configure {
     pub motion_mg: u16,
     /// A booth's sensor must hold its level for so long, in milliseconds.
     pub settle_ms: u16,
-}
-
-/// Where a reader is: countries whose rules it follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Region {
-    /// Europe: 865 to 868 MHz, ETSI EN 302 208.
-    Eu,
-    /// United States and Canada: 902 to 928 MHz, FCC part 15.
-    Us,
-    /// China: 920 to 925 MHz.
-    China,
-    /// Korea: 917 to 923.5 MHz.
-    Korea,
-    /// Japan: 916 to 921 MHz.
-    Japan,
-    /// India: 865 to 867 MHz.
-    India,
-    /// Australia: 920 to 926 MHz.
-    Australia,
 }
 
 /// A question to a node.

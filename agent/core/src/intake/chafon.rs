@@ -20,8 +20,9 @@ use core::fmt;
 
 use crc::{CRC_16_MCRF4XX, Crc};
 use hangtag_protocol::epc::Epc;
+use hangtag_protocol::region::Region;
 
-use super::settings::{Radio, Region};
+use super::settings::Radio;
 use super::{Message, Scan, Seen, Step};
 
 const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_MCRF4XX);

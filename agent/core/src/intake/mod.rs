@@ -33,11 +33,12 @@ use alloc::vec::Vec;
 
 use hangtag_protocol::epc::Epc;
 
+pub use hangtag_protocol::region::Region;
 pub use probe::{Found, Known, Probe};
 pub use ruuvi::{Mac, Motion};
 pub use scanner::{Code, LoyaltyCode, LoyaltyPattern, Scanned};
 pub use session::{Notice, Session};
-pub use settings::{Protocol, Radio, Region, Settings, SettingsError};
+pub use settings::{Protocol, Radio, Settings, SettingsError};
 
 /// One step of setting a reader up: a command, and the code that its answer will have.
 #[derive(Clone, Debug)]

@@ -15,8 +15,9 @@ use alloc::vec::Vec;
 
 use crc::{CRC_16_GENIBUS, Crc};
 use hangtag_protocol::epc::Epc;
+use hangtag_protocol::region::Region;
 
-use super::settings::{Radio, Region};
+use super::settings::Radio;
 use super::{Message, Scan, Seen, Step};
 
 const TAG_CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_GENIBUS);

@@ -4,6 +4,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use hangtag_protocol::region::Region;
 use serde::Deserialize;
 
 use super::chafon::{self, Dialect};
@@ -36,27 +37,6 @@ impl Protocol {
             Self::Scanner => 9_600,
         }
     }
-}
-
-/// Where the reader is, which decides the frequencies it may use. There is no default: a wrong one is
-/// illegal somewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Region {
-    /// Europe: 865 to 868 MHz, ETSI EN 302 208.
-    Eu,
-    /// United States and Canada: 902 to 928 MHz, FCC part 15.
-    Us,
-    /// China: 920 to 925 MHz.
-    China,
-    /// Korea: 917 to 923.5 MHz.
-    Korea,
-    /// Japan: 916 to 921 MHz.
-    Japan,
-    /// India: 865 to 867 MHz.
-    India,
-    /// Australia: 920 to 926 MHz.
-    Australia,
 }
 
 /// How a reader of RFID tags is to transmit.

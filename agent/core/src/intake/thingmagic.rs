@@ -14,8 +14,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use hangtag_protocol::epc::Epc;
+use hangtag_protocol::region::Region;
 
-use super::settings::{Radio, Region};
+use super::settings::Radio;
 use super::{Message, Scan, Seen, Step};
 
 const MAX_DATA: u8 = 248;

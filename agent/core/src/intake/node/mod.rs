@@ -18,13 +18,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use hangtag_protocol::clock::Uptime;
-use hangtag_protocol::link::command::{self, Configure, Query};
+use hangtag_protocol::link::command::{Configure, Query};
 use hangtag_protocol::link::message::{Condensed, Configured, Dropped, Health, Hello, Outcome};
 use hangtag_protocol::link::receiver::{Arrival, Known};
 use hangtag_protocol::link::{Deframer, Frame, FrameError, Kind, Receiver};
 use hangtag_protocol::read::Read;
 
-use super::{Notice, Radio, Region};
+use super::{Notice, Radio};
 use clock::Clock;
 use single::expand;
 
@@ -95,7 +95,7 @@ impl Link {
         let mut configure = Configure {
             id: 0,
             zone: None,
-            region: region(radio.region),
+            region: radio.region,
             power_cdbm: radio.power_cdbm,
             antennas: antennas.fold(0, |bits, port| bits | 1 << (port - 1)),
             window_ms: WINDOW_MS,
@@ -363,18 +363,6 @@ fn refusal(outcome: Outcome) -> Option<&'static str> {
         Outcome::Antennas => Some("\"antennas\" was refused: its reader has no such port"),
         Outcome::Threshold => Some("a threshold was refused: it is out of range"),
         Outcome::Reader => Some("its reader did not take the configuration"),
-    }
-}
-
-fn region(region: Region) -> command::Region {
-    match region {
-        Region::Eu => command::Region::Eu,
-        Region::Us => command::Region::Us,
-        Region::China => command::Region::China,
-        Region::Korea => command::Region::Korea,
-        Region::Japan => command::Region::Japan,
-        Region::India => command::Region::India,
-        Region::Australia => command::Region::Australia,
     }
 }
 

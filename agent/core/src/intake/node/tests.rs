@@ -7,6 +7,7 @@ use hangtag_protocol::link::Sender;
 use hangtag_protocol::link::command::Ack;
 use hangtag_protocol::link::message::{BootReason, Firmware, NodeId};
 use hangtag_protocol::link::sender::{Identity, Told};
+use hangtag_protocol::region::Region;
 use proptest::prelude::*;
 
 const NODE: NodeId = NodeId(5);
@@ -163,7 +164,7 @@ fn a_configuration_is_sent_until_it_is_answered_and_a_refusal_is_told() {
     bench.run(200_000, 207_000);
     assert_eq!(bench.configured.len(), 3);
     let asked = bench.configured[0];
-    assert_eq!((asked.power_cdbm, asked.antennas, asked.region), (2_600, 0b101, command::Region::Eu));
+    assert_eq!((asked.power_cdbm, asked.antennas, asked.region), (2_600, 0b101, Region::Eu));
     bench.notices();
     let answer = |id| Told::Configured(Configured { id, outcome: Outcome::Power });
     bench.node.handle_told(&answer(asked.id ^ 1), Uptime(107_000));
