@@ -58,6 +58,8 @@ pub enum Pace {
     Demo,
     /// An ordinary day.
     Shop,
+    /// Nobody comes: every garment rests.
+    Closed,
 }
 
 /// How hard the readers have it.

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use crc::{CRC_16_GENIBUS, Crc};
-use hangtag_agent_core::infer::{Inference, Layout, Zone, ZoneKind};
+use hangtag_agent_core::infer::{Inference, Layout, Learned, Zone, ZoneKind};
 use hangtag_agent_core::intake::{Radio, Region, Session, Settings};
 use hangtag_protocol::clock::{BootId, Uptime};
 use hangtag_protocol::epc::Epc;
@@ -32,6 +32,7 @@ fn main() {
     println!("lines_deliver {LINES_READS} reads/s");
     // First, and kept: what an earlier measure gave back to the allocator would not be counted again.
     let kept = [20_000, 100_000].map(memory);
+    kept.iter().for_each(|(_, shop)| learned(shop));
     decode();
     for tags in [1_000, 20_000, 100_000] {
         infer(tags);
@@ -106,6 +107,28 @@ fn memory(tags: usize) -> (Vec<Read>, Shop) {
     assert_eq!(shop.inference.tags(), tags);
     println!("memory_{tags}_tags {bytes:.0} bytes/tag");
     (reads, shop)
+}
+
+/// What is kept of garments at rest over a restart: how large, how long a slice of 512 holds reads up, and how
+/// long it takes to be read again.
+fn learned(shop: &Shop) {
+    let (mut writing, mut longest, begin) =
+        (shop.inference.begin_learned("bench"), Duration::ZERO, on_core());
+    loop {
+        let start = on_core();
+        let done = shop.inference.write_learned(&mut writing, 512, Uptime(0));
+        longest = longest.max(on_core() - start);
+        if done {
+            break;
+        }
+    }
+    let bytes = writing.finish();
+    let (tags, whole) = (shop.inference.tags(), on_core() - begin);
+    println!("learned_{tags}_tags {:.1} bytes/tag", bytes.len() as f64 / tags as f64);
+    println!("learned_{tags}_tags_slice {} us at most, all {} us", longest.as_micros(), whole.as_micros());
+    let start = on_core();
+    assert_eq!(Shop::open().inference.remember(&Learned::read(&bytes).expect("just written")), tags);
+    println!("learned_{tags}_tags_read {} us", (on_core() - start).as_micros());
 }
 
 struct Shop {

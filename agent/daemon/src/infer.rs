@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 
 use crate::clock;
 use crate::intake::Seen;
+use crate::learned::Keeper;
 use crate::spool::Accept;
 
 /// A wait for the spool that is longer than this has lost reads, in milliseconds.
@@ -58,12 +59,16 @@ impl Progress {
 pub(crate) async fn run(
     mut inference: Inference,
     mut progress: Progress,
+    mut keeper: Option<Keeper>,
     mut seen: mpsc::Receiver<Seen>,
     accept: mpsc::Sender<Accept>,
     onlookers: broadcast::Sender<Seen>,
 ) {
     loop {
-        let due = inference.poll_timeout().since(clock::uptime());
+        let now = clock::uptime();
+        let due = keeper
+            .as_ref()
+            .map_or(inference.poll_timeout(), |keeper| inference.poll_timeout().min(keeper.due(now)));
         // Both branches are cancel-safe: receiving from a channel, and a timer. What came in is taken
         // before time is said to have passed without it.
         tokio::select! {
@@ -77,13 +82,16 @@ pub(crate) async fn run(
                 }
                 None => break,
             },
-            () = sleep(Duration::from_millis(due)) => inference.handle_timeout(clock::uptime()),
+            () = sleep(Duration::from_millis(due.since(now))) => inference.handle_timeout(clock::uptime()),
         }
         let before = clock::uptime();
         if !pass_on(&mut inference, &mut progress, &accept).await {
             return;
         }
         let after = clock::uptime();
+        if let Some(keeper) = &mut keeper {
+            keeper.step(&inference, after).await;
+        }
         if after.since(before) > STALL_MS {
             // The disk held everything up; the kernel's buffers are small, and reads are missing.
             warn!(ms = after.since(before), "events could not be kept for a while: that time is no evidence");
@@ -101,6 +109,11 @@ pub(crate) async fn run(
     inference.handle_shutdown(clock::uptime());
     progress.hurry = progress.untold.is_some();
     pass_on(&mut inference, &mut progress, &accept).await;
+    // The spool ends meanwhile.
+    drop(accept);
+    if let Some(keeper) = keeper {
+        keeper.finish(&inference, clock::uptime()).await;
+    }
 }
 
 /// Feeds one message; ticks that end before it are ended first, so that a replay concludes the same.
@@ -159,7 +172,7 @@ mod tests {
         let (seen_in, seen) = mpsc::channel(8);
         let (accept_in, mut accept) = mpsc::channel(8);
         let task =
-            tokio::spawn(run(inference, Progress::default(), seen, accept_in, broadcast::channel(8).0));
+            tokio::spawn(run(inference, Progress::default(), None, seen, accept_in, broadcast::channel(8).0));
         let below = |accept: Accept| {
             assert!(accept.events.is_empty());
             Marks::split(&accept.snapshot).unwrap().0.all()[0].below

@@ -10,6 +10,7 @@ mod evaluate;
 mod health;
 mod infer;
 mod intake;
+mod learned;
 mod log;
 mod onlooker;
 mod pipeline;

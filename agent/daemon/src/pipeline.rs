@@ -36,6 +36,7 @@ use crate::config::{Config, DeleteAfter};
 use crate::health::Health;
 use crate::infer::Progress;
 use crate::intake::{Intake, Nodes};
+use crate::learned::Keeper;
 use crate::onlooker::Onlooker;
 use crate::spool::{self, Request, Signals, Spool};
 use crate::uplink::Uplink;
@@ -119,6 +120,7 @@ async fn run_once(
     let nodes = Nodes::new(marks.clone(), spool.watch_marks());
     let progress = Progress::new(marks);
     let mut inference = Inference::new(config.layout.clone(), boot, next, clock::uptime());
+    let keeper = Keeper::open(&config.data, &config.gateway, &mut inference, clock::uptime());
     if !snapshot.is_empty()
         && let Err(why) = inference.restore(snapshot, clock::uptime())
     {
@@ -147,7 +149,7 @@ async fn run_once(
     let settings = uplink::Settings { gateway: config.gateway, boot, mqtt: config.mqtt, settled_by };
     let uplink = Uplink::new(settings, state, requests_in, health.clone(), finish);
     let mut uplink = tokio::spawn(uplink.run());
-    let mut infer = tokio::spawn(infer::run(inference, progress, seen, accept_in, reads));
+    let mut infer = tokio::spawn(infer::run(inference, progress, Some(keeper), seen, accept_in, reads));
     let mut intakes = JoinSet::new();
     for (number, reader) in config.readers.into_iter().enumerate() {
         let (out, health) = (seen_in.clone(), health.clone());

@@ -86,6 +86,7 @@ enum Command {
 enum PaceName {
     Demo,
     Shop,
+    Closed,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -108,6 +109,7 @@ async fn main() -> anyhow::Result<()> {
             let pace = match pace {
                 PaceName::Demo => Pace::Demo,
                 PaceName::Shop => Pace::Shop,
+                PaceName::Closed => Pace::Closed,
             };
             let difficulty = match difficulty {
                 DifficultyName::Easy => Difficulty::Easy,

@@ -126,7 +126,7 @@ impl Habits {
                 tries_on: 0.75,
                 tidy_ms: 10_000,
             },
-            Pace::Shop => Self {
+            Pace::Shop | Pace::Closed => Self {
                 wait_at_opening: 0,
                 arrival_ms: 60_000,
                 most_shoppers: 10,
@@ -152,7 +152,7 @@ impl Crowd {
             products,
             people: BTreeMap::new(),
             next_person: STAFF,
-            next_arrival_ms: 0,
+            next_arrival_ms: if settings.pace == Pace::Closed { u64::MAX } else { 0 },
             next_visit: 1,
             next_serial: 1_000,
             taken_booths: Vec::new(),

@@ -114,6 +114,10 @@ impl Layout {
         self.antennas[antenna].zone
     }
 
+    pub(super) fn port_of(&self, antenna: usize) -> u8 {
+        self.antennas[antenna].port
+    }
+
     pub(super) fn reader_of(&self, antenna: usize) -> usize {
         self.antennas[antenna].reader
     }

@@ -11,6 +11,7 @@ pub mod motion;
 pub mod presence;
 
 mod known;
+mod learned;
 pub mod rule;
 mod snapshot;
 mod state;
@@ -32,6 +33,8 @@ use rustc_hash::FxHasher;
 
 use known::Known;
 pub use layout::{Layout, Zone, ZoneKind};
+use learned::Remembered;
+pub use learned::{Learned, LearnedError, MOST_BYTES as MOST_LEARNED_BYTES, Writing, ZoneLearned};
 use presence::Surest;
 pub use snapshot::{RestoreError, renumber};
 use state::{Conclusion, State, Surroundings};
@@ -49,7 +52,7 @@ const COVERAGE_MS: u64 = 60_000;
 const VISIT_PAUSE_MS: u64 = 8_000;
 
 // A fixed hasher: the same reads give the same order, and so the same events.
-type Tags = IndexMap<Known, Tag, BuildHasherDefault<FxHasher>>;
+type Map<V> = IndexMap<Known, V, BuildHasherDefault<FxHasher>>;
 
 /// Reads to events.
 #[derive(Debug)]
@@ -57,7 +60,8 @@ pub struct Inference {
     layout: Layout,
     boot: BootId,
     next: Seq,
-    tags: Tags,
+    tags: Map<Tag>,
+    remembered: Remembered,
     readers: Vec<Reader>,
     /// Per zone, the open visit of a booth.
     visits: Vec<Option<Seq>>,
@@ -84,7 +88,8 @@ impl Inference {
             layout,
             boot,
             next,
-            tags: Tags::default(),
+            tags: Map::default(),
+            remembered: Remembered::new(now),
             tick: now + TICK_MS,
             events: VecDeque::new(),
         }
@@ -96,10 +101,25 @@ impl Inference {
         let Some(antenna) = self.layout.antenna(reader, read.antenna) else { return };
         let antenna = u16::try_from(antenna).expect("fewer than 65,536 antennas");
         let known = Known::from(read.epc);
-        if self.tags.len() >= MAX_TAGS && !self.tags.contains_key(&known) {
-            self.forget_oldest();
+        match self.tags.get_mut(&known) {
+            Some(tag) => tag.handle_read(antenna, read),
+            None => self.meet(known).handle_read(antenna, read),
         }
-        self.tags.entry(known).or_insert_with(Tag::new).handle_read(antenna, read);
+    }
+
+    /// A garment that is heard for the first time since the start.
+    fn meet(&mut self, known: Known) -> &mut Tag {
+        let habit = self.remembered.take(&known);
+        if self.tags.len() >= MAX_TAGS {
+            self.forget_oldest();
+        } else if self.tags.len() + self.remembered.len() >= MAX_TAGS {
+            self.remembered.forget_one();
+        }
+        let tag = self.tags.entry(known).or_insert_with(Tag::new);
+        if let Some(habit) = habit {
+            tag.recall(&habit);
+        }
+        tag
     }
 
     /// Takes what a reader is doing from now on.

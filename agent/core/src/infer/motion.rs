@@ -151,6 +151,16 @@ impl Noise {
         }
     }
 
+    /// What of it outlives a restart: thousandths of a radian, and the steps it was learned from.
+    pub(super) fn kept(self) -> (u16, u8) {
+        (self.mrad, self.steps)
+    }
+
+    /// What was kept of it.
+    pub(super) fn of_kept((mrad, steps): (u16, u8)) -> Self {
+        Self { mrad, steps: steps.min(Self::MEMORY) }
+    }
+
     fn step_rad(self) -> f32 {
         (f32::from(self.mrad) / 1_000.0).max(Self::LEAST_RAD)
     }

@@ -96,7 +96,11 @@ impl Inference {
                     (epc, State::Booth { zone, visit, since, tried })
                 }
             };
-            self.tags.insert(epc.into(), Tag::restored(state, &self.layout, now));
+            let mut tag = Tag::restored(state, &self.layout, now);
+            if let Some(habit) = self.remembered.take(&epc.into()) {
+                tag.recall(&habit);
+            }
+            self.tags.insert(epc.into(), tag);
         }
         Ok(())
     }

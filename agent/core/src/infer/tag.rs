@@ -20,6 +20,7 @@ use hangtag_protocol::id::Seq;
 use hangtag_protocol::read::Read;
 
 use super::layout::Layout;
+use super::learned::{Habit, Home};
 use super::presence::MARGIN_DB;
 use super::rule::Rule;
 use super::state::{Conclusion, State, Surroundings, Worn};
@@ -35,6 +36,9 @@ const CALM_MS: u64 = 1_500;
 const CALM_BEFORE_MS: u64 = 4_000;
 /// A tag first seen in a booth so soon after its reader started was there before, in milliseconds.
 const WARM_UP_MS: u64 = 20_000;
+/// A tag that rested elsewhere before a restart is expected there for so long, in milliseconds, while the
+/// reader there does not listen yet.
+const HOME_WAIT_MS: u64 = 120_000;
 /// A tag unseen in its booth for so long was carried out, in milliseconds.
 const LEFT_MS: u64 = 25_000;
 /// A tag unseen at its rail for so long is not there any more, in milliseconds: while all around is quiet,
@@ -86,6 +90,44 @@ impl Tag {
             tag.tracks = antennas.take(MAX_TRACKS).map(track).collect();
         }
         tag
+    }
+
+    /// Takes up what was learned before a restart.
+    pub(super) fn recall(&mut self, habit: &Habit) {
+        let mut tracks = core::mem::take(&mut self.tracks).into_vec();
+        let mut at = |antenna| {
+            let known = tracks.iter().position(|track: &Track| track.antenna == antenna);
+            known.or_else(|| {
+                (tracks.len() < MAX_TRACKS).then(|| {
+                    tracks.push(Track::new(antenna, Uptime(0)));
+                    tracks.len() - 1
+                })
+            })
+        };
+        let home = habit.home.and_then(|home| Some((at(home.antenna)?, home.reads)));
+        let heard: Vec<_> =
+            habit.heard.iter().filter_map(|heard| Some((at(heard.antenna)?, *heard))).collect();
+        heard.into_iter().for_each(|(slot, heard)| tracks[slot].recall(heard));
+        if let Some((slot, reads)) = home {
+            tracks[slot].recall_rest(reads);
+        }
+        self.tracks = tracks.into_boxed_slice();
+    }
+
+    /// What of it outlives a restart, if anything was learned.
+    pub(super) fn habit(&self, unheard_h: u8) -> Option<Habit> {
+        let home = self.home().map(|track| Home { antenna: track.antenna, reads: track.habit().1 });
+        let heard: Box<[_]> = self.tracks.iter().filter_map(|track| track.habit().0).collect();
+        (home.is_some() || !heard.is_empty()).then_some(Habit { unheard_h, home, heard })
+    }
+
+    /// Where it rests, or where it rested before a restart, if it has not come to rest since.
+    fn home(&self) -> Option<&Track> {
+        match self.state {
+            State::Rest { antenna, .. } => self.tracks.iter().find(|track| track.antenna == antenna),
+            State::New => self.tracks.iter().find(|track| track.is_home()),
+            State::Hand { .. } | State::Booth { .. } => None,
+        }
     }
 
     pub(super) fn handle_read(&mut self, antenna: u16, read: &Read) {
@@ -197,17 +239,30 @@ impl Tag {
 
     fn end_tick_new(&mut self, best: Option<Best>, around: &Surroundings<'_>) -> Option<Conclusion> {
         let best = best?;
-        if self.is_booth(best.zone, around) {
-            let started = self.listening_since(best.track, around)?;
-            if around.now.since(started) > WARM_UP_MS {
-                return self.carried_in(&best, around);
-            }
+        let home = self.home().map(|track| usize::from(track.antenna));
+        let elsewhere = home.filter(|home| around.layout.zone_of(*home) != usize::from(best.zone));
+        let started = self.listening_since(best.track, around)?;
+        if elsewhere.is_some_and(|home| self.is_awaited(home, started, around)) {
+            return None;
+        }
+        // What rested in the booth before a restart was not carried in.
+        let at_home = home.is_some() && elsewhere.is_none();
+        if self.is_booth(best.zone, around) && !at_home && around.now.since(started) > WARM_UP_MS {
+            return self.carried_in(&best, around);
         }
         // Stock that was there before us, or was brought by staff: no event.
         if self.calm_ms() >= CALM_MS {
             self.rest(&best, around.now);
         }
         None
+    }
+
+    /// Whether a garment that rested at an antenna before a restart may still be heard there: nobody has listened
+    /// for long enough.
+    fn is_awaited(&self, home: usize, started: Uptime, around: &Surroundings<'_>) -> bool {
+        let listening = around.listening[around.layout.reader_of(home)];
+        let heard_out = listening.is_some_and(|since| around.now.since(since) > WARM_UP_MS);
+        !heard_out && around.now.since(started) < HOME_WAIT_MS
     }
 
     fn end_tick_rest(&mut self, best: Option<Best>, around: &Surroundings<'_>) -> Option<Conclusion> {
@@ -377,8 +432,12 @@ impl Tag {
     }
 
     fn rest(&mut self, best: &Best, since: Uptime) {
+        let at_home = self.home().is_some_and(|home| home.antenna == self.tracks[best.track].antenna);
         let track = &mut self.tracks[best.track];
-        track.rest_here();
+        // What was learned there before a restart is better than the few reads since.
+        if !at_home {
+            track.rest_here();
+        }
         self.state = State::Rest { zone: best.zone, antenna: track.antenna, since, disturbed: None };
     }
 

@@ -9,6 +9,7 @@
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::read::Read;
 
+use super::learned::{Elsewhere, Heard as Habitual};
 use super::motion::{Comparer, Noise, Signs};
 use super::presence::{Heard, Presence, presence};
 
@@ -38,9 +39,11 @@ const LEVEL_TICKS: usize = 8;
 /// are looked at.
 const MOTION_TICKS: usize = 5;
 
+/// Ticks over which the rate at rest is averaged.
+const REST_TICKS: u8 = 60;
 /// In how many ticks a garment must be heard from elsewhere for that to be known: a garment that is carried
 /// from one zone to another is heard in both for one or two.
-const ELSEWHERE_TICKS: u8 = 10;
+pub(super) const ELSEWHERE_TICKS: u8 = 10;
 /// How much of a tick's level counts in what is known from elsewhere: of a louder and of a softer one.
 const ELSEWHERE_WEIGHTS: (f32, f32) = (1.0 / 16.0, 1.0 / 1_024.0);
 
@@ -167,13 +170,40 @@ impl Track {
     pub(super) fn end_tick(&mut self, at_rest: bool) {
         if at_rest {
             self.rest_ticks = self.rest_ticks.saturating_add(1);
-            let weight = 1.0 / f32::from(self.rest_ticks).min(60.0);
+            let weight = 1.0 / f32::from(self.rest_ticks.min(REST_TICKS));
             self.rest_rate += (f32::from(self.recent[0].reads) - self.rest_rate) * weight;
         }
         self.recent.rotate_right(1);
         self.votes.rotate_right(1);
         self.steps.rotate_right(1);
         (self.recent[0], self.votes[0], self.steps[0], self.step_mrad) = (Tick::default(), 0, 0, 0);
+    }
+
+    /// What of it outlives a restart, if it was learned; and how many reads a hundred ticks bring at rest.
+    pub(super) fn habit(&self) -> (Option<Habitual>, u16) {
+        let elsewhere = (self.elsewhere_ticks > 0)
+            .then_some(Elsewhere { cdbm: (self.elsewhere_dbm * 100.0) as i16, ticks: self.elsewhere_ticks });
+        let heard = Habitual { antenna: self.antenna, noise: self.noise.kept(), elsewhere };
+        let learned = elsewhere.is_some() || self.noise != Noise::default();
+        (learned.then_some(heard), (self.rest_rate * 100.0) as u16)
+    }
+
+    /// Takes up what was learned before a restart.
+    pub(super) fn recall(&mut self, heard: Habitual) {
+        self.noise = Noise::of_kept(heard.noise);
+        if let Some(Elsewhere { cdbm, ticks }) = heard.elsewhere {
+            (self.elsewhere_dbm, self.elsewhere_ticks) = (f32::from(cdbm) / 100.0, ticks);
+        }
+    }
+
+    /// The garment rested here before a restart, and so many reads came in a hundred ticks.
+    pub(super) fn recall_rest(&mut self, reads: u16) {
+        (self.rest_rate, self.rest_ticks) = (f32::from(reads) / 100.0, REST_TICKS);
+    }
+
+    /// Whether a garment that has not come to rest yet rested here before a restart.
+    pub(super) fn is_home(&self) -> bool {
+        self.rest_ticks > 0
     }
 
     /// Takes the present for rest.

@@ -19,7 +19,7 @@ use crate::config::Config;
 pub(super) fn run(config: &Config, path: &Path, only: Option<Epc>) -> anyhow::Result<()> {
     // In the order in which they were first heard of.
     let mut garments = IndexMap::<Epc, Vec<(Seq, Event)>>::new();
-    conclude(config, path, |seq, event| {
+    conclude(config, path, None, |seq, event| {
         if let Some((epc, ..)) = event.garment()
             && only.is_none_or(|only| only == epc)
         {

@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod decode;
 mod explain;
+mod learned;
 pub(crate) mod out;
 mod readers;
 mod replay;
@@ -90,6 +91,9 @@ enum Command {
         /// How many events go into a batch.
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=4_096))]
         batch_events: u16,
+        /// As if the agent had been killed and started again every so many seconds.
+        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        restart_every: Option<u64>,
     },
     /// Say how often the agent's rules are right on recordings of real tags with known labels: moved or still,
     /// stray or here, worn and walking, package moved.
@@ -109,6 +113,17 @@ enum Command {
         /// Only of this tag, in hexadecimal.
         #[arg(long, value_name = "HEX", value_parser = Epc::from_hex)]
         epc: Option<Epc>,
+    },
+    /// Show what the agent has learned of each zone: what rests there, and what is heard there from elsewhere.
+    Learned {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// The file `learned` of a data folder, or the folder; without it, the configured one.
+        #[arg(value_name = "FILE|FOLDER")]
+        path: Option<PathBuf>,
     },
     /// Show what waits in the spool.
     Spool {
@@ -179,10 +194,11 @@ impl Command {
             Self::Readers { json, ports } => return runtime()?.block_on(readers::run(ports, json)),
             Self::Watch { config, seconds } => runtime()?.block_on(watch::run(config.load()?, seconds)),
             Self::Decode { files, sizes } => decode::run(&files, sizes),
-            Self::Replay { config, capture, batches, batch_events } => replay::run(
+            Self::Replay { config, capture, batches, batch_events, restart_every } => replay::run(
                 &config.load()?,
                 &capture,
                 batches.as_deref().map(|folder| (folder, batch_events)),
+                restart_every,
             ),
             Self::Evaluate { folder, json } => {
                 let mut out = std::io::BufWriter::new(out::out());
@@ -190,6 +206,10 @@ impl Command {
                 Ok(std::io::Write::flush(&mut out)?)
             }
             Self::Explain { config, capture, epc } => explain::run(&config.load()?, &capture, epc),
+            Self::Learned { config, json, path } => match path {
+                Some(path) => learned::run(&path, json),
+                None => learned::run(&config.load()?.data, json),
+            },
             Self::Spool { config, json, what: None } => {
                 runtime()?.block_on(spool::show(config.load()?, json))
             }

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use hangtag_agent_core::infer::Inference;
+use hangtag_agent_core::infer::{Inference, Learned};
 use hangtag_agent_core::intake::Session;
 use hangtag_protocol::batch::{Batch, FORMAT, Header};
 use hangtag_protocol::clock::{BootId, Uptime};
@@ -22,10 +22,15 @@ use crate::config::{Config, Setup};
 use crate::infer::handle;
 use crate::intake::Seen;
 
-pub(super) fn run(config: &Config, path: &Path, batches: Option<(&Path, u16)>) -> anyhow::Result<()> {
+pub(super) fn run(
+    config: &Config,
+    path: &Path,
+    batches: Option<(&Path, u16)>,
+    restart_every_s: Option<u64>,
+) -> anyhow::Result<()> {
     let mut out = std::io::BufWriter::new(out());
     let mut events = Vec::new();
-    conclude(config, path, |seq, event| {
+    conclude(config, path, restart_every_s, |seq, event| {
         writeln!(out, "{}", serde_json::to_string(&EventLine::new(seq, &event))?)?;
         events.push(event);
         Ok(())
@@ -37,10 +42,12 @@ pub(super) fn run(config: &Config, path: &Path, batches: Option<(&Path, u16)>) -
     }
 }
 
-/// Concludes events from a recording, and hands each on with its number.
+/// Concludes events from a recording, and hands each on with its number: as if the agent had been killed and
+/// started again every so many seconds, if that is asked for.
 pub(super) fn conclude(
     config: &Config,
     path: &Path,
+    restart_every_s: Option<u64>,
     mut take: impl FnMut(Seq, Event) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let input = read_input(path)?;
@@ -59,6 +66,8 @@ pub(super) fn conclude(
     let mut sessions: Option<Vec<Option<Session>>> = None;
     let mut inference = Inference::new(config.layout.clone(), BootId(0), Seq::FIRST, Uptime(0));
     let mut last = Uptime(0);
+    let every_ms = restart_every_s.map(|s| s * 1_000);
+    let mut life = Life { every_ms, next: Seq::FIRST, ..Life::default() };
     for chunk in chunks(input.as_slice()) {
         let (line, chunk) = chunk.with_context(|| path.display().to_string())?;
         let Some(reader) = config.readers.iter().position(|reader| reader.id == chunk.reader) else {
@@ -70,9 +79,8 @@ pub(super) fn conclude(
         let sessions = sessions.get_or_insert_with(|| {
             // The recording begins with readers that read already.
             inference = Inference::new(config.layout.clone(), BootId(0), Seq::FIRST, chunk.at);
-            (0..config.readers.len()).for_each(|reader| {
-                inference.handle_reader(reader, ReaderState::Listening, chunk.at);
-            });
+            listen(&mut inference, config, chunk.at);
+            life.since = chunk.at;
             let listening = |settings: &&_| Session::listening(settings, chunk.at);
             all.iter().map(|settings| settings.as_ref().map(listening)).collect()
         });
@@ -83,11 +91,16 @@ pub(super) fn conclude(
             bail!("{path}: line {line}: \"{}\" is a reader node, which cannot be replayed", chunk.reader);
         };
         session.handle_bytes(&chunk.bytes, chunk.at);
+        life.pass(&mut inference, config, chunk.at);
         while let Some(read) = session.poll_read() {
-            handle(&mut inference, &Seen::Read { reader, read });
+            if life.deaf_until.is_none() {
+                handle(&mut inference, &Seen::Read { reader, read });
+            }
         }
         while let Some((seq, event)) = inference.poll_event() {
+            life.next = seq.plus(1);
             take(seq, event)?;
+            life.snapshot = inference.snapshot();
         }
     }
     // Nothing is concluded from the silence after the recording: nobody listened.
@@ -97,6 +110,48 @@ pub(super) fn conclude(
     }
     Ok(())
 }
+
+fn listen(inference: &mut Inference, config: &Config, at: Uptime) {
+    (0..config.readers.len()).for_each(|reader| {
+        inference.handle_reader(reader, ReaderState::Listening, at);
+    });
+}
+
+/// One life of the agent, between two restarts.
+#[derive(Default)]
+struct Life {
+    every_ms: Option<u64>,
+    since: Uptime,
+    /// While the readers are being opened again.
+    deaf_until: Option<Uptime>,
+    next: Seq,
+    /// What was durable with the last event.
+    snapshot: Vec<u8>,
+}
+
+impl Life {
+    /// Ends it where it is time, and begins the next with what a real agent would find on its disk.
+    fn pass(&mut self, inference: &mut Inference, config: &Config, now: Uptime) {
+        if self.every_ms.is_some_and(|every_ms| now.since(self.since) >= every_ms) {
+            let mut writing = inference.begin_learned("");
+            while !inference.write_learned(&mut writing, usize::MAX, now) {}
+            let learned = Learned::read(&writing.finish()).expect("just written");
+            *inference = Inference::new(config.layout.clone(), BootId(0), self.next, now);
+            inference.remember(&learned);
+            if !self.snapshot.is_empty() {
+                inference.restore(&self.snapshot, now).expect("just taken");
+            }
+            (self.since, self.deaf_until) = (now, Some(now + OPENING_MS));
+        }
+        if self.deaf_until.is_some_and(|until| now >= until) {
+            listen(inference, config, now);
+            self.deaf_until = None;
+        }
+    }
+}
+
+/// How long readers take to be opened and started again, in milliseconds.
+const OPENING_MS: u64 = 2_000;
 
 /// Writes events as the payloads that would be published, named by their first number.
 fn write_batches(config: &Config, folder: &Path, events: &[Event], count: usize) -> anyhow::Result<()> {
