@@ -63,6 +63,18 @@ fn an_hour_is_read_again_whatever_changed_it() {
 }
 
 #[test]
+fn a_retraction_that_comes_before_its_event_takes_that_back_too() {
+    let mut bench = Bench::new();
+    let reader = Reader::new(bench.path.clone());
+    let hour = HOUR.cast_unsigned();
+    bench.send(&Batch { anchors: vec![anchor(0, MIDNIGHT, 5)], ..batch(3, vec![retraction(9 * hour, 2)]) });
+    assert_eq!(same(&reader, &bench).handled, []);
+    bench.send(&batch(1, vec![picked(2 * hour, TAG), fitting(3 * hour, TAG, 2, What::TriedOn)]));
+    let kinds: Vec<_> = same(&reader, &bench).handled.iter().map(|handled| handled.kind).collect();
+    assert_eq!(kinds, [hangtag_protocol::event::Kind::PickedUp]);
+}
+
+#[test]
 fn what_did_not_change_is_not_read_again() {
     let mut bench = Bench::new();
     let reader = Reader::new(bench.path.clone());
