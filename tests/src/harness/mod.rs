@@ -33,6 +33,7 @@ use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use rand::RngExt as _;
@@ -114,4 +115,38 @@ fn compile_preload(source: &str, library: &Path) -> anyhow::Result<()> {
     let mut compile = Command::new("cc");
     compile.args(["-shared", "-fPIC", "-O1", "-o"]).arg(library).arg(text);
     gateway::succeeded(compile.output().context("cannot run cc")?).map(drop)
+}
+
+/// A time zone in which it is about noon: central's page shows one day, and a test must
+/// not run into the next.
+#[must_use]
+pub fn noon() -> &'static str {
+    const ZONES: [&str; 24] = [
+        "Etc/GMT-12",
+        "Etc/GMT-11",
+        "Etc/GMT-10",
+        "Etc/GMT-9",
+        "Etc/GMT-8",
+        "Etc/GMT-7",
+        "Etc/GMT-6",
+        "Etc/GMT-5",
+        "Etc/GMT-4",
+        "Etc/GMT-3",
+        "Etc/GMT-2",
+        "Etc/GMT-1",
+        "Etc/GMT",
+        "Etc/GMT+1",
+        "Etc/GMT+2",
+        "Etc/GMT+3",
+        "Etc/GMT+4",
+        "Etc/GMT+5",
+        "Etc/GMT+6",
+        "Etc/GMT+7",
+        "Etc/GMT+8",
+        "Etc/GMT+9",
+        "Etc/GMT+10",
+        "Etc/GMT+11",
+    ];
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    ZONES[usize::try_from(seconds / 3_600 % 24).unwrap_or(0)]
 }

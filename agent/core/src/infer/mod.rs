@@ -15,6 +15,7 @@ mod learned;
 pub mod rule;
 mod snapshot;
 mod state;
+mod stay;
 mod tag;
 mod track;
 
@@ -36,8 +37,10 @@ pub use layout::{Layout, Zone, ZoneKind};
 use learned::Remembered;
 pub use learned::{Learned, LearnedError, MOST_BYTES as MOST_LEARNED_BYTES, Writing, ZoneLearned};
 use presence::Surest;
+use rule::Rule;
 pub use snapshot::{RestoreError, renumber};
 use state::{Conclusion, State, Surroundings};
+use stay::{Stay, Tried};
 use tag::Tag;
 use track::TICK_MS;
 
@@ -63,6 +66,8 @@ pub struct Inference {
     tags: Map<Tag>,
     remembered: Remembered,
     readers: Vec<Reader>,
+    /// What was concluded of the garments in booths.
+    stays: Map<Stay>,
     /// Per zone, the open visit of a booth.
     visits: Vec<Option<Seq>>,
     tick: Uptime,
@@ -90,6 +95,7 @@ impl Inference {
             next,
             tags: Map::default(),
             remembered: Remembered::new(now),
+            stays: Map::default(),
             tick: now + TICK_MS,
             events: VecDeque::new(),
         }
@@ -203,6 +209,7 @@ impl Inference {
         for (epc, conclusion) in concluded {
             self.conclude(epc, conclusion, now);
         }
+        self.doubt(now);
         if now.0 % (60 * 1_000) < TICK_MS {
             self.tags.retain(|_, tag| tag.last_read().is_none_or(|last| now.since(last) < FORGOTTEN_MS));
         }
@@ -237,21 +244,36 @@ impl Inference {
             }
             Conclusion::CarriedIn { at, zone, confidence, evidence } => {
                 let visit = self.visit(epc, zone, now);
+                self.stay(epc, zone, at);
                 (at, confidence, What::CarriedIn(Fitting { epc, zone: self.zone(zone), visit, evidence }))
             }
             Conclusion::TriedOn { at, zone, visit, confidence, evidence } => {
+                if let Some(stay) = self.stays.get_mut(&Known::from(epc)) {
+                    let seq = Some(self.next);
+                    stay.tried = Some(Tried { seq, at, concluded: now, confidence, evidence });
+                }
                 (at, confidence, What::TriedOn(Fitting { epc, zone: self.zone(zone), visit, evidence }))
             }
             Conclusion::CarriedOut { at, zone, visit, confidence, evidence } => {
                 let what = What::CarriedOut(Fitting { epc, zone: self.zone(zone), visit, evidence });
-                let open = &mut self.visits[usize::from(zone)];
-                if *open == Some(visit) && !self.tags.values().any(|tag| tag.is_in_visit(zone, visit)) {
-                    *open = None;
+                self.close(zone, visit);
+                self.push(at, confidence, what);
+                let stay = self.stays.swap_remove(&Known::from(epc));
+                if let Some(seq) = stay.and_then(|stay| stay.left(at)) {
+                    self.retract(seq, Rule::HadLeft, now);
                 }
-                (at, confidence, what)
+                return;
             }
         };
         self.push(at, confidence, what);
+    }
+
+    /// Ends a booth's open visit when its last garment has left.
+    fn close(&mut self, zone: u16, visit: Seq) {
+        let open = &mut self.visits[usize::from(zone)];
+        if *open == Some(visit) && !self.tags.values().any(|tag| tag.is_in_visit(zone, visit)) {
+            *open = None;
+        }
     }
 
     fn zone(&self, zone: u16) -> ZoneId {

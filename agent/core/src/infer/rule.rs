@@ -26,6 +26,12 @@ pub enum Rule {
     FloorWins,
     /// Carried out: the booth does not read it any more, or the one next door does.
     Left,
+    /// Not tried on: it had left when its silence was taken for a body's shadow.
+    HadLeft,
+    /// Not here: the booth next door has heard it far better for long.
+    NextDoor,
+    /// Not carried in: it hangs there for hours as it did at first.
+    Parked,
 }
 
 impl Rule {
@@ -38,9 +44,9 @@ impl Rule {
             Self::PhaseMoves => 90,
             Self::LevelMoves => 75,
             Self::Unread => 65,
-            Self::CalmAgain | Self::Left => 80,
-            Self::CalmElsewhere => 85,
-            Self::BoothWins => 70,
+            Self::CalmAgain | Self::Left | Self::NextDoor => 80,
+            Self::CalmElsewhere | Self::HadLeft => 85,
+            Self::BoothWins | Self::Parked => 70,
             Self::Worn => 60,
         }
     }
@@ -54,7 +60,8 @@ impl Rule {
             Kind::CarriedOut => &[Self::FloorWins, Self::Left],
             Kind::CarriedIn => return Some(Self::BoothWins),
             Kind::TriedOn => return Some(Self::Worn),
-            Kind::Retracted | Kind::Coverage => &[],
+            Kind::Retracted => &[Self::HadLeft, Self::NextDoor, Self::Parked],
+            Kind::Coverage => &[],
         };
         exact.iter().find(|rule| rule.confidence() == event.confidence).copied()
     }

@@ -3,7 +3,9 @@
 //! the events which changed them.
 //!
 //! ```text
-//! version u8 (1), postcard: boot, visits [(zone, visit)], garments [(epc, state)]
+//! version u8 (2), postcard: boot, visits [(zone, visit)], garments [(epc, state)], stays [(epc, what was
+//!                           concluded in the booth, by numbers)]
+//! version u8 (1)            the same without stays: what was concluded before cannot be retracted
 //! ```
 //!
 //! Zones are stored by name, because the configuration may change between two runs.
@@ -16,16 +18,19 @@ use hangtag_protocol::id::{Seq, ZoneId};
 use serde::{Deserialize, Serialize};
 
 use super::state::State;
+use super::stay::Stay;
 use super::tag::Tag;
 use super::{Inference, Layout};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The version without stays.
+const WITHOUT_STAYS: u8 = 1;
 
 /// Why a snapshot cannot be restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
     /// It is of another version, or empty.
-    #[error("the snapshot has version {0:?}; this program reads {VERSION}")]
+    #[error("the snapshot has version {0:?}; this program reads {WITHOUT_STAYS} and {VERSION}")]
     Version(Option<u8>),
     /// It does not decode.
     #[error("the snapshot does not decode: {0}")]
@@ -34,6 +39,13 @@ pub enum RestoreError {
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
+    open: Open,
+    stays: Vec<(Epc, Stay)>,
+}
+
+/// What both versions have.
+#[derive(Serialize, Deserialize)]
+struct Open {
     boot: BootId,
     visits: Vec<(ZoneId, Seq)>,
     garments: Vec<Garment>,
@@ -51,7 +63,7 @@ impl Inference {
     pub fn snapshot(&self) -> Vec<u8> {
         let id = |zone: u16| self.layout.zones()[usize::from(zone)].id;
         let visits = self.layout.zones().iter().zip(&self.visits);
-        let snapshot = Snapshot {
+        let open = Open {
             boot: self.boot,
             visits: visits.filter_map(|(zone, visit)| Some((zone.id, (*visit)?))).collect(),
             garments: self
@@ -68,7 +80,8 @@ impl Inference {
                 })
                 .collect(),
         };
-        encode(&snapshot)
+        let stays = self.stays.iter().map(|(epc, stay)| (epc.into(), *stay)).collect();
+        encode(&Snapshot { open, stays })
     }
 
     /// Takes up what a snapshot tells of. After a reboot nothing is taken up: nobody knows how long
@@ -77,16 +90,16 @@ impl Inference {
     /// # Errors
     /// When the bytes are no snapshot; the state is then unchanged.
     pub fn restore(&mut self, bytes: &[u8], now: Uptime) -> Result<(), RestoreError> {
-        let snapshot = decode(bytes)?;
-        if snapshot.boot != self.boot {
+        let Snapshot { open, stays } = decode(bytes)?;
+        if open.boot != self.boot {
             return Ok(());
         }
-        for (zone, visit) in snapshot.visits {
+        for (zone, visit) in open.visits {
             if let Some(zone) = index(&self.layout, zone) {
                 self.visits[usize::from(zone)] = Some(visit);
             }
         }
-        for garment in snapshot.garments {
+        for garment in open.garments {
             let (epc, state) = match garment {
                 Garment::Hand { epc, since, from } => {
                     (epc, State::Hand { since, from: from.and_then(|zone| index(&self.layout, zone)) })
@@ -102,6 +115,8 @@ impl Inference {
             }
             self.tags.insert(epc.into(), tag);
         }
+        // Of garments in zones that are gone nothing is said any more: see `doubt`.
+        self.stays.extend(stays.into_iter().map(|(epc, stay)| (epc.into(), stay)));
         Ok(())
     }
 }
@@ -113,24 +128,30 @@ impl Inference {
 /// When the bytes are no snapshot.
 pub fn renumber(bytes: &[u8], number: impl Fn(Seq) -> Option<Seq>) -> Result<Vec<u8>, RestoreError> {
     let mut snapshot = decode(bytes)?;
-    let visits = snapshot.visits.into_iter();
-    snapshot.visits = visits.filter_map(|(zone, visit)| Some((zone, number(visit)?))).collect();
-    let garments = snapshot.garments.into_iter().filter_map(|garment| match garment {
+    let visits = snapshot.open.visits.into_iter();
+    snapshot.open.visits = visits.filter_map(|(zone, visit)| Some((zone, number(visit)?))).collect();
+    let garments = snapshot.open.garments.into_iter().filter_map(|garment| match garment {
         Garment::Booth { epc, zone, visit, since, tried } => {
             Some(Garment::Booth { epc, zone, visit: number(visit)?, since, tried })
         }
         hand @ Garment::Hand { .. } => Some(hand),
     });
-    snapshot.garments = garments.collect();
+    snapshot.open.garments = garments.collect();
+    let stays = snapshot.stays.into_iter();
+    snapshot.stays = stays.map(|(epc, stay)| (epc, stay.renumbered(&number))).collect();
     Ok(encode(&snapshot))
 }
 
 fn decode(bytes: &[u8]) -> Result<Snapshot, RestoreError> {
     let (version, rest) = bytes.split_first().ok_or(RestoreError::Version(None))?;
-    if *version != VERSION {
-        return Err(RestoreError::Version(Some(*version)));
+    match *version {
+        VERSION => postcard::from_bytes(rest).map_err(RestoreError::Structure),
+        WITHOUT_STAYS => {
+            let open = postcard::from_bytes(rest).map_err(RestoreError::Structure)?;
+            Ok(Snapshot { open, stays: Vec::new() })
+        }
+        other => Err(RestoreError::Version(Some(other))),
     }
-    postcard::from_bytes(rest).map_err(RestoreError::Structure)
 }
 
 fn encode(snapshot: &Snapshot) -> Vec<u8> {
@@ -160,16 +181,20 @@ mod tests {
             tried: true,
         };
         let hand = Garment::Hand { epc: Epc::new(&[9]).unwrap(), since: Uptime(7), from: None };
-        let before = Snapshot {
+        let open = Open {
             boot: BootId(3),
             visits: vec![(zone("booth-1"), Seq(90)), (zone("booth-2"), Seq(110))],
             garments: vec![booth(1, "booth-1", 90), booth(2, "booth-2", 110), hand],
         };
+        let stay = |byte, seq| (Epc::new(&[byte]).unwrap(), Stay::new(Seq(seq), Uptime(5), -50.0));
+        let before = Snapshot { open, stays: vec![stay(1, 90), stay(2, 111)] };
         let moved = |seq: Seq| seq.0.checked_sub(100).map(Seq);
         let after = decode(&renumber(&encode(&before), moved).unwrap()).unwrap();
-        assert_eq!(after.visits, [(zone("booth-2"), Seq(10))]);
-        assert_eq!(after.garments.len(), 2);
-        assert!(matches!(after.garments[0], Garment::Booth { visit: Seq(10), .. }));
+        assert_eq!(after.open.visits, [(zone("booth-2"), Seq(10))]);
+        assert_eq!(after.open.garments.len(), 2);
+        assert!(matches!(after.open.garments[0], Garment::Booth { visit: Seq(10), .. }));
+        let numbers: Vec<_> = after.stays.iter().map(|(_, stay)| stay.carried_in).collect();
+        assert_eq!(numbers, [None, Some(Seq(11))], "what stayed behind cannot be retracted");
         assert_eq!(renumber(b"", Some), Err(RestoreError::Version(None)));
     }
 }

@@ -29,7 +29,7 @@ use super::track::{RECENT_TICKS, TICK_MS, Track};
 /// Antennas that one tag is followed at; the one unseen for longest makes room.
 const MAX_TRACKS: usize = 4;
 /// A zone in which there was no read for so long takes no part, in milliseconds.
-const RECENT_MS: u64 = TICK_MS * RECENT_TICKS as u64;
+pub(super) const RECENT_MS: u64 = TICK_MS * RECENT_TICKS as u64;
 /// How long a tag must look calm to have been put down, in milliseconds. Calm is judged over the last five
 /// seconds, of which the first may be the last of the movement.
 const CALM_MS: u64 = 1_500;
@@ -49,9 +49,9 @@ const LEARN_MS: u64 = 2_000;
 /// How long a movement takes to show, in milliseconds.
 const MOVES_AFTER_MS: u64 = 1_500;
 /// The shortest stay in a booth in which a garment can have been tried on, in milliseconds.
-const TRY_ON_MS: u64 = 30_000;
+pub(super) const TRY_ON_MS: u64 = 30_000;
 /// Ticks of the last 64 (32 s) in which a worn garment is restless or silent, at least.
-const WORN_TICKS: u32 = 34;
+pub(super) const WORN_TICKS: u32 = 34;
 /// Ticks of them in which it was read and restless, at least: silence alone proves nothing.
 const WORN_READ_TICKS: u32 = 6;
 
@@ -150,6 +150,21 @@ impl Tag {
             oldest
         });
         self.tracks[slot].handle_read(read);
+    }
+
+    /// How its antennas hear it.
+    pub(super) fn tracks(&self) -> &[Track] {
+        &self.tracks
+    }
+
+    /// It was never carried into the booth where it is: it hangs there.
+    pub(super) fn park(&mut self, zone: u16, antenna: u16, now: Uptime) {
+        self.tracks.iter_mut().filter(|track| track.antenna == antenna).for_each(|track| {
+            track.rest_here();
+            track.mute();
+        });
+        (self.calm_ticks, self.worn) = (0, None);
+        self.state = State::Rest { zone, antenna, since: now, disturbed: None };
     }
 
     /// The antenna where it rests, and whether it looks disturbed there: for the commotion of a zone.

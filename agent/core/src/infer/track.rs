@@ -156,6 +156,11 @@ impl Track {
         self.elsewhere_dbm += step * if first { 1.0 / f32::from(self.elsewhere_ticks) } else { slow };
     }
 
+    /// What is heard here is no sign that the garment is here, unless it gets louder.
+    pub(super) fn mute(&mut self) {
+        (self.elsewhere_dbm, self.elsewhere_ticks) = (self.level_dbm(), u8::MAX);
+    }
+
     /// Whether the garment is in the zone of this antenna, where the surest tags have so many recent
     /// reads; absent if it is not known how it is heard here from elsewhere.
     pub(super) fn presence(&self, surest_reads: f32) -> Option<Presence> {

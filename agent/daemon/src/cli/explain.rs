@@ -1,6 +1,7 @@
 //! `explain`: why events were concluded. Enters: a recording. Leaves: per garment, in the order of time, a line
 //! for each event that says what was seen.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::path::Path;
 use hangtag_agent_core::infer::rule::Rule;
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Epc;
-use hangtag_protocol::event::{Event, Evidence};
+use hangtag_protocol::event::{Event, Evidence, What};
 use hangtag_protocol::id::Seq;
 use indexmap::IndexMap;
 
@@ -19,8 +20,21 @@ use crate::config::Config;
 pub(super) fn run(config: &Config, path: &Path, only: Option<Epc>) -> anyhow::Result<()> {
     // In the order in which they were first heard of.
     let mut garments = IndexMap::<Epc, Vec<(Seq, Event)>>::new();
+    let mut whose = BTreeMap::<Seq, Epc>::new();
     conclude(config, path, None, |seq, event| {
-        if let Some((epc, ..)) = event.garment()
+        let of = match event.what {
+            What::Retracted { seq } => whose.get(&seq).copied(),
+            What::PickedUp(_)
+            | What::PutDown(_)
+            | What::CarriedIn(_)
+            | What::TriedOn(_)
+            | What::CarriedOut(_)
+            | What::Coverage(_) => event.garment().map(|(epc, ..)| epc),
+        };
+        if let Some(epc) = of {
+            whose.insert(seq, epc);
+        }
+        if let Some(epc) = of
             && only.is_none_or(|only| only == epc)
         {
             garments.entry(epc).or_default().push((seq, event));
@@ -50,6 +64,9 @@ fn sentence(seq: Seq, event: &Event) -> String {
             let _ = write!(text, " (visit #{})", visit.0);
         }
         let _ = write!(text, ", {} %: {}", event.confidence, why(event, evidence));
+    } else if let What::Retracted { seq } = event.what {
+        let why = why(event, Evidence::default());
+        let _ = write!(text, " #{}, {} %: {why}", seq.0, event.confidence);
     }
     text
 }
@@ -88,6 +105,9 @@ fn why(event: &Event, Evidence { reads, margin_db, unrest, dwell_ds }: Evidence)
         Rule::FloorWins => {
             format!("after {stay} in the booth the floor reads it, {margin_db} dB above any other zone")
         }
+        Rule::HadLeft => "it had left when its silence was taken for a body's shadow".to_owned(),
+        Rule::NextDoor => "the booth next door has heard it far better for long".to_owned(),
+        Rule::Parked => "it hangs there for hours as it did at first: nobody brought it".to_owned(),
         Rule::Left => format!("after {stay} the booth does not read it any more, or the one next door does"),
     }
 }

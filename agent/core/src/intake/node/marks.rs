@@ -3,7 +3,7 @@
 //! node that comes back is told.
 //!
 //! ```text
-//! kept    bare snapshot                                    where no node was ever heard; begins with 01
+//! kept    bare snapshot                                    where no node was ever heard; begins with 01 or 02
 //!         A0, postcard [Mark], snapshot                    else
 //! ```
 
