@@ -25,13 +25,16 @@ pub mod settings;
 
 mod chafon;
 mod decoder;
+mod gen2;
 mod r200;
 mod thingmagic;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Epc;
+use hangtag_protocol::read::Read;
 
 pub use hangtag_protocol::region::Region;
 pub use probe::{Found, Known, Probe};
@@ -114,4 +117,12 @@ struct Seen {
     rssi_cdbm: i16,
     phase_ddeg: Option<u16>,
     channel_khz: Option<u32>,
+}
+
+impl Seen {
+    /// The same as a read.
+    fn at(self, at: Uptime) -> Read {
+        let Self { epc, antenna, rssi_cdbm, phase_ddeg, channel_khz } = self;
+        Read { at, epc, antenna, rssi_cdbm, phase_ddeg, channel_khz }
+    }
 }

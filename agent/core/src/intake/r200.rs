@@ -13,14 +13,11 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crc::{CRC_16_GENIBUS, Crc};
-use hangtag_protocol::epc::Epc;
 use hangtag_protocol::region::Region;
 
 use super::settings::Radio;
-use super::{Message, Scan, Seen, Step};
+use super::{Message, Scan, Seen, Step, gen2};
 
-const TAG_CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_GENIBUS);
 /// Longer parameters than any answer that is asked for are taken for garbage.
 const MAX_PARAMETERS: usize = 255;
 const BEFORE_PARAMETERS: usize = 5;
@@ -157,12 +154,8 @@ pub(super) fn message(frame: &[u8]) -> Option<Message> {
 
 fn tag(parameters: &[u8]) -> Option<Seen> {
     let (&rssi, rest) = parameters.split_first()?;
-    let (protected, crc) = rest.split_last_chunk::<2>()?;
-    let (_pc, epc) = protected.split_first_chunk::<2>()?;
-    // The tag's own CRC: a ghost read that passed the frame's weak sum does not pass this.
-    (TAG_CRC.checksum(protected) == u16::from_be_bytes(*crc)).then_some(())?;
     Some(Seen {
-        epc: Epc::new(epc).ok()?,
+        epc: gen2::epc(rest)?,
         antenna: 1,
         rssi_cdbm: i16::from(rssi.cast_signed()) * 100,
         phase_ddeg: None,

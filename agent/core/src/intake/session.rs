@@ -36,6 +36,8 @@ const REST_OF_LINE_MS: u64 = 500;
 const RECOVERED_MS: u64 = 60_000;
 /// How long a reader may take to report again after it was nudged, in milliseconds.
 const NUDGED_MS: u64 = 2_000;
+/// So many tags in a row whose data is damaged are no ghosts: something is wrong with the reader.
+const ALL_BAD: u32 = 200;
 
 /// One conversation with a reader, from the opening of its port to its loss.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub struct Session {
     heard: Uptime,
     reported: Uptime,
     bad_tags: u64,
+    /// How many of these came since the last good one.
+    bad_in_a_row: u32,
     /// Which framing an R200 is addressed in.
     flavour: r200::Flavour,
     /// When it last reported a fault from which it has not recovered.
@@ -89,6 +93,7 @@ impl Session {
             heard: now,
             reported: now,
             bad_tags: 0,
+            bad_in_a_row: 0,
             flavour: r200::Flavour::Usual,
             fault: None,
             sensors: Sensors::default(),
@@ -331,15 +336,11 @@ impl Session {
             State::Reading { .. } => {
                 self.state = State::Reading { nudged: false };
                 match message {
-                    Message::Tag(seen) => self.reads.push_back(Read {
-                        at: now,
-                        epc: seen.epc,
-                        antenna: seen.antenna,
-                        rssi_cdbm: seen.rssi_cdbm,
-                        phase_ddeg: seen.phase_ddeg,
-                        channel_khz: seen.channel_khz,
-                    }),
-                    Message::BadTag => self.bad_tags += 1,
+                    Message::Tag(seen) => {
+                        self.bad_in_a_row = 0;
+                        self.reads.push_back(seen.at(now));
+                    }
+                    Message::BadTag => self.count_bad_tag(now),
                     Message::Refused { why, .. } | Message::Fault(why) => {
                         self.fault = Some(now);
                         self.notices.push_back(Notice::Fault(why));
@@ -358,6 +359,16 @@ impl Session {
                 }
             }
             State::Waiting { .. } => {}
+        }
+    }
+
+    fn count_bad_tag(&mut self, now: Uptime) {
+        self.bad_tags += 1;
+        self.bad_in_a_row = self.bad_in_a_row.saturating_add(1);
+        if self.bad_in_a_row.is_multiple_of(ALL_BAD) {
+            self.fault = Some(now);
+            let why = format!("the data of all of the last {ALL_BAD} tags is damaged");
+            self.notices.push_back(Notice::Fault(why));
         }
     }
 

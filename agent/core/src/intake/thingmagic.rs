@@ -17,7 +17,7 @@ use hangtag_protocol::epc::Epc;
 use hangtag_protocol::region::Region;
 
 use super::settings::Radio;
-use super::{Message, Scan, Seen, Step};
+use super::{Message, Scan, Seen, Step, gen2};
 
 const MAX_DATA: u8 = 248;
 const AROUND_DATA: usize = 7;
@@ -168,7 +168,7 @@ fn tag(data: &[u8]) -> Option<Seen> {
     let has = |bit| flags & bit != 0;
     let mut seen =
         Seen { epc: Epc::new(&[0]).ok()?, antenna: 1, rssi_cdbm: 0, phase_ddeg: None, channel_khz: None };
-    let mut gen2 = true;
+    let mut is_gen2 = true;
     if has(0x0001) {
         let [_count] = fields.take()?;
     }
@@ -193,7 +193,7 @@ fn tag(data: &[u8]) -> Option<Seen> {
     }
     if has(0x0040) {
         let [protocol] = fields.take()?;
-        gen2 = protocol == 5;
+        is_gen2 = protocol == 5;
     }
     if has(0x0080) {
         let bits = u16::from_be_bytes(fields.take()?);
@@ -203,7 +203,7 @@ fn tag(data: &[u8]) -> Option<Seen> {
         let [_gpio] = fields.take()?;
     }
     for bit in [0x0200, 0x0400, 0x0800] {
-        if has(bit) && gen2 {
+        if has(bit) && is_gen2 {
             let [_] = fields.take()?;
         }
     }
@@ -211,9 +211,12 @@ fn tag(data: &[u8]) -> Option<Seen> {
         let [_, _] = fields.take()?;
     }
     let bits = usize::from(u16::from_be_bytes(fields.take()?));
-    // PC, EPC and tag CRC; a tag that was cut off has no EPC between the other two.
-    let tag = fields.0.get(..bits.div_ceil(8))?;
-    seen.epc = Epc::new(tag.get(2..tag.len().checked_sub(2)?)?).ok()?;
+    let sent = fields.0.get(..bits.div_ceil(8))?;
+    seen.epc = match is_gen2 {
+        true => gen2::epc(sent)?,
+        // Tags of other protocols have checksums of other kinds.
+        false => Epc::new(sent.get(2..sent.len().checked_sub(2)?)?).ok()?,
+    };
     Some(seen)
 }
 

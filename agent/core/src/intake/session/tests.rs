@@ -305,6 +305,31 @@ fn a_module_tells_its_temperature_if_it_can() {
     }
 }
 
+/// The published message of a tag that was read, with one bit of what the tag sent turned over.
+fn ghost(bit: usize) -> Vec<u8> {
+    let data =
+        hex::decode("10001b01ff0101c4110e16400000012700000500000f00803000000000000000000000001545e94a");
+    let mut data = data.unwrap();
+    let sent = data.len() - 16;
+    data[sent + bit / 8] ^= 0x80 >> (bit % 8);
+    reply(0x22, 0, &data)
+}
+
+#[test]
+fn what_noise_made_of_a_tag_is_counted_and_no_read() {
+    let mut session = Session::listening(&thingmagic(), Uptime(0));
+    for bit in 0..128 {
+        session.handle_bytes(&ghost(bit), Uptime(1));
+    }
+    assert_eq!((session.poll_read(), session.bad_tags(), session.garbage()), (None, 128, 0));
+    assert_eq!(session.poll_notice(), None);
+    for bit in 0..100 {
+        session.handle_bytes(&ghost(bit), Uptime(2));
+    }
+    let fault = "the data of all of the last 200 tags is damaged".into();
+    assert_eq!((session.poll_notice(), session.poll_notice()), (Some(Notice::Fault(fault)), None));
+}
+
 #[test]
 fn a_fault_is_over_after_a_while_without_one() {
     let mut session = Session::listening(&thingmagic(), Uptime(0));
