@@ -51,8 +51,10 @@ const SEARCH_DS: u8 = 3;
 const SCAN_TIME_DS: u8 = 10;
 /// A UHFReader18 tells no strength: one in the middle of what readers tell stands for it.
 const NO_RSSI_CDBM: i16 = -6_000;
-/// What is subtracted from the RSSI byte of a 288 to get dBm. Its manual does not say; other readers with
-/// the same radio chip have it so. Inference compares strengths of one reader only.
+/// What is subtracted from the RSSI byte of a 288 to get dBm. Its manual calls the byte a strength and gives no
+/// unit; 129 is what the serial protocol guides of "A0" readers (Invelion, Rodinbell), which have the same radio
+/// chip, print in their table of strengths, and no measurement of a 288 is known. If it is wrong, all strengths of
+/// a reader are off alike, which matters where readers of another kind hear the same garments.
 const RSSI_OFFSET_DB: i16 = 129;
 
 /// How tags are listed.
