@@ -4,6 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+#[path = "../../agent/core/tests/cases/mod.rs"]
+mod cases;
+
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::link::command::{Ack, Query};
@@ -325,6 +328,8 @@ fn check(took: &[Took], first: u32, end: u32) -> Result<u64, TestCaseError> {
 }
 
 proptest! {
+    #![proptest_config(cases::cases(256, None))]
+
     #[test]
     fn what_is_told_is_taken_once_and_in_order_or_counted(
         steps in prop::collection::vec(step(), 0..120),
