@@ -134,7 +134,7 @@ fn line(bytes: &[u8]) -> Vec<u8> {
     pieces.flat_map(|piece| if let Piece::Bytes(bytes) = piece { bytes } else { Vec::new() }).collect()
 }
 
-fn sealed(payload: &[u8]) -> Vec<u8> {
+pub(crate) fn sealed(payload: &[u8]) -> Vec<u8> {
     let [kind, boot, number, payload @ ..] = payload else { return payload.to_vec() };
     let payload = &payload[..payload.len().min(MAX_PAYLOAD)];
     Frame { kind: *kind, boot: u32::from(*boot), number: u32::from(*number), payload }.encode().to_vec()

@@ -1,13 +1,13 @@
 //! Finding out who is at a port. Enters: a script, with the frames of all protocols. Leaves: a panic if a probe takes
 //! longer than it says, has two outcomes or none, or finds whom nobody spoke for.
 
-use hangtag_agent_core::intake::probe::{LONGEST_MS, Outcome};
+use hangtag_agent_core::intake::probe::{LONGEST_MS, Outcome, Who};
 use hangtag_agent_core::intake::{Known, Probe, Protocol};
 use hangtag_protocol::clock::Uptime;
 
-use crate::readers;
 use crate::script::{Piece, Script};
 use crate::seal;
+use crate::{node, readers};
 
 const PROTOCOLS: [&str; 4] = ["thingmagic", "r200", "chafon", "ruuvi"];
 
@@ -21,12 +21,13 @@ pub fn run(bytes: &[u8]) {
     let baud = [None, Some(57_600), Some(115_200)][usize::from(script.choice) % 3];
     let before = [
         None,
-        Some((Protocol::R200, 115_200)),
-        Some((Protocol::ThingMagic, 38_400)),
-        Some((Protocol::Chafon, 57_600)),
-        Some((Protocol::Ruuvi, 115_200)),
-        Some((Protocol::Scanner, 9_600)),
-    ][usize::from(script.choice / 3) % 6];
+        Some((Who::Reader(Protocol::R200), 115_200)),
+        Some((Who::Reader(Protocol::ThingMagic), 38_400)),
+        Some((Who::Reader(Protocol::Chafon), 57_600)),
+        Some((Who::Reader(Protocol::Ruuvi), 115_200)),
+        Some((Who::Reader(Protocol::Scanner), 9_600)),
+        Some((Who::Node, 115_200)),
+    ][usize::from(script.choice / 3) % 7];
     let begin = Uptime(5_000);
     let mut now = begin;
     let mut probe = Probe::new(&Known { baud, before, ..Known::default() }, now);
@@ -54,17 +55,23 @@ pub fn run(bytes: &[u8]) {
 /// Conversations with every reader that is known.
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
-    PROTOCOLS.iter().flat_map(|protocol| readers::seeds(protocol)).chain(readers::scanner_seeds()).collect()
+    PROTOCOLS
+        .iter()
+        .flat_map(|protocol| readers::seeds(protocol))
+        .chain(readers::scanner_seeds())
+        .chain(node::seeds())
+        .collect()
 }
 
 /// A frame of the protocol that the first byte says.
 fn sealed(payload: &[u8]) -> Vec<u8> {
     let Some((&which, payload)) = payload.split_first() else { return Vec::new() };
-    match which % 5 {
+    match which % 6 {
         0 => seal::thingmagic(payload),
         1 => seal::r200(payload),
         2 => seal::chafon(payload),
         3 => seal::ruuvi(payload),
+        4 => node::sealed(payload),
         _ => seal::line(payload),
     }
 }

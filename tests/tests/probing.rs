@@ -1,14 +1,18 @@
 //! Finding out which reader is at a port, on pseudo-terminals: `readers`, and `protocol = "auto"`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Epc;
+use hangtag_protocol::link::sender::Identity;
 use hangtag_tests::emulator::Module;
+use hangtag_tests::emulator::carousel::READER;
 use hangtag_tests::emulator::chafon::Chafon;
-use hangtag_tests::emulator::line::Line;
+use hangtag_tests::emulator::line::{Faults, Line};
+use hangtag_tests::emulator::node::{Node, Roomy, Settings};
 use hangtag_tests::emulator::port::Port;
 use hangtag_tests::emulator::ruuvi::Receiver;
 use hangtag_tests::harness::free_port;
@@ -95,20 +99,65 @@ async fn every_reader_is_told_with_its_configuration_and_left_in_peace() -> anyh
     Ok(())
 }
 
+/// A node that tells what it reads at once.
+fn node(folder: &Path) -> anyhow::Result<Node> {
+    let settings = Settings { seed: 4, garments: 20, reads: 1_000_000, faults: Faults::default() };
+    Ok(Node::start(folder, settings, |identity: Identity, now: Uptime| Roomy::new(identity, now))?)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_agent_finds_out_who_is_there_and_again_when_another_is_plugged_in() -> anyhow::Result<()> {
+async fn a_reader_node_is_told_with_its_firmware_and_used() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let site = Site::for_test(folder.path(), 1)?;
+    let link = site.readers().join(READER);
+    let plugged = node(&site.readers())?;
+    let mut command = site.agent_without("readers");
+    command.arg("--json").arg(&link);
+    let output = tokio::task::spawn_blocking(move || command.output()).await??;
+    let lines: Vec<Value> = serde_json::from_slice(&output.stdout)?;
+    assert_eq!((&lines[0]["protocol"], &lines[0]["baud"]), (&"node".into(), &115_200.into()), "{lines:?}");
+    assert!(
+        lines[0]["module"].as_str().is_some_and(|module| module.ends_with("firmware 0.1.0")),
+        "{lines:?}"
+    );
+    let proposal: toml::Table = lines[0]["proposal"].as_str().context("a proposal")?.parse()?;
+    assert_eq!(proposal["reader"][0]["protocol"].as_str(), Some("node"));
+    // `auto` uses it, and whoever is there after it.
+    configure_auto(&site, READER)?;
+    let mut agent = site.start_agent()?;
+    let reads = Told::ask(&site, &mut agent, "reads")?;
+    let clock = Instant::now();
+    reads.until(clock, |_| (), |_| true).await?;
+    let told = readers(&site)?;
+    assert_eq!(told[0]["protocol"], "node, 115200 baud", "{told:?}");
+    drop(plugged);
+    let mut port = Port::new(&link, Protocol::R200, Line::clean());
+    port.plug()?;
+    let epc = "3074257bf7194e4000001a85";
+    reads.until(clock, |now_ms| port.feed(now_ms, vec![sighting(now_ms)]), |read| read["epc"] == epc).await?;
+    assert_eq!(readers(&site)?[0]["protocol"], "r200, 115200 baud");
+    agent.stop(Duration::from_secs(10))
+}
+
+/// One reader, of which only the port is known.
+fn configure_auto(site: &Site, link: &str) -> anyhow::Result<()> {
     let port = free_port()?;
     site.write(
         "agent.toml",
         &format!(
             "tenant = \"demo\"\nstore = \"demo-shop\"\ngateway = \"gw-1\"\ndata = \"agent-data\"\n\
              [mqtt]\nhost = \"127.0.0.1\"\nport = {port}\n[[zone]]\nid = \"rail-1\"\nkind = \"rail\"\n\
-             [[reader]]\nid = \"any\"\nport = \"readers/any\"\nprotocol = \"auto\"\nregion = \"eu\"\n\
+             [[reader]]\nid = \"any\"\nport = \"readers/{link}\"\nprotocol = \"auto\"\nregion = \"eu\"\n\
              power_dbm = 20.0\n[[reader.antenna]]\nport = 1\nzone = \"rail-1\"\n"
         ),
-    )?;
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_finds_out_who_is_there_and_again_when_another_is_plugged_in() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::for_test(folder.path(), 1)?;
+    configure_auto(&site, "any")?;
     let link: PathBuf = site.readers().join("any");
     let mut agent = site.start_agent()?;
     let reads = Told::ask(&site, &mut agent, "reads")?;

@@ -13,7 +13,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use hangtag_agent_core::backoff::Backoff;
-use hangtag_agent_core::intake::probe::Outcome;
+use hangtag_agent_core::intake::probe::{Outcome, Who};
 use hangtag_agent_core::intake::{Code, Known, Notice, Protocol, Session, Settings};
 use hangtag_protocol::event::ReaderState;
 use tokio::io::AsyncReadExt as _;
@@ -69,11 +69,28 @@ enum Lost {
     Closed,
 }
 
-/// Which reader is talked to.
-struct Partner {
+/// Who is talked to.
+enum Partner {
+    /// A reader.
+    Reader(Box<Reading>),
+    /// A reader node, at this speed.
+    Node(u32),
+}
+
+/// A conversation with a reader.
+struct Reading {
     session: Session,
     settings: Settings,
     baud: u32,
+}
+
+impl Partner {
+    fn who(&self) -> (Who, u32) {
+        match self {
+            Self::Reader(reading) => (Who::Reader(reading.settings.protocol()), reading.baud),
+            Self::Node(baud) => (Who::Node, *baud),
+        }
+    }
 }
 
 /// What came of handing on.
@@ -179,7 +196,12 @@ impl Intake {
             }
         };
         match partner {
-            Some(partner) => self.talk(port, partner, &heard).await,
+            Some(Partner::Reader(reading)) => self.talk(port, reading, &heard).await,
+            // Without a radio it was not met.
+            Some(Partner::Node(baud)) => match self.reader.radio() {
+                Some(radio) => self.talk_to_node(port, *baud, radio).await,
+                None => Lost::Unknown("no radio".into()),
+            },
             None => Lost::Unknown("no reader".into()),
         }
     }
@@ -191,13 +213,13 @@ impl Intake {
         wishes: &Wishes,
         partner: &mut Option<Partner>,
     ) -> Result<Vec<u8>, Lost> {
-        let before = partner.as_ref().map(|partner| (partner.settings.protocol(), partner.baud));
+        let before = partner.as_ref().map(Partner::who);
         let known = Known { baud: wishes.baud, before, address: wishes.address };
         let (outcome, heard) = probing::probe(port, &known).await.map_err(Lost::Failed)?;
         let found = match (outcome, before) {
             (Outcome::Found(found), _) => found,
             // A scanner only speaks when it scans. The port is as it was when it did.
-            (Outcome::Nothing { .. }, Some((Protocol::Scanner, baud))) => {
+            (Outcome::Nothing { .. }, Some((Who::Reader(Protocol::Scanner), baud))) => {
                 tokio_serial::SerialPort::set_baud_rate(port, baud)
                     .map_err(|why| Lost::Failed(why.into()))?;
                 self.meet(wishes.settings(Protocol::Scanner).map_err(Lost::Unknown)?, baud, partner);
@@ -207,18 +229,25 @@ impl Intake {
                 return Err(Lost::Unknown(format!("no reader was found: {why}")));
             }
         };
-        let (id, protocol, baud) = (self.reader.id, found.protocol, found.baud);
+        let (id, who, baud) = (self.reader.id, found.who, found.baud);
         let module = found.module.unwrap_or_default();
-        if before == Some((protocol, baud)) {
-            debug!(reader = %id, ?protocol, baud, module, "the reader that was there is there again");
+        if before == Some((who, baud)) {
+            debug!(reader = %id, %who, baud, module, "the reader that was there is there again");
         } else {
-            info!(reader = %id, ?protocol, baud, module, "found out which reader is there");
+            info!(reader = %id, %who, baud, module, "found out which reader is there");
         }
-        let settings = wishes.settings(protocol).map_err(|why| {
-            Lost::Unknown(format!("a {protocol:?} reader was found ({module}, {baud} baud), but {why}"))
-        })?;
-        self.meet(settings, baud, partner);
-        Ok(if protocol == Protocol::Scanner { heard } else { Vec::new() })
+        let but = |why| Lost::Unknown(format!("a {who} was found ({module}, {baud} baud), but {why}"));
+        match who {
+            Who::Node => {
+                wishes.node().map_err(but)?;
+                *partner = Some(Partner::Node(baud));
+                Ok(Vec::new())
+            }
+            Who::Reader(protocol) => {
+                self.meet(wishes.settings(protocol).map_err(but)?, baud, partner);
+                Ok(if protocol == Protocol::Scanner { heard } else { Vec::new() })
+            }
+        }
     }
 
     /// Begins to talk to a reader, or goes on if it is the one from before.
@@ -226,12 +255,13 @@ impl Intake {
         let now = clock::uptime();
         let protocol = settings.protocol();
         match partner {
-            Some(before) if before.settings == settings => {
+            Some(Partner::Reader(before)) if before.settings == settings => {
                 before.session.handle_reopened(now);
                 before.baud = baud;
             }
             Some(_) | None => {
-                *partner = Some(Partner { session: Session::new(&settings, now), settings, baud });
+                let session = Session::new(&settings, now);
+                *partner = Some(Partner::Reader(Box::new(Reading { session, settings, baud })));
             }
         }
         self.health.update(self.number, |health| {
@@ -239,7 +269,7 @@ impl Intake {
         });
     }
 
-    async fn talk(&self, mut port: SerialStream, partner: &mut Partner, heard: &[u8]) -> Lost {
+    async fn talk(&self, mut port: SerialStream, partner: &mut Reading, heard: &[u8]) -> Lost {
         let device = self.device();
         let recorded = may_be_recorded(partner.settings.protocol());
         let session = &mut partner.session;

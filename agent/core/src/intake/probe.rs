@@ -12,9 +12,11 @@
 //! Who already speaks is heard before anything is sent: a module that an agent left reading, a receiver, a
 //! scanner. Questions change nothing in any reader; those for others have a wrong checksum, or none, to each.
 //! A module that is found reading is stopped as its driver does it, because it hears no question otherwise, and
-//! stays stopped: nobody listens to it. What is set up in a reader is never changed.
+//! stays stopped: nobody listens to it. What is set up in a reader is never changed. A reader node is only asked
+//! to introduce itself, which it does at any time.
 
 mod heard;
+mod node;
 mod outcome;
 mod plan;
 
@@ -25,11 +27,12 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use hangtag_protocol::clock::Uptime;
+use hangtag_protocol::link::Deframer;
 
 use super::decoder::Decoder;
 use super::{Message, Protocol, Step, chafon, r200, ruuvi, thingmagic};
 use heard::Heard;
-pub use outcome::{Action, Found, Outcome};
+pub use outcome::{Action, Found, Outcome, Who};
 pub use plan::Known;
 use plan::{Act, Attempt};
 
@@ -50,9 +53,10 @@ pub struct Probe {
     ends: Uptime,
     baud: u32,
     ears: [(Protocol, Decoder); 5],
+    node_ear: Deframer,
     heard: Heard,
     /// Of whom a frame was heard who then did not say what it is.
-    mute: Option<Protocol>,
+    mute: Option<Who>,
     actions: VecDeque<Action>,
     outcome: Option<Outcome>,
 }
@@ -91,6 +95,7 @@ impl Probe {
             ends: now + LONGEST_MS,
             baud: 0,
             ears: ears.map(|protocol| (protocol, Decoder::hearing(protocol))),
+            node_ear: Deframer::new(),
             heard: Heard::default(),
             mute: None,
             actions: VecDeque::new(),
@@ -108,6 +113,7 @@ impl Probe {
             ear.handle_bytes(bytes, |message| messages.push((*protocol, message)));
         }
         messages.into_iter().for_each(|(protocol, message)| self.handle_message(protocol, message, now));
+        self.hear_node(bytes, now);
     }
 
     /// Does what is due.
@@ -181,6 +187,7 @@ impl Probe {
             self.baud = baud;
             self.heard.begin_anew();
             self.ears.iter_mut().for_each(|(_, ear)| ear.forget());
+            self.node_ear = Deframer::new();
             self.actions.push_back(Action::Speed(baud));
         }
     }
@@ -189,11 +196,12 @@ impl Probe {
         match &mut self.state {
             State::Trying { .. } if protocol == Protocol::Scanner => {
                 if self.heard.has_code() {
-                    self.finish(Found { protocol, baud: self.baud, module: None, was_reading: true });
+                    let who = Who::Reader(protocol);
+                    self.finish(Found { who, baud: self.baud, module: None, was_reading: true });
                 }
             }
             State::Trying { .. } => self.meet(protocol, message, now),
-            State::Meeting(meeting) if meeting.found.protocol == protocol => {
+            State::Meeting(meeting) if meeting.found.who == Who::Reader(protocol) => {
                 meeting.frames = meeting.frames.saturating_add(u8::from(is_report(&message)));
                 let Some(step) = meeting.steps.front() else { return };
                 let (code, optional) = (step.code, step.optional);
@@ -268,7 +276,7 @@ impl Probe {
         while steps.front().is_some_and(|step| !was_reading && step.name == "stop") {
             steps.pop_front();
         }
-        let found = Found { protocol, baud: self.baud, module: None, was_reading };
+        let found = Found { who: Who::Reader(protocol), baud: self.baud, module: None, was_reading };
         let (frames, until) = (u8::from(is_report(&message)), now + ANSWER_MS);
         let module = match message {
             Message::Reader(info) => Some(format!("{info}")),
@@ -327,14 +335,17 @@ impl Probe {
     /// A question stays without an answer.
     fn unanswered(&mut self, now: Uptime) {
         let State::Meeting(Meeting { found, steps, frames, .. }) = &self.state else { return };
-        let sure = found.protocol == Protocol::Ruuvi && *frames >= NO_ACCIDENT;
+        let sure = match found.who {
+            Who::Node => true,
+            Who::Reader(protocol) => protocol == Protocol::Ruuvi && *frames >= NO_ACCIDENT,
+        };
         if steps.front().is_some_and(|step| step.optional || step.name == "stop") {
             self.next_step(now);
         } else if sure {
             let found = found.clone();
             self.finish(found);
         } else {
-            self.mute = Some(found.protocol);
+            self.mute = Some(found.who);
             self.go_on(now);
         }
     }
@@ -357,9 +368,10 @@ impl Probe {
 
     fn end(&mut self) {
         let speeds: Vec<String> = self.speeds.iter().map(|speed| format!("{speed}")).collect();
-        let tried = format!("ThingMagic, R200, Chafon and Ruuvi were asked at {} baud", speeds.join(", "));
+        let tried =
+            format!("ThingMagic, R200, Chafon, Ruuvi and nodes were asked at {} baud", speeds.join(", "));
         let came = match (self.mute, self.heard.count()) {
-            (Some(protocol), _) => format!("a frame of {protocol:?} came, but it does not say what it is"),
+            (Some(who), _) => format!("a frame of \"{who}\" came, but it does not say what it is"),
             (None, 0) => "nothing came back; a scanner is only heard when it scans".into(),
             (None, bytes) => format!("{bytes} bytes came that are of no reader that is known"),
         };

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hangtag_agent_core::infer::Layout;
-use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Radio, Settings};
+use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Radio, Settings, node};
 use hangtag_protocol::clock::BootId;
 use hangtag_protocol::id::ReaderId;
 use hangtag_protocol::topic::Gateway;
@@ -104,6 +104,21 @@ impl Reader {
 }
 
 impl Wishes {
+    /// What a reader node that was found is to be told.
+    ///
+    /// # Errors
+    /// When the configuration has not what it needs, or wants what its link cannot name, in words.
+    pub(crate) fn node(&self) -> Result<&Radio, String> {
+        let needs = "it needs region, power_dbm and a [[reader.antenna]] in the configuration";
+        let radio = self.radio.as_ref().ok_or(needs)?;
+        match radio.antennas.iter().find(|port| **port > node::MOST_PORTS) {
+            Some(port) => {
+                Err(format!("port {port} is out of range; nodes have ports 1 to {}", node::MOST_PORTS))
+            }
+            None => Ok(radio),
+        }
+    }
+
     /// What a reader that was found is to be told.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use tokio_serial::SerialStream;
 
 use super::{Intake, Lost, Passed, Seen, probing};
 use crate::clock;
+use crate::config::Setup;
 
 /// How far reader nodes have come: what this process has taken, and what is durable. Cheap to clone; all clones
 /// are one, because a node may be plugged into another port.
@@ -87,6 +88,7 @@ impl Intake {
             while let Some(notice) = link.poll_notice() {
                 match self.handle_notice(notice).await {
                     Passed::On => {}
+                    Passed::Silent if matches!(self.reader.setup, Setup::Auto(_)) => return Lost::Silent,
                     Passed::Silent if self.device() != device => {
                         let gone = "another device is there, or none";
                         return Lost::Failed(io::Error::new(ErrorKind::NotFound, gone));

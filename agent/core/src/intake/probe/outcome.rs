@@ -2,8 +2,9 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
-use super::super::Protocol;
+use super::super::{Protocol, node};
 
 /// What is to be done at the port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,15 +27,49 @@ pub enum Outcome {
     },
 }
 
+/// Who is at a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// A reader that speaks this language.
+    Reader(Protocol),
+    /// A reader node of our own.
+    Node,
+}
+
+impl Who {
+    /// The speed of the line that such devices leave the factory with, in baud.
+    #[must_use]
+    pub fn factory_baud(self) -> u32 {
+        match self {
+            Self::Reader(protocol) => protocol.factory_baud(),
+            Self::Node => node::FACTORY_BAUD,
+        }
+    }
+}
+
+/// As the configuration names it.
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reader(Protocol::R200) => "r200",
+            Self::Reader(Protocol::ThingMagic) => "thingmagic",
+            Self::Reader(Protocol::Chafon) => "chafon",
+            Self::Reader(Protocol::Ruuvi) => "ruuvi",
+            Self::Reader(Protocol::Scanner) => "scanner",
+            Self::Node => "node",
+        })
+    }
+}
+
 /// A reader that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The language it speaks.
-    pub protocol: Protocol,
+    /// What it is talked to as.
+    pub who: Who,
     /// The speed of its line, in baud.
     pub baud: u32,
     /// What it says it is, with its firmware; scanners say nothing.
     pub module: Option<String>,
-    /// It was reading when it was found, and was stopped.
+    /// It was speaking when it was found; a module of a reader was stopped.
     pub was_reading: bool,
 }

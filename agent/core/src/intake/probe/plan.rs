@@ -7,12 +7,17 @@
 //! | listen | 115,200, 9,600, 57,600 | who speaks by itself |
 //! | ask | 115,200: all; 57,600: Chafon, then the other modules | what left the factory so |
 //! | ask | 38,400, 19,200, 9,600, 230,400, 460,800, 921,600 | what was set otherwise |
+//!
+//! Reader nodes are asked last at every speed: what is sent to them says nothing to any other reader.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::super::{Protocol, chafon, r200, ruuvi, thingmagic};
-use super::{ANSWER_MS, TRIES};
+use hangtag_protocol::link::command::Query;
+use hangtag_protocol::link::{Frame, Kind};
+
+use super::super::{Protocol, Step, chafon, r200, ruuvi, thingmagic};
+use super::{ANSWER_MS, TRIES, Who};
 
 /// How long who speaks by itself may take, in milliseconds: a reading ThingMagic module without tags reports once
 /// a second, and so does a sensor tag.
@@ -29,7 +34,7 @@ pub struct Known {
     /// The speed of the line in baud, if it is sure.
     pub baud: Option<u32>,
     /// Who was there before, and at which speed.
-    pub before: Option<(Protocol, u32)>,
+    pub before: Option<(Who, u32)>,
     /// The address that a Chafon reader has on an RS-485 line, 0 to 254; 255 asks whoever is there.
     pub address: u8,
 }
@@ -55,14 +60,12 @@ pub(super) enum Act {
 /// The attempts, and the speeds at which somebody is asked.
 pub(super) fn plan(known: &Known) -> (VecDeque<Attempt>, Vec<u32>) {
     let mut plan = VecDeque::new();
-    if let Some((protocol, baud)) = known.before {
-        match protocol {
-            Protocol::Scanner => plan.push_back(listen(baud, LISTEN_MS)),
-            Protocol::R200 | Protocol::ThingMagic | Protocol::Chafon | Protocol::Ruuvi => {
-                for _ in 0..TRIES {
-                    plan.extend(questions(protocol, known.address).map(|bytes| ask(baud, bytes, ANSWER_MS)));
-                }
-            }
+    if let Some((who, baud)) = known.before {
+        if who == Who::Reader(Protocol::Scanner) {
+            plan.push_back(listen(baud, LISTEN_MS));
+        }
+        for _ in 0..TRIES {
+            plan.extend(questions(who, known.address).map(|bytes| ask(baud, bytes, ANSWER_MS)));
         }
     }
     let speeds = match known.baud {
@@ -86,8 +89,8 @@ pub(super) fn plan(known: &Known) -> (VecDeque<Attempt>, Vec<u32>) {
             ..57_600 => &[Protocol::ThingMagic, Protocol::R200, Protocol::Chafon],
             _ => &[Protocol::ThingMagic, Protocol::R200],
         };
-        for protocol in who {
-            plan.extend(questions(*protocol, known.address).map(|bytes| ask(baud, bytes, QUESTION_MS)));
+        for who in who.iter().map(|protocol| Who::Reader(*protocol)).chain([Who::Node]) {
+            plan.extend(questions(who, known.address).map(|bytes| ask(baud, bytes, QUESTION_MS)));
         }
     }
     (plan, speeds)
@@ -101,17 +104,23 @@ fn ask(baud: u32, question: Vec<u8>, for_ms: u64) -> Attempt {
     Attempt { baud, act: Act::Ask { question, for_ms } }
 }
 
-/// What makes a reader of a protocol say what it is, and nothing else.
-fn questions(protocol: Protocol, address: u8) -> impl Iterator<Item = Vec<u8>> {
-    let steps = match protocol {
-        Protocol::ThingMagic => thingmagic::questions(),
-        Protocol::R200 => {
+/// What makes somebody say what it is, and nothing else.
+fn questions(who: Who, address: u8) -> impl Iterator<Item = Vec<u8>> {
+    let steps = match who {
+        Who::Node => alloc::vec![hello()],
+        Who::Reader(Protocol::ThingMagic) => thingmagic::questions(),
+        Who::Reader(Protocol::R200) => {
             let both = [r200::Flavour::Usual, r200::Flavour::Rare].map(r200::questions);
             both.into_iter().flatten().collect()
         }
-        Protocol::Chafon => chafon::questions(address),
-        Protocol::Ruuvi => ruuvi::questions(),
-        Protocol::Scanner => Vec::new(),
+        Who::Reader(Protocol::Chafon) => chafon::questions(address),
+        Who::Reader(Protocol::Ruuvi) => ruuvi::questions(),
+        Who::Reader(Protocol::Scanner) => Vec::new(),
     };
     steps.into_iter().filter(|step| step.name != "stop" && !step.optional).map(|step| step.bytes)
+}
+
+/// What makes a node introduce itself. Nodes answer with frames of their own, not with codes.
+pub(super) fn hello() -> Step {
+    Step::new("hello", 0, Frame::of(Kind::Query, 0, 0, &Query::Hello).to_vec())
 }

@@ -112,7 +112,7 @@ fn every_module_is_found_at_every_speed_it_may_have() {
                 if baud == *speed && question == asks { says.clone() } else { Vec::new() }
             });
             let found = found(&port);
-            assert_eq!((found.protocol, found.baud, found.was_reading), (protocol, *speed, false));
+            assert_eq!((found.who, found.baud, found.was_reading), (Who::Reader(protocol), *speed, false));
             assert!(found.module.as_ref().unwrap().starts_with(name), "{found:?}");
             assert!(port.took_ms <= LONGEST_MS && port.first_ms >= Some(3_000), "{port:?}");
         }
@@ -166,7 +166,7 @@ fn a_reading_r200_of_the_rare_framing_is_stopped_in_its_own() {
             _ => panic!("{question:02x?}"),
         },
     );
-    assert_eq!(found(&port).protocol, Protocol::R200);
+    assert_eq!(found(&port).who, Who::Reader(Protocol::R200));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_receiver_that_does_not_answer_is_known_by_what_it_reports() {
         |at, _| if at % 100 == 0 { bytes(ADVERT) } else { Vec::new() },
         |_, _| Vec::new(),
     );
-    assert_eq!((found(&port).protocol, found(&port).module.clone()), (Protocol::Ruuvi, None));
+    assert_eq!((found(&port).who, found(&port).module.clone()), (Who::Reader(Protocol::Ruuvi), None));
 }
 
 #[test]
@@ -189,7 +189,8 @@ fn a_scanner_is_known_by_a_code_and_the_code_is_not_lost_and_not_shown() {
     }
     assert!(!format!("{probe:?}").contains("SEC"));
     let outcome = probe.poll_outcome();
-    let found = Found { protocol: Protocol::Scanner, baud: 9_600, module: None, was_reading: true };
+    let who = Who::Reader(Protocol::Scanner);
+    let found = Found { who, baud: 9_600, module: None, was_reading: true };
     assert_eq!(outcome, Some(Outcome::Found(found)));
     assert_eq!(probe.into_heard(), b"4711-SECRET\r");
 }
@@ -221,29 +222,53 @@ fn noise_satellites_consoles_and_echoes_are_no_readers() {
     }
 }
 
-/// Whoever took a node for another reader would talk to it in a language that it does not know, for ever.
+/// A frame of the node link, as it is frozen.
+fn frozen(name: &str) -> Vec<u8> {
+    let lines = include_str!("../../../../../protocol/tests/wire/link-v1.tsv").lines();
+    bytes(lines.filter_map(|line| line.split_once('\t')).find(|line| line.0 == name).unwrap().1)
+}
+
 #[test]
-fn a_reader_node_is_taken_for_no_other_reader() {
-    let frames: Vec<u8> = include_str!("../../../../../protocol/tests/wire/link-v1.tsv")
-        .lines()
-        .flat_map(|line| bytes(line.split_once('\t').unwrap().1))
-        .collect();
-    let port = probe(
-        &Known::default(),
-        |at, baud| if baud == 115_200 && at % 500 == 0 { frames.clone() } else { Vec::new() },
-        |_, _| Vec::new(),
-    );
-    let Outcome::Nothing { why } = &port.outcome else { panic!("{port:?}") };
-    assert!(why.contains("bytes came that are of no reader"), "{why}");
+fn a_node_is_found_at_every_speed_and_says_its_firmware() {
+    let query = plan::hello().bytes;
+    for speed in [9_600, 57_600, 115_200, 921_600] {
+        let port = probe(&Known::default(), silent, |baud, question| {
+            if baud == speed && question == query { frozen("hello") } else { Vec::new() }
+        });
+        let found = found(&port);
+        assert_eq!((found.who, found.baud, found.was_reading), (Who::Node, speed, true), "{port:?}");
+        let module = found.module.as_deref().unwrap();
+        assert!(module.starts_with("node ") && module.ends_with(" firmware 1.2.3"), "{module}");
+        assert!(port.took_ms <= LONGEST_MS, "{}", port.took_ms);
+    }
+    let known = Known { before: Some((Who::Node, 38_400)), ..Known::default() };
+    let port =
+        probe(&known, silent, |_, question| if question == query { frozen("hello") } else { Vec::new() });
+    assert_eq!((found(&port).baud, port.took_ms), (38_400, 0));
+}
+
+#[test]
+fn a_node_that_speaks_is_asked_who_it_is_and_known_without_an_answer() {
+    let says = |at, baud| if baud == 115_200 && at % 500 == 0 { frozen("reads") } else { Vec::new() };
+    let query = plan::hello().bytes;
+    for answers in [true, false] {
+        let port = probe(&Known::default(), says, |_, question| {
+            if answers && question == query { frozen("hello") } else { Vec::new() }
+        });
+        assert_eq!(found(&port).who, Who::Node);
+        assert_eq!(found(&port).module.is_some(), answers, "{port:?}");
+        assert!(port.sent.iter().all(|(_, question)| *question == query), "nobody else is asked: {port:?}");
+        assert!(port.took_ms < 1_300, "{}", port.took_ms);
+    }
 }
 
 #[test]
 fn who_was_there_before_is_found_at_once() {
-    let known = Known { before: Some((Protocol::R200, 38_400)), ..Known::default() };
+    let known = Known { before: Some((Who::Reader(Protocol::R200), 38_400)), ..Known::default() };
     let port = probe(&known, silent, |baud, question| {
         if baud == 38_400 && question.get(2) == Some(&3) { r200_answer(INFO, 0x7E) } else { Vec::new() }
     });
-    assert_eq!((found(&port).protocol, port.took_ms), (Protocol::R200, 0));
+    assert_eq!((found(&port).who, port.took_ms), (Who::Reader(Protocol::R200), 0));
 }
 
 #[test]
@@ -261,7 +286,7 @@ fn a_module_that_reads_and_answers_nothing_is_named_in_the_end() {
         |_, _| Vec::new(),
     );
     let Outcome::Nothing { why } = &port.outcome else { panic!("{port:?}") };
-    assert!(why.starts_with("a frame of R200 came, but"), "{why}");
+    assert!(why.starts_with("a frame of \"r200\" came, but"), "{why}");
     assert!(port.took_ms <= LONGEST_MS);
 }
 

@@ -53,7 +53,7 @@ enum Result {
         /// What it says it is, with its firmware.
         #[serde(skip_serializing_if = "Option::is_none")]
         module: Option<String>,
-        /// It was reading, and was stopped.
+        /// It spoke before it was asked; a module of a reader was stopped.
         was_reading: bool,
         /// What the configuration would say.
         proposal: String,
@@ -101,9 +101,9 @@ async fn look(port: Port) -> Line {
             Err(why) => Err(why),
         };
         match probed {
-            Ok((Outcome::Found(Found { protocol, baud, module, was_reading }), _)) => {
-                let proposal = propose(&port.port, protocol, baud, 1);
-                let protocol = format!("{protocol:?}").to_lowercase();
+            Ok((Outcome::Found(Found { who, baud, module, was_reading }), _)) => {
+                let proposal = propose(&port.port, who, baud, 1);
+                let protocol = who.to_string();
                 Result::Found { protocol, baud, module, was_reading, proposal }
             }
             Ok((Outcome::Nothing { why }, _)) => Result::Nothing { why },
@@ -136,7 +136,7 @@ fn tell(lines: &[Line]) -> String {
             Result::Found { protocol, baud, module, was_reading, proposal } => {
                 proposals += &format!("\n{proposal}");
                 let module = module.as_ref().map_or_else(String::new, |module| format!(": {module}"));
-                let stopped = *was_reading && protocol != "scanner" && protocol != "ruuvi";
+                let stopped = *was_reading && !matches!(&protocol[..], "scanner" | "ruuvi" | "node");
                 let stopped = if stopped { " (it was reading, and was stopped)" } else { "" };
                 format!("  reader    {protocol}, {baud} baud{module}{stopped}\n")
             }
