@@ -70,7 +70,10 @@ pub fn spool_seeds() -> Vec<Vec<u8>> {
     let good = value::encode(Epoch(3), Run { first: Seq(9), id: 4 }, Seq(9), &events());
     let body = &good[record::BEFORE_BODY..];
     let bodies = [0x80, 0x81, 0x82].map(|choice| [&[choice], body].concat());
-    [[&[0], &good[..]].concat()].into_iter().chain(bodies).collect()
+    // Numbers that there are not.
+    let mut past = [&[0x81], body].concat();
+    past[9..17].fill(0xFF);
+    [[&[0], &good[..]].concat(), past].into_iter().chain(bodies).collect()
 }
 
 /// What inference left, behind the marks of reader nodes.

@@ -53,6 +53,14 @@ pub enum ValueError {
     /// The events do not unpack.
     #[error("events: {0}")]
     Events(#[from] UnpackError),
+    /// Its events would have numbers that there are not: none is 0, and none is the last of 64 bits.
+    #[error("it holds {count} events from number {first} on")]
+    Numbers {
+        /// The first number.
+        first: Seq,
+        /// How many.
+        count: u16,
+    },
 }
 
 /// A value whose checksum is good.
@@ -98,7 +106,7 @@ impl<'a> Value<'a> {
     /// Reads the body of a value's record.
     ///
     /// # Errors
-    /// When it is too short.
+    /// When it is too short, or no numbers are as it says.
     pub fn of(body: &'a [u8]) -> Result<Self, ValueError> {
         let short = || ValueError::Short(body.len());
         let (head, rest) = body.split_first_chunk::<BEFORE_BOOTS>().ok_or_else(short)?;
@@ -107,7 +115,11 @@ impl<'a> Value<'a> {
         let short_number = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
         let (inherited, count, boots) = (short_number(20), short_number(22), short_number(24));
         let (boots, packed) = rest.split_at_checked(usize::from(boots) * BOOT_BYTES).ok_or_else(short)?;
-        Ok(Self { epoch: Epoch(number(0)), first: Seq(number(8)), run, inherited, count, packed, boots })
+        let (epoch, first) = (Epoch(number(0)), Seq(number(8)));
+        if first.0 == 0 || first.0.checked_add(count.max(inherited).into()).is_none() {
+            return Err(ValueError::Numbers { first, count });
+        }
+        Ok(Self { epoch, first, run, inherited, count, packed, boots })
     }
 
     /// The boots in which its events happened.
@@ -179,6 +191,17 @@ mod tests {
     use super::super::tests::event;
     use super::*;
     use alloc::vec;
+
+    #[test]
+    fn numbers_that_there_are_not_are_refused() {
+        for first in [0, u64::MAX] {
+            let mut bytes = encode(Epoch(7), Run { first: Seq(5), id: 9 }, Seq(5), &[event(1)]);
+            bytes[record::BEFORE_BODY + 8..][..8].copy_from_slice(&first.to_le_bytes());
+            let bytes = record::seal(Kind::Value, &bytes[record::BEFORE_BODY..]);
+            let refusal = ValueError::Numbers { first: Seq(first), count: 1 };
+            assert_eq!(Value::read(&bytes).map(|value| value.range()), Err(refusal));
+        }
+    }
 
     #[test]
     fn a_value_is_read_back_or_refused() {
