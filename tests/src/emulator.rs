@@ -1,6 +1,6 @@
 //! Reader modules, emulated from the module's side of the serial line. Enters: what a host sends, in
 //! any chunks, and what the readers of a [`Shop`](crate::shop::Shop) see. Leaves: the bytes that a real
-//! module would send. The modules in [`r200`], [`thingmagic`], [`chafon`] and [`ruuvi`] touch no port and no
+//! module would send. The modules in [`r200`], [`thingmagic`], [`chafon`], [`rs485`] and [`ruuvi`] touch no port and no
 //! clock; a barcode scanner needs no module, as it only sends lines. [`port`]
 //! puts them behind a pseudo-terminal, and [`live`] runs a whole shop in real time. [`node`] is a reader node of
 //! our own.
@@ -12,6 +12,7 @@ pub mod live;
 pub mod node;
 pub mod port;
 pub mod r200;
+pub mod rs485;
 pub mod ruuvi;
 pub mod thingmagic;
 
@@ -22,6 +23,7 @@ use crate::shop::Sighting;
 use crate::shop::layout::Protocol;
 use chafon::Chafon;
 use r200::R200;
+use rs485::Rs485;
 use ruuvi::Receiver;
 use thingmagic::ThingMagic;
 
@@ -34,6 +36,8 @@ pub enum Module {
     ThingMagic(ThingMagic),
     /// See [`Chafon`].
     Chafon(Chafon),
+    /// See [`Rs485`].
+    Rs485(Rs485),
     /// See [`Receiver`].
     Ruuvi(Receiver),
     /// A barcode scanner: it takes no commands.
@@ -64,7 +68,7 @@ impl Module {
             Self::R200(_) => r200::START_UP,
             Self::ThingMagic(_) => thingmagic::START_UP,
             // Whose host asks for every round, or which needs none.
-            Self::Chafon(_) | Self::Ruuvi(_) | Self::Scanner => &[],
+            Self::Chafon(_) | Self::Rs485(_) | Self::Ruuvi(_) | Self::Scanner => &[],
         };
         for command in commands {
             // The answers are for a host, and there is none.
@@ -79,6 +83,7 @@ impl Module {
             Self::R200(module) => module.handle_bytes(bytes, now_ms),
             Self::ThingMagic(module) => module.handle_bytes(bytes, now_ms),
             Self::Chafon(module) => module.handle_bytes(bytes, now_ms),
+            Self::Rs485(line) => line.handle_bytes(bytes, now_ms),
             Self::Ruuvi(module) => module.handle_bytes(bytes),
             Self::Scanner => Vec::new(),
         }
@@ -91,6 +96,7 @@ impl Module {
             Self::R200(module) => module.handle_sighting(sighting),
             Self::ThingMagic(module) => module.handle_sighting(sighting),
             Self::Chafon(module) => module.handle_sighting(sighting),
+            Self::Rs485(line) => line.handle_sighting(sighting),
             Self::Ruuvi(_) | Self::Scanner => Vec::new(),
         }
     }
@@ -102,6 +108,7 @@ impl Module {
             Self::R200(module) => module.handle_timeout(now_ms),
             Self::ThingMagic(module) => module.handle_timeout(now_ms),
             Self::Chafon(module) => module.handle_timeout(now_ms),
+            Self::Rs485(line) => line.handle_timeout(now_ms),
             Self::Ruuvi(_) | Self::Scanner => Vec::new(),
         }
     }
@@ -113,6 +120,7 @@ impl Module {
             Self::R200(module) => module.is_reading(),
             Self::ThingMagic(module) => module.is_reading(),
             Self::Chafon(module) => module.is_reading(),
+            Self::Rs485(line) => line.is_reading(),
             Self::Ruuvi(module) => module.is_reading(),
             Self::Scanner => true,
         }

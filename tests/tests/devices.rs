@@ -10,9 +10,10 @@ use hangtag_tests::emulator::Module;
 use hangtag_tests::emulator::chafon::Chafon;
 use hangtag_tests::emulator::line::{Faults, Line};
 use hangtag_tests::emulator::port::Port;
+use hangtag_tests::emulator::rs485::Rs485;
 use hangtag_tests::emulator::ruuvi::{self, SensorTag};
 use hangtag_tests::harness::free_port;
-use hangtag_tests::harness::onlooker::Told;
+use hangtag_tests::harness::onlooker::{Told, readers};
 use hangtag_tests::harness::process::{Process, wait_for};
 use hangtag_tests::harness::site::Site;
 use hangtag_tests::shop::Sighting;
@@ -72,6 +73,58 @@ async fn a_chafon_reader_is_polled_at_every_antenna_through_noise_and_loss() -> 
     let accepted = std::fs::read_to_string(site.accepted_log())?;
     for state in ["listening", "absent"] {
         assert!(accepted.contains(state), "{state}: {accepted}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_on_one_line_are_asked_in_turn_and_a_dead_one_stops_nobody() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::for_test(folder.path(), 1)?;
+    let reader = |address: u8| {
+        format!(
+            "[[reader]]\nid = \"cf-{address}\"\nport = \"readers/bus\"\nprotocol = \"chafon\"\naddress = {address}\n\
+             region = \"eu\"\npower_dbm = 24.0\n[[reader.antenna]]\nport = 1\nzone = \"booth-1\"\n"
+        )
+    };
+    configure(&site, &[1, 2, 9].map(reader).concat())?;
+    let link = site.readers().join("bus");
+    let line = |addresses: &[u8]| Port::with(&link, Module::Rs485(Rs485::new(addresses)), Line::clean());
+    let mut port = line(&[1, 2]);
+    port.plug()?;
+    let mut agent = site.start_agent()?;
+    let reads = Told::ask(&site, &mut agent, "reads")?;
+    let clock = Instant::now();
+    let see = |port: &Port, now_ms| {
+        port.feed(now_ms, (0..3).map(|reader| Sighting { reader, ..sighting(now_ms, 1) }).collect());
+    };
+    for id in ["cf-1", "cf-2", "cf-1", "cf-2"] {
+        reads.until(clock, |now_ms| see(&port, now_ms), |read| read["reader"] == id).await.context(id)?;
+    }
+    let told = readers(&site)?;
+    let states = told.iter().map(|told| told["state"].clone());
+    assert_eq!(states.collect::<Vec<_>>(), ["listening", "listening", "silent"], "{told:?}");
+    assert_eq!(told[1]["protocol"], "chafon, 57600 baud, address 2");
+    // The dead one comes back, with the line pulled out and plugged in again.
+    port.unplug().await?;
+    while !readers(&site)?.iter().all(|told| told["state"] == "absent") {
+        agent.check()?;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    port = line(&[1, 2, 9]);
+    port.plug()?;
+    for id in ["cf-9", "cf-1", "cf-2", "cf-9"] {
+        reads.until(clock, |now_ms| see(&port, now_ms), |read| read["reader"] == id).await.context(id)?;
+    }
+    agent.stop(Duration::from_secs(10))?;
+    // Each has a coverage of its own.
+    let accepted = std::fs::read_to_string(site.accepted_log())?;
+    let covered = |id: &str, state: &str| {
+        let of = |line: &&str| line.contains(&format!("\"{id}\"")) && line.contains(&format!("\"{state}\""));
+        accepted.lines().filter(of).count()
+    };
+    for id in ["cf-1", "cf-2", "cf-9"] {
+        assert!(covered(id, "listening") > 0 && covered(id, "absent") > 0, "{id}: {accepted}");
     }
     Ok(())
 }

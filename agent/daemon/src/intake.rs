@@ -1,12 +1,13 @@
 //! Serial ports. Enters: bytes of a reader. Leaves: reads, and what the reader is doing. One task per
-//! reader; a port that fails or vanishes is opened again, for as long as it takes. Where the configuration
+//! port; a port that fails or vanishes is opened again, for as long as it takes. Where the configuration
 //! leaves it open which reader is there, the port is probed first, whenever it was opened. Reader nodes of our
-//! own keep what they told until it is acknowledged (`node`).
+//! own keep what they told until it is acknowledged (`node`). Readers that share a line have one task (`shared`).
 
 mod node;
 pub(crate) mod port;
 pub(crate) mod probing;
 mod seen;
+mod shared;
 
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
@@ -29,6 +30,7 @@ use crate::config::{Reader, Setup, Wishes};
 use crate::health::Health;
 pub(crate) use node::Nodes;
 pub(crate) use seen::{Scan, Seen};
+pub(crate) use shared::SharedLine;
 
 /// A line that does not take a command within this time is stuck.
 const STUCK: Duration = Duration::from_secs(1);

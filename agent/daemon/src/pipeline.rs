@@ -1,7 +1,7 @@
 //! Every task and channel of a running agent, and how it ends.
 //!
 //! ```text
-//! intake (one per reader) ──seen──▶ infer ──accept──▶ spool ◀──requests── uplink ══▶ broker
+//! intake (one per port)   ──seen──▶ infer ──accept──▶ spool ◀──requests── uplink ══▶ broker
 //!   ▲                                 │                 ├────state────────▶│
 //!   └──────────────marks──────────────│─────────────────┘                  │
 //!                                     └──reads──▶ onlooker                 ▼
@@ -15,6 +15,7 @@
 //! may be the last.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -35,7 +36,7 @@ use crate::capture::Capture;
 use crate::config::{Config, DeleteAfter};
 use crate::health::Health;
 use crate::infer::Progress;
-use crate::intake::{Intake, Nodes};
+use crate::intake::{Intake, Nodes, SharedLine};
 use crate::learned::Keeper;
 use crate::onlooker::Onlooker;
 use crate::spool::{self, Request, Signals, Spool};
@@ -150,13 +151,21 @@ async fn run_once(
     let uplink = Uplink::new(settings, state, requests_in, health.clone(), finish);
     let mut uplink = tokio::spawn(uplink.run());
     let mut infer = tokio::spawn(infer::run(inference, progress, Some(keeper), seen, accept_in, reads));
-    let mut intakes = JoinSet::new();
+    let mut lines: BTreeMap<PathBuf, Vec<Intake>> = BTreeMap::new();
     for (number, reader) in config.readers.into_iter().enumerate() {
         let (out, health) = (seen_in.clone(), health.clone());
         let (capture, cancel, nodes) = (capture.clone(), cancel.clone(), nodes.clone());
-        intakes.spawn(Intake { number, reader, out, health, capture, nodes, cancel }.run());
+        let line = lines.entry(reader.port.clone()).or_default();
+        line.push(Intake { number, reader, out, health, capture, nodes, cancel });
     }
     drop(seen_in);
+    let mut intakes = JoinSet::new();
+    for mut line in lines.into_values() {
+        match line.pop() {
+            Some(alone) if line.is_empty() => intakes.spawn(alone.run()),
+            last => intakes.spawn(SharedLine::new(line.into_iter().chain(last).collect()).run()),
+        };
+    }
     info!(gateway = %config.gateway.gateway, store = %config.gateway.store, %boot, "the agent runs");
 
     let ended = tokio::select! {

@@ -75,6 +75,18 @@ impl Chafon {
         self.asked
     }
 
+    /// Whether it searches, and so transmits on its line in a moment.
+    #[must_use]
+    pub fn is_searching(&self) -> bool {
+        self.search.is_some()
+    }
+
+    /// Somebody else speaks on its line while it does: what it was to say is lost.
+    pub fn interrupt(&mut self) {
+        self.search = None;
+        self.received.clear();
+    }
+
     /// Takes bytes from the host. What is no frame is skipped in silence.
     #[must_use]
     pub fn handle_bytes(&mut self, bytes: &[u8], now_ms: u64) -> Vec<u8> {

@@ -35,7 +35,8 @@ pub(super) const STRONGEST_DBM: u8 = 30;
 /// UHFReader288 with eight ports; most have four.
 pub(super) const MOST_PORTS: u8 = 8;
 
-const INVENTORY: u8 = 0x01;
+/// What takes an inventory.
+pub(super) const INVENTORY: u8 = 0x01;
 const READER_INFORMATION: u8 = 0x21;
 const SET_REGION: u8 = 0x22;
 const SET_SCAN_TIME: u8 = 0x25;

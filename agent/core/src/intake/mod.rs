@@ -5,6 +5,8 @@
 //! falls silent. Bytes that belong to no good frame are counted and skipped, one at a time, until a
 //! good frame begins. A [`Probe`] finds out which reader there is to talk to.
 //!
+//! Several readers that share a line take turns ([`Shared`]).
+//!
 //! A [`Link`](node::Link) is the same with a reader node of our own, which keeps what is not acknowledged.
 //!
 //! | module | readers |
@@ -22,6 +24,7 @@ pub mod ruuvi;
 pub mod scanner;
 pub mod session;
 pub mod settings;
+pub mod shared;
 
 mod chafon;
 mod decoder;
@@ -42,6 +45,7 @@ pub use ruuvi::{Mac, Motion};
 pub use scanner::{Code, LoyaltyCode, LoyaltyPattern, Scanned};
 pub use session::{Notice, Session};
 pub use settings::{Protocol, Radio, Settings, SettingsError};
+pub use shared::Shared;
 
 /// One step of setting a reader up: a command, and the code that its answer will have.
 #[derive(Clone, Debug)]

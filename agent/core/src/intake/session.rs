@@ -10,6 +10,8 @@
 
 pub mod notice;
 
+mod turn;
+
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
@@ -137,11 +139,7 @@ impl Session {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Uptime) {
-        if self.decoder.waits() && now >= self.rest_at() {
-            let mut messages = Vec::new();
-            self.decoder.give_up(|message| messages.push(message));
-            messages.into_iter().for_each(|message| self.handle_message(message, now));
-        }
+        self.handle_rest(now);
         match self.state {
             State::Setting { step, tries, until } if now >= until => {
                 if self.steps[step].optional {
@@ -202,7 +200,7 @@ impl Session {
             State::Reading { nudged } => self.silent_at(nudged).map(|at| (at, Reason::Silence)),
             State::Waiting { until } => Some((until, Reason::Retry)),
         };
-        let rest = self.decoder.waits().then(|| (self.rest_at(), Reason::RestOfFrame));
+        let rest = self.rest_timeout().map(|at| (at, Reason::RestOfFrame));
         // Of two that are due at once the state's comes first,
         [state, rest].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
@@ -217,12 +215,6 @@ impl Session {
     #[must_use]
     pub fn bad_tags(&self) -> u64 {
         self.bad_tags
-    }
-
-    /// When the rest of a frame is given up.
-    fn rest_at(&self) -> Uptime {
-        let scanner = matches!(self.settings, Settings::Scanner { .. });
-        self.heard + if scanner { REST_OF_LINE_MS } else { REST_OF_FRAME_MS }
     }
 
     /// When a reader counts as silent. A reading module reports about once a second, be it that it sees no

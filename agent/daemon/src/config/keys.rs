@@ -145,7 +145,14 @@ type Antennas = Vec<(u8, ZoneId)>;
 #[derive(Default)]
 struct Readers {
     ids: BTreeSet<ReaderId>,
-    ports: BTreeMap<PathBuf, Option<ReaderId>>,
+    ports: BTreeMap<PathBuf, Vec<AtPort>>,
+}
+
+/// A reader at a port, and by what it can be told from others there: its speed and address.
+#[derive(Clone, Copy)]
+struct AtPort {
+    id: Option<ReaderId>,
+    address: Option<(u32, u8)>,
 }
 
 impl Readers {
@@ -163,12 +170,6 @@ impl Readers {
             }
         }
         let port = table.need("port", &path()).map(|port| folder.join(port));
-        if let Some(port) = &port
-            && let Some(other) = self.ports.insert(port.clone(), id)
-        {
-            let other = other.map_or_else(|| "another reader".into(), |id| format!("reader \"{id}\""));
-            table.wrong("port", format!("{other} is at this port"));
-        }
         let word: Option<Word> = table.need("protocol", &one_of());
         let told = match word {
             Some(Word::Auto) => auto(table, zones),
@@ -184,9 +185,40 @@ impl Readers {
                 None
             }
         };
+        if let Some(port) = &port {
+            self.take_port(table, port, id, told.as_ref().map(|(setup, _)| setup));
+        }
         table.end();
         let (setup, antennas) = told?;
         Some((Reader { id: id?, port: port?, setup }, antennas))
+    }
+}
+
+impl Readers {
+    /// Notes who is at a port, and tells when somebody is there who cannot share it.
+    fn take_port(&mut self, table: &Table<'_, '_>, port: &Path, id: Option<ReaderId>, setup: Option<&Setup>) {
+        let this = AtPort { id, address: setup.and_then(Setup::address) };
+        let others = self.ports.entry(port.to_owned()).or_default();
+        if let Some(other) = others.last() {
+            let name = other.id.map_or_else(|| "another reader".into(), |id| format!("reader \"{id}\""));
+            let taken = others.iter().any(|other| other.address == this.address);
+            match (this.address, other.address) {
+                (Some((baud, _)), Some((there, _))) if baud != there => {
+                    table.wrong("baud", format!("{name} is at this port with {there} baud"));
+                }
+                (Some(_), Some(_)) if taken => {
+                    table.wrong("address", "another reader at this port has this address");
+                }
+                (Some(_), Some(_)) => {}
+                // What else is wrong with one of them may be why.
+                _ if setup.is_none() => {}
+                _ => table.wrong(
+                    "port",
+                    format!("{name} is at this port; only chafon readers with an address each can share one"),
+                ),
+            }
+        }
+        others.push(this);
     }
 }
 

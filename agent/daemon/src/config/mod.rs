@@ -84,6 +84,18 @@ pub(crate) struct Wishes {
     pub(crate) loyalty: Option<Vec<LoyaltyPattern>>,
 }
 
+impl Setup {
+    /// The speed and the address of a reader that can share its line with others.
+    pub(crate) fn address(&self) -> Option<(u32, u8)> {
+        match self {
+            Self::Stated { baud, settings: Settings::Chafon { address, .. } } if *address != u8::MAX => {
+                Some((*baud, *address))
+            }
+            Self::Stated { .. } | Self::Node { .. } | Self::Auto(_) => None,
+        }
+    }
+}
+
 impl Reader {
     /// The speed of the line in baud, if it is stated.
     pub(crate) fn baud(&self) -> Option<u32> {
@@ -478,6 +490,29 @@ zone = "rail-a"
             (node.replacen("region", "address = 3\nregion", 1), "address: there is no such key"),
         ] {
             let why = load(&text).unwrap_err();
+            assert!(why.contains(named) && why.lines().count() == 1, "{why}");
+        }
+    }
+
+    #[test]
+    fn only_readers_with_addresses_share_a_port() {
+        let chafon = GOOD.replacen("\"r200\"", "\"chafon\"\naddress = 3", 1);
+        let another = |more: &str| {
+            let reader = &chafon[chafon.find("[[reader]]").unwrap()..];
+            format!("{chafon}{}", reader.replacen("rail-a", "rail-b", 1).replacen("address = 3", more, 1))
+        };
+        let config = load(&another("address = 4")).unwrap();
+        let address = |reader: &Reader| reader.setup.address();
+        assert_eq!(
+            config.readers.iter().map(address).collect::<Vec<_>>(),
+            [Some((57_600, 3)), Some((57_600, 4))]
+        );
+        for (more, named) in [
+            ("address = 3", "reader \"rail-b\": address = 3: another reader at this port has this address"),
+            ("address = 4\nbaud = 9600", "baud = 9600: reader \"rail-a\" is at this port with 57600 baud"),
+            ("", "only chafon readers with an address each can share one"),
+        ] {
+            let why = load(&another(more)).unwrap_err();
             assert!(why.contains(named) && why.lines().count() == 1, "{why}");
         }
     }

@@ -95,7 +95,8 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
             Setup::Auto(_) => "whichever reader is found".to_owned(),
         };
         let baud = reader.baud().map_or_else(String::new, |baud| format!(", {baud} baud"));
-        let mut what = format!("reader {}: {speaks}{baud}, at {}", reader.id, reader.port.display());
+        let address = reader.setup.address().map_or_else(String::new, |(_, at)| format!(", address {at}"));
+        let mut what = format!("reader {}: {speaks}{baud}{address}, at {}", reader.id, reader.port.display());
         if let Some(radio) = reader.radio() {
             let zones = radio.antennas.iter().map(|port| {
                 let zone = config.layout.zone_at(number, *port).map(|zone| zone.id.to_string());

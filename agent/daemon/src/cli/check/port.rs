@@ -24,8 +24,9 @@ pub(super) fn look(readers: &[Reader], found: &mut Findings) {
     for reader in readers {
         let name = format!("reader \"{}\": port {}", reader.id, reader.port.display());
         let Some(device) = look_at(&reader.port, &name, found) else { continue };
-        if let Some(other) = devices.insert(device, reader.id) {
-            found.error(format!("{name}: is the same port as that of reader \"{other}\""));
+        // Who shares a line names it alike.
+        if let Some(other) = devices.insert(device, reader).filter(|other| other.port != reader.port) {
+            found.error(format!("{name}: is the same port as that of reader \"{}\"", other.id));
         }
     }
 }
