@@ -1,8 +1,10 @@
 //! Serial lines that misbehave, on pseudo-terminals, with the real agent. What it makes of them is asked of its
 //! socket; nothing here depends on how fast this machine is.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -18,6 +20,7 @@ use hangtag_tests::shop::Sighting;
 use hangtag_tests::shop::layout::Protocol;
 use rustix::termios::{Action, LocalModes, OptionalActions};
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::time::{Instant, interval};
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -47,27 +50,58 @@ fn sighting(at_ms: u64, number: u64) -> Sighting {
     Sighting { at_ms, reader: 0, antenna: 1, epc, rssi_cdbm, phase_ddeg, channel_khz }
 }
 
-/// Lets something happen at every tick, until the agent's readers are as they are to be.
-async fn until(
-    site: &Site,
-    agent: &mut Process,
+/// An agent that has yet to be started, and a reader of one protocol at each of some ports.
+struct Bench {
+    site: Site,
     clock: Instant,
-    mut act: impl FnMut(u64),
-    is: impl Fn(&[Value]) -> bool,
-) -> anyhow::Result<Vec<Value>> {
-    let (end, mut tick) = (Instant::now() + PATIENCE, interval(TICK));
-    let mut told = Vec::new();
-    while Instant::now() < end {
-        tick.tick().await;
-        agent.check()?;
-        act(u64::try_from(clock.elapsed().as_millis())?);
-        // Its socket comes a little after it has started.
-        told = readers(site).unwrap_or_default();
-        if !told.is_empty() && is(&told) {
-            return Ok(told);
-        }
+    _folder: TempDir,
+}
+
+impl Bench {
+    fn new(ports: &[&str], protocol: &str) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let site = Site::for_test(folder.path(), 1)?;
+        configure(&site, ports, protocol)?;
+        Ok(Self { site, clock: Instant::now(), _folder: folder })
     }
-    bail!("waited in vain; the readers are {told:?}")
+
+    /// A port with a module behind it.
+    fn port(&self, name: &str, module: Module, line: Line) -> anyhow::Result<Port> {
+        let mut port = Port::with(&self.site.readers().join(name), module, line);
+        port.plug()?;
+        Ok(port)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.site.folder.join("agent.log")).unwrap_or_default()
+    }
+
+    /// Lets something happen at every tick, until the agent's readers are as they are to be.
+    async fn until(
+        &self,
+        agent: &mut Process,
+        mut act: impl FnMut(u64),
+        is: impl Fn(&[Value]) -> bool,
+    ) -> anyhow::Result<Vec<Value>> {
+        let (end, mut tick) = (Instant::now() + PATIENCE, interval(TICK));
+        let mut told = Vec::new();
+        while Instant::now() < end {
+            tick.tick().await;
+            agent.check()?;
+            act(u64::try_from(self.clock.elapsed().as_millis())?);
+            // Its socket comes a little after it has started.
+            told = readers(&self.site).unwrap_or_default();
+            if !told.is_empty() && is(&told) {
+                return Ok(told);
+            }
+        }
+        bail!("waited in vain; the readers are {told:?}")
+    }
+}
+
+/// Shows a module a tag at every tick.
+fn show(port: &Port) -> impl FnMut(u64) {
+    |now_ms| port.feed(now_ms, vec![sighting(now_ms, 1)])
 }
 
 fn is(state: &str) -> impl Fn(&[Value]) -> bool {
@@ -97,16 +131,11 @@ fn terminal(link: &Path) -> anyhow::Result<File> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn noise_of_a_wrong_speed_is_no_sign_of_life() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let site = Site::for_test(folder.path(), 1)?;
-    configure(&site, &["noisy", "good"], "r200")?;
+    let bench = Bench::new(&["noisy", "good"], "r200")?;
     // It understands no command, and says much.
-    let mut noisy = Port::with(&site.readers().join("noisy"), Module::Scanner, Line::clean());
-    let mut good = Port::new(&site.readers().join("good"), Protocol::R200, Line::clean());
-    noisy.plug()?;
-    good.plug()?;
-    let mut agent = site.start_agent()?;
-    let clock = Instant::now();
+    let noisy = bench.port("noisy", Module::Scanner, Line::clean())?;
+    let good = bench.port("good", Module::new(Protocol::R200), Line::clean())?;
+    let mut agent = bench.site.start_agent()?;
     let mut state = 7u32;
     let mut byte = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -116,88 +145,79 @@ async fn noise_of_a_wrong_speed_is_no_sign_of_life() -> anyhow::Result<()> {
         noisy.say(now_ms, (0..1_400).map(|_| byte()).collect());
         good.feed(now_ms, vec![sighting(now_ms, 1)]);
     };
-    let told = until(&site, &mut agent, clock, act, |told| {
-        told[0]["garbage"].as_u64() > Some(200_000) && reads(&told[1]) > 50
-    });
+    let told = bench
+        .until(&mut agent, act, |told| told[0]["garbage"].as_u64() > Some(200_000) && reads(&told[1]) > 50);
     let told = told.await?;
     assert_eq!((&told[0]["state"], reads(&told[0])), (&"silent".into(), 0), "{told:?}");
     assert_eq!(told[1]["state"], "listening", "{told:?}");
     agent.stop(Duration::from_secs(10))?;
-    let log = std::fs::read_to_string(site.folder.join("agent.log"))?;
-    assert!(log.contains("no answer to"), "{log}");
+    assert!(bench.log().contains("no answer to"), "{}", bench.log());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_frames_cost_only_themselves() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let site = Site::for_test(folder.path(), 1)?;
-    configure(&site, &["rail"], "thingmagic")?;
+    const TAGS: u64 = 600;
+    let bench = Bench::new(&["rail"], "thingmagic")?;
     let faults = Faults { truncation: 0.3, ..Faults::default() };
-    let mut port = Port::new(&site.readers().join("rail"), Protocol::ThingMagic, Line::new(3, faults));
-    port.plug()?;
-    let mut agent = site.start_agent()?;
-    let clock = Instant::now();
-    let act = |now_ms| port.feed(now_ms, vec![sighting(now_ms, 1)]);
-    let told = until(&site, &mut agent, clock, act, |told| reads(&told[0]) >= 200).await?;
+    let port = bench.port("rail", Module::new(Protocol::ThingMagic), Line::new(3, faults))?;
+    let mut agent = bench.site.start_agent()?;
+    let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    bench.until(&mut agent, |now_ms| port.feed(now_ms, Vec::new()), is("listening")).await?;
+    let shown = Cell::new(0);
+    let act = |now_ms| {
+        let tags = if shown.get() < TAGS { 3 } else { 0 };
+        shown.set(shown.get() + tags);
+        port.feed(now_ms, (0..tags).map(|tag| sighting(now_ms, tag)).collect());
+    };
+    // Every tag that came through whole is read, however many halves stood before it.
+    let whole = || count(&port.counts().whole);
+    let all = |told: &[Value]| shown.get() >= TAGS && whole() > TAGS / 2 && reads(&told[0]) == whole();
+    let told = bench.until(&mut agent, act, all).await?;
     assert!(told[0]["garbage"].as_u64() > Some(100), "{told:?}");
+    assert_eq!((count(&port.counts().dropped), count(&port.counts().skipped)), (0, 0));
     agent.stop(Duration::from_secs(10))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_that_takes_no_bytes_is_given_up_and_used_again_when_it_does() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let site = Site::for_test(folder.path(), 1)?;
-    configure(&site, &["rail"], "r200")?;
-    let mut port = Port::new(&site.readers().join("rail"), Protocol::R200, Line::clean());
-    port.plug()?;
+    let bench = Bench::new(&["rail"], "r200")?;
+    let port = bench.port("rail", Module::new(Protocol::R200), Line::clean())?;
     let line = terminal(port.link())?;
     rustix::termios::tcflow(&line, Action::OOff)?;
-    let mut agent = site.start_agent()?;
-    let clock = Instant::now();
-    let log = || std::fs::read_to_string(site.folder.join("agent.log")).unwrap_or_default();
-    until(&site, &mut agent, clock, |_| (), |_| log().contains("the line takes no bytes")).await?;
+    let mut agent = bench.site.start_agent()?;
+    bench.until(&mut agent, |_| (), |_| bench.log().contains("the line takes no bytes")).await?;
     rustix::termios::tcflow(&line, Action::OOn)?;
     drop(line);
-    let act = |now_ms| port.feed(now_ms, vec![sighting(now_ms, 1)]);
-    until(&site, &mut agent, clock, act, |told| reads(&told[0]) > 0).await?;
+    bench.until(&mut agent, show(&port), |told| reads(&told[0]) > 0).await?;
     agent.stop(Duration::from_secs(10))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_that_vanishes_while_it_is_written_to_is_missed_and_found_again() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let site = Site::for_test(folder.path(), 1)?;
-    configure(&site, &["rail"], "r200")?;
-    let mut port = Port::new(&site.readers().join("rail"), Protocol::R200, Line::clean());
-    port.plug()?;
+    let bench = Bench::new(&["rail"], "r200")?;
+    let mut port = bench.port("rail", Module::new(Protocol::R200), Line::clean())?;
     // The agent's first command waits in the line when that is pulled out.
     let line = terminal(port.link())?;
     rustix::termios::tcflow(&line, Action::OOff)?;
-    let mut agent = site.start_agent()?;
-    let clock = Instant::now();
-    until(&site, &mut agent, clock, |_| (), is("silent")).await?;
+    let mut agent = bench.site.start_agent()?;
+    bench.until(&mut agent, |_| (), is("silent")).await?;
     port.unplug().await?;
     drop(line);
-    until(&site, &mut agent, clock, |_| (), is("absent")).await?;
+    bench.until(&mut agent, |_| (), is("absent")).await?;
     port.plug()?;
-    let act = |now_ms| port.feed(now_ms, vec![sighting(now_ms, 1)]);
-    until(&site, &mut agent, clock, act, |told| reads(&told[0]) > 0).await?;
+    bench.until(&mut agent, show(&port), |told| reads(&told[0]) > 0).await?;
     agent.stop(Duration::from_secs(10))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_that_reads_nothing_for_ever_takes_no_time_of_the_processor() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let site = Site::for_test(folder.path(), 1)?;
     // A scanner is sent nothing: only reading can tell that its line is gone.
-    configure(&site, &["rail"], "scanner")?;
-    let mut port = Port::with(&site.readers().join("rail"), Module::Scanner, Line::clean());
-    port.plug()?;
+    let bench = Bench::new(&["rail"], "scanner")?;
+    let mut port = bench.port("rail", Module::Scanner, Line::clean())?;
     let line = terminal(port.link())?;
-    let mut agent = site.start_agent()?;
-    let clock = Instant::now();
-    until(&site, &mut agent, clock, |_| (), |_| true).await?;
+    let mut agent = bench.site.start_agent()?;
+    bench.until(&mut agent, |_| (), |_| true).await?;
     // The end of a file, again and again: each is read as 0 bytes by a terminal that takes lines.
     let end_of_file = || -> anyhow::Result<()> {
         let mut modes = rustix::termios::tcgetattr(&line)?;
@@ -213,30 +233,23 @@ async fn a_port_that_reads_nothing_for_ever_takes_no_time_of_the_processor() -> 
         wrong = wrong.take().or(end_of_file().err());
         port.say(now_ms, vec![4; 64]);
     };
-    share_while(&site, &mut agent, clock, &mut act).await?;
-    let log = || std::fs::read_to_string(site.folder.join("agent.log")).unwrap_or_default();
-    until(&site, &mut agent, clock, &mut act, |_| log().contains("the line hung up")).await?;
+    share_while(&bench, &mut agent, &mut act).await?;
+    bench.until(&mut agent, &mut act, |_| bench.log().contains("the line hung up")).await?;
     if let Some(why) = wrong {
         return Err(why);
     }
     // A line that is gone is read as 0 bytes by whoever still has it open, at once and always.
-    let quiet = |now_ms| port.feed(now_ms, Vec::new());
-    until(&site, &mut agent, clock, quiet, is("listening")).await?;
+    bench.until(&mut agent, |now_ms| port.feed(now_ms, Vec::new()), is("listening")).await?;
     port.unplug().await?;
-    share_while(&site, &mut agent, clock, &mut |_| ()).await?;
+    share_while(&bench, &mut agent, &mut |_| ()).await?;
     agent.stop(Duration::from_secs(10))
 }
 
 /// Fails if the agent computes much while something happens. What it computes is set against the time that passes:
 /// a busy machine makes it less.
-async fn share_while(
-    site: &Site,
-    agent: &mut Process,
-    clock: Instant,
-    act: &mut impl FnMut(u64),
-) -> anyhow::Result<()> {
+async fn share_while(bench: &Bench, agent: &mut Process, act: &mut impl FnMut(u64)) -> anyhow::Result<()> {
     let (from, before) = (Instant::now(), computed_s(agent)?);
-    until(site, agent, clock, act, |_| from.elapsed() > Duration::from_secs(4)).await?;
+    bench.until(agent, act, |_| from.elapsed() > Duration::from_secs(4)).await?;
     let share = (computed_s(agent)? - before) / from.elapsed().as_secs_f64();
     anyhow::ensure!(share < 0.3, "the agent takes {:.0} % of a processor", share * 100.0);
     Ok(())
@@ -244,29 +257,24 @@ async fn share_while(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_agent_at_a_port_says_who_has_it_and_the_first_goes_on() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let site = Site::for_test(folder.path(), 1)?;
-    configure(&site, &["rail"], "r200")?;
-    let second = Site::for_test(&folder.path().join("second"), 1)?;
-    configure(&second, &["rail"], "r200")?;
-    std::fs::remove_dir(second.readers())?;
-    std::os::unix::fs::symlink(site.readers(), second.readers())?;
-    let mut port = Port::new(&site.readers().join("rail"), Protocol::R200, Line::clean());
-    port.plug()?;
-    let mut agent = site.start_agent()?;
-    let clock = Instant::now();
-    let act = |now_ms| port.feed(now_ms, vec![sighting(now_ms, 1)]);
-    until(&site, &mut agent, clock, act, is("listening")).await?;
-    let mut late = second.start_agent()?;
+    let bench = Bench::new(&["rail"], "r200")?;
+    let second = Bench::new(&["rail"], "r200")?;
+    std::fs::remove_dir(second.site.readers())?;
+    std::os::unix::fs::symlink(bench.site.readers(), second.site.readers())?;
+    let port = bench.port("rail", Module::new(Protocol::R200), Line::clean())?;
+    let mut agent = bench.site.start_agent()?;
+    bench.until(&mut agent, show(&port), is("listening")).await?;
+    let mut late = second.site.start_agent()?;
     let who = format!("process {} (hangtag-agent) uses it", agent.id());
-    let log = || std::fs::read_to_string(second.folder.join("agent.log")).unwrap_or_default();
-    until(&second, &mut late, clock, act, |told| told[0]["state"] == "absent" && log().contains(&who))
-        .await?;
-    let before = reads(&readers(&site)?[0]);
-    until(&site, &mut agent, clock, act, |told| reads(&told[0]) > before + 20).await?;
+    let refused = |told: &[Value]| told[0]["state"] == "absent" && second.log().contains(&who);
+    // Time passes at the port by the first one's clock.
+    let act = |_| show(&port)(u64::try_from(bench.clock.elapsed().as_millis()).unwrap_or(u64::MAX));
+    second.until(&mut late, act, refused).await?;
+    let before = reads(&readers(&bench.site)?[0]);
+    bench.until(&mut agent, show(&port), |told| reads(&told[0]) > before + 20).await?;
     // When the first ends, the second takes over.
     agent.stop(Duration::from_secs(10))?;
-    until(&second, &mut late, clock, act, |told| reads(&told[0]) > 0).await?;
+    second.until(&mut late, act, |told| reads(&told[0]) > 0).await?;
     late.stop(Duration::from_secs(10))
 }
 
@@ -274,20 +282,13 @@ async fn a_second_agent_at_a_port_says_who_has_it_and_the_first_goes_on() -> any
 async fn every_read_of_thirty_two_ports_arrives() -> anyhow::Result<()> {
     const MOMENTS: u64 = 40;
     const TAGS: u64 = 10;
-    let folder = tempfile::tempdir()?;
-    let site = Site::for_test(folder.path(), 1)?;
     let names: Vec<String> = (0..32).map(|number| format!("r{number}")).collect();
-    configure(&site, &names.iter().map(String::as_str).collect::<Vec<_>>(), "thingmagic")?;
-    let port = |name| Port::new(&site.readers().join(name), Protocol::ThingMagic, Line::clean());
-    let mut ports: Vec<Port> = names.iter().map(port).collect();
-    for port in &mut ports {
-        port.plug()?;
-    }
-    let mut agent = site.start_agent()?;
-    let clock = Instant::now();
+    let bench = Bench::new(&names.iter().map(String::as_str).collect::<Vec<_>>(), "thingmagic")?;
+    let port = |name: &String| bench.port(name, Module::new(Protocol::ThingMagic), Line::clean());
+    let ports = names.iter().map(port).collect::<anyhow::Result<Vec<Port>>>()?;
+    let mut agent = bench.site.start_agent()?;
     let idle = |now_ms| ports.iter().for_each(|port| port.feed(now_ms, Vec::new()));
-    until(&site, &mut agent, clock, idle, |told| told.iter().all(|told| told["state"] == "listening"))
-        .await?;
+    bench.until(&mut agent, idle, |told| told.iter().all(|told| told["state"] == "listening")).await?;
     let mut moment = 0;
     let act = |now_ms| {
         moment += 1;
@@ -297,35 +298,30 @@ async fn every_read_of_thirty_two_ports_arrives() -> anyhow::Result<()> {
         }
     };
     let arrived = |told: &[Value]| told.iter().map(reads).sum::<u64>() >= 32 * MOMENTS * TAGS;
-    let told = until(&site, &mut agent, clock, act, arrived).await?;
+    let told = bench.until(&mut agent, act, arrived).await?;
     assert!(told.iter().all(|told| reads(told) == MOMENTS * TAGS && told["garbage"] == 0), "{told:?}");
     agent.stop(Duration::from_secs(10))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_is_pulled_out_at_any_moment_is_used_again() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let site = Site::for_test(folder.path(), 1)?;
-    configure(&site, &["rail"], "thingmagic")?;
-    let mut port = Port::new(&site.readers().join("rail"), Protocol::ThingMagic, Line::clean());
-    let mut agent = site.start_agent()?;
-    let clock = Instant::now();
+    let bench = Bench::new(&["rail"], "thingmagic")?;
+    let mut port = bench.port("rail", Module::new(Protocol::ThingMagic), Line::clean())?;
+    let mut agent = bench.site.start_agent()?;
     // Before it was opened, at every step of setting it up, and while it reads.
     for ticks in 0..14 {
         port.plug()?;
         let mut tick = interval(TICK);
         for _ in 0..ticks {
             tick.tick().await;
-            let now_ms = u64::try_from(clock.elapsed().as_millis())?;
-            port.feed(now_ms, vec![sighting(now_ms, 1)]);
+            show(&port)(u64::try_from(bench.clock.elapsed().as_millis())?);
         }
         port.unplug().await?;
         port.plug()?;
-        let before = readers(&site).map_or(0, |told| reads(&told[0]));
-        let act = |now_ms| port.feed(now_ms, vec![sighting(now_ms, 1)]);
-        until(&site, &mut agent, clock, act, |told| reads(&told[0]) > before + 3).await?;
+        let before = readers(&bench.site).map_or(0, |told| reads(&told[0]));
+        bench.until(&mut agent, show(&port), |told| reads(&told[0]) > before + 3).await?;
         port.unplug().await?;
-        until(&site, &mut agent, clock, |_| (), is("absent")).await?;
+        bench.until(&mut agent, |_| (), is("absent")).await?;
     }
     agent.stop(Duration::from_secs(10))
 }

@@ -43,6 +43,8 @@ pub struct Port {
 pub struct Counts {
     /// Bytes that the host could read.
     pub sent: AtomicU64,
+    /// Tags that the host could read whole, whatever stood before them.
+    pub whole: AtomicU64,
     /// Bytes dropped because the host did not read.
     pub dropped: AtomicU64,
     /// Moments dropped because the port's task had no time.
@@ -232,7 +234,7 @@ impl Behind {
                     Heard::Bytes(count) => {
                         let answers = self.module.handle_bytes(&buffer[..count], self.now_ms);
                         self.tell_reading.send_replace(self.module.is_reading());
-                        self.send(&pty, answers);
+                        self.send(&pty, &answers);
                     }
                     Heard::HungUp => match Pty::open(&self.link) {
                         Ok(fresh) => pty = fresh,
@@ -248,29 +250,32 @@ impl Behind {
 
     fn pass(&mut self, pty: &Pty, moment: Moment) {
         for frame in moment.frames {
-            self.send(pty, frame);
+            self.send(pty, &frame);
         }
         for sighting in &moment.sightings {
             let frame = self.module.handle_sighting(sighting);
-            self.send(pty, frame);
+            let whole = self.send(pty, &frame);
+            self.counts.whole.fetch_add(u64::from(whole), Ordering::Relaxed);
         }
         self.now_ms = moment.now_ms;
         let idle = self.module.handle_timeout(self.now_ms);
-        self.send(pty, idle);
+        self.send(pty, &idle);
         let reading = self.module.is_reading();
         self.tell_reading.send_if_modified(|told| std::mem::replace(told, reading) != reading);
     }
 
-    fn send(&mut self, pty: &Pty, frame: Vec<u8>) {
+    /// Puts a frame on the line; tells whether all of it arrives.
+    fn send(&mut self, pty: &Pty, frame: &[u8]) -> bool {
         // Nobody has the port open: the bytes end in the air, as those of a real line do.
         let open = pty.host_side.is_none() || self.unasked;
         if frame.is_empty() || !open {
-            return;
+            return false;
         }
-        let bytes = self.line.carry(frame);
+        let bytes = self.line.carry(frame.to_owned());
         let sent = rustix::io::write(&pty.module_side, &bytes).unwrap_or(0);
         self.counts.sent.fetch_add(sent as u64, Ordering::Relaxed);
         self.counts.dropped.fetch_add((bytes.len() - sent) as u64, Ordering::Relaxed);
+        sent == bytes.len() && bytes.ends_with(frame)
     }
 }
 
