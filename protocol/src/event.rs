@@ -104,6 +104,8 @@ pub enum ReaderState {
     Silent,
     /// Its port cannot be opened.
     Absent,
+    /// It does not read because the schedule says so: nothing is expected of it.
+    Off,
 }
 
 /// The kind of an event: what is counted, and the number on the wire.

@@ -158,6 +158,9 @@ fn a_batch_that_grows_too_large_is_refused_when_written() {
     assert!(batch.encode().unwrap_err().0 > MAX_BYTES);
 }
 
+const STATES: [ReaderState; 4] =
+    [ReaderState::Listening, ReaderState::Silent, ReaderState::Absent, ReaderState::Off];
+
 fn any_event() -> impl Strategy<Value = Event> {
     let epc = prop::collection::vec(any::<u8>(), 1..62).prop_map(|bytes| Epc::new(&bytes).unwrap());
     let epc = prop_oneof![epc, (0u8..20).prop_map(|n| Epc::new(&[0x30, 1, 2, 3, n]).unwrap())];
@@ -181,7 +184,11 @@ fn any_event() -> impl Strategy<Value = Event> {
                 3 => What::TriedOn(fitting),
                 4 => What::CarriedOut(fitting),
                 5 => What::Retracted { seq: Seq(number) },
-                _ => What::Coverage(Coverage { reader, state: ReaderState::Absent, from: Uptime(from) }),
+                _ => What::Coverage(Coverage {
+                    reader,
+                    state: STATES[usize::from(from as u8 % 4)],
+                    from: Uptime(from),
+                }),
             };
             Event { boot: BootId(boot), at: Uptime(at), confidence, what }
         },

@@ -51,6 +51,7 @@ impl<C: Coder> Walk<C> {
             0 => ReaderState::Listening,
             1 => ReaderState::Silent,
             2 => ReaderState::Absent,
+            3 => ReaderState::Off,
             value => return Err(UnpackError::Value { column: "state", value }),
         };
         self.model.coder.column("at");

@@ -222,6 +222,7 @@ pub(super) fn state_name(state: ReaderState) -> &'static str {
         ReaderState::Listening => "listening",
         ReaderState::Silent => "silent",
         ReaderState::Absent => "absent",
+        ReaderState::Off => "off",
     }
 }
 

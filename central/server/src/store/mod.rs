@@ -13,7 +13,7 @@
 //!   epc, gtin, zone              garment events: tag (hex), GTIN-14 where the tag is an SGTIN, place
 //!   visit                        booth events: seq of the event that opened the visit
 //!   reads, margin, unrest, dwell evidence: count, dB, percent, tenths of a second
-//!   reader, state, since         coverage: listening | silent | absent, from uptime `since` to `uptime`
+//!   reader, state, since         coverage: listening | silent | absent | off, from uptime `since` to `uptime`
 //!   retracts                     retracted: seq of the mistaken event
 //!   digest                       CRC-32C of the content, to tell a copy from a conflict
 //!   received                     when central got it (Unix ms)

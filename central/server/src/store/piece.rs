@@ -129,7 +129,7 @@ fn coverage(db: &Connection, id: &str, from: i64, to: i64) -> Result<Vec<Coverag
     while let Some(row) = rows.next()? {
         let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
         let name = text(2)?;
-        let state = [ReaderState::Listening, ReaderState::Silent, ReaderState::Absent]
+        let state = [ReaderState::Listening, ReaderState::Silent, ReaderState::Absent, ReaderState::Off]
             .into_iter()
             .find(|state| state_name(*state) == name)
             .ok_or_else(|| content(name, "a reader's state"))?;

@@ -27,6 +27,8 @@ pub(crate) struct Strip {
     pub silent: String,
     /// No port.
     pub absent: String,
+    /// Not to read, by its schedule.
+    pub off: String,
     /// Nothing was said of it.
     pub unknown: String,
     /// The pieces to draw.
@@ -62,7 +64,8 @@ pub(crate) fn strips(
     let strip = |((gateway, reader), stretches): ((GatewayId, ReaderId), Vec<&Coverage>)| {
         let sum =
             |state| -> i64 { stretches.iter().filter(|c| c.state == state).map(|c| c.to.0 - c.from.0).sum() };
-        let sums = [ReaderState::Listening, ReaderState::Silent, ReaderState::Absent].map(sum);
+        let sums =
+            [ReaderState::Listening, ReaderState::Silent, ReaderState::Absent, ReaderState::Off].map(sum);
         let known: i64 = sums.iter().sum();
         let pieces = stretches
             .iter()
@@ -72,9 +75,9 @@ pub(crate) fn strips(
                 Piece { x, width, class: class(c.state) }
             })
             .collect();
-        let [listening, silent, absent] = sums.map(text::minutes);
+        let [listening, silent, absent, off] = sums.map(text::minutes);
         let unknown = text::minutes((to.0 - from.0 - known).max(0));
-        Strip { gateway, reader, listening, silent, absent, unknown, pieces }
+        Strip { gateway, reader, listening, silent, absent, off, unknown, pieces }
     };
     readers.into_iter().map(strip).collect()
 }
@@ -86,6 +89,7 @@ pub(crate) fn class(state: ReaderState) -> &'static str {
         ReaderState::Listening => "listening",
         ReaderState::Silent => "silent",
         ReaderState::Absent => "absent",
+        ReaderState::Off => "off",
     }
 }
 
@@ -102,7 +106,11 @@ mod tests {
             from: UnixMillis(from * 60_000),
             to: UnixMillis(to * 60_000),
         };
-        let coverage = [stretch(ReaderState::Listening, 0, 60), stretch(ReaderState::Absent, 60, 70)];
+        let coverage = [
+            stretch(ReaderState::Listening, 0, 60),
+            stretch(ReaderState::Absent, 60, 70),
+            stretch(ReaderState::Off, 70, 100),
+        ];
         let at = |minute: i64| UnixMillis(minute * 60_000);
         let dead = (GatewayId::new("h").unwrap(), ReaderId::new("r").unwrap());
         let strips = strips(&coverage, &[dead], at(0), at(120), at(240));
@@ -113,9 +121,11 @@ mod tests {
             "it does not vanish"
         );
         assert_eq!(
-            [&strips[0].listening, &strips[0].silent, &strips[0].absent, &strips[0].unknown],
-            ["1 h 00 min", "0 min", "10 min", "50 min"]
+            [&strips[0].listening, &strips[0].absent, &strips[0].off, &strips[0].unknown],
+            ["1 h 00 min", "10 min", "30 min", "20 min"]
         );
+        assert_eq!(strips[0].silent, "0 min");
         assert_eq!(strips[0].pieces[1], Piece { x: 240, width: 40, class: "absent" });
+        assert_eq!(strips[0].pieces[2], Piece { x: 280, width: 120, class: "off" });
     }
 }

@@ -133,6 +133,7 @@ pub(crate) fn unpack(first: Seq, count: usize, bytes: &[u8]) -> Result<Vec<Event
             Kind::Retracted => What::Retracted { seq: Seq(seq.wrapping_sub(retracts.next())) },
             Kind::Coverage => What::Coverage(Coverage {
                 reader: *reader.entry(&readers)?,
+                // Agents that wrote this format knew no other.
                 state: *state.entry(&[ReaderState::Listening, ReaderState::Silent, ReaderState::Absent])?,
                 from: Uptime(last_at.wrapping_sub(unzigzag(from.next()))),
             }),
