@@ -18,7 +18,7 @@ use hangtag_agent_core::intake::probe::{Outcome, Who};
 use hangtag_agent_core::intake::{Code, Known, Notice, Protocol, Session, Settings};
 use hangtag_protocol::event::ReaderState;
 use tokio::io::AsyncReadExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_serial::SerialStream;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ use crate::config::{Reader, Setup, Wishes};
 use crate::health::Health;
 pub(crate) use node::Nodes;
 pub(crate) use seen::{Scan, Seen};
-pub(crate) use shared::SharedLine;
+pub(crate) use shared::start;
 
 /// A line that does not take a command within this time is stuck.
 const STUCK: Duration = Duration::from_secs(1);
@@ -54,6 +54,8 @@ pub(crate) struct Intake {
     pub(crate) health: Health,
     pub(crate) capture: Option<Capture>,
     pub(crate) nodes: Nodes,
+    /// Whether it is time to read.
+    pub(crate) hours: watch::Receiver<bool>,
     pub(crate) cancel: CancellationToken,
 }
 
@@ -67,6 +69,8 @@ enum Lost {
     Silent,
     /// No reader was found, or one that cannot be set up as the configuration is.
     Unknown(String),
+    /// The reader was made to stop: it is not time to read.
+    Off,
     /// Inference is gone, or full at the end.
     Closed,
 }
@@ -101,6 +105,8 @@ enum Passed {
     On,
     /// The same, and the reader fell silent.
     Silent,
+    /// The same, and the reader was made to stop.
+    Stopped,
     /// Inference is gone, or full at the end.
     Nowhere,
 }
@@ -114,6 +120,12 @@ impl Intake {
         let mut told = String::new();
         let id = self.reader.id;
         loop {
+            // A node reads by itself, and keeps what nobody takes.
+            let is_node =
+                matches!(self.reader.setup, Setup::Node { .. }) || matches!(partner, Some(Partner::Node(_)));
+            if !is_node && !self.wait_for_hours().await {
+                return;
+            }
             let opened = Instant::now();
             let lost = match port::open(&self.reader.port, self.reader.baud().unwrap_or(ANY_BAUD)) {
                 Ok(port) => {
@@ -134,6 +146,7 @@ impl Intake {
             }
             let (pause_ms, text) = match lost {
                 Lost::Cancelled | Lost::Closed => return,
+                Lost::Off => continue,
                 Lost::Silent => (probe_again.next_full_ms(), String::new()),
                 Lost::Failed(why) => {
                     if !self.tell(ReaderState::Absent).await {
@@ -158,6 +171,23 @@ impl Intake {
                 () = self.pause(Duration::from_millis(pause_ms)) => {}
                 () = self.cancel.cancelled() => return,
             }
+        }
+    }
+
+    /// Waits until it is time to read, and says so; false when the agent ends before.
+    async fn wait_for_hours(&self) -> bool {
+        let mut hours = self.hours.clone();
+        if *hours.borrow() {
+            return true;
+        }
+        if !self.tell(ReaderState::Off).await {
+            return false;
+        }
+        // Both branches are cancel-safe.
+        tokio::select! {
+            // Without a schedule, or at the end, nobody changes it any more.
+            Ok(_) = hours.wait_for(|reads| *reads) => true,
+            () = self.cancel.cancelled() => false,
         }
     }
 
@@ -276,10 +306,14 @@ impl Intake {
         let recorded = may_be_recorded(partner.settings.protocol());
         let session = &mut partner.session;
         let mut buffer = [0; 4_096];
+        let (mut hours, mut stops) = (self.hours.clone(), false);
         session.handle_bytes(heard, clock::uptime());
         loop {
             match self.pass_on(session).await {
                 Passed::On => {}
+                Passed::Stopped => return Lost::Off,
+                // It is being made to stop, and must have the time to.
+                Passed::Silent if stops => {}
                 Passed::Silent if matches!(self.reader.setup, Setup::Auto(_)) => return Lost::Silent,
                 // Some adapters vanish without hanging up the line that is open to them.
                 Passed::Silent if self.device() != device => {
@@ -297,9 +331,13 @@ impl Intake {
                 }
             }
             let due = session.poll_timeout().map_or(1_000, |(at, _)| at.since(clock::uptime()));
-            // Both branches are cancel-safe: a read that is dropped has taken nothing.
+            // All branches are cancel-safe: a read or a wait that is dropped has taken nothing.
             tokio::select! {
                 () = self.cancel.cancelled() => return Lost::Cancelled,
+                Ok(_) = hours.wait_for(|reads| !reads), if !stops => {
+                    stops = true;
+                    session.handle_stop(clock::uptime());
+                }
                 read = timeout(Duration::from_millis(due), port.read(&mut buffer)) => match read {
                     Ok(Ok(0)) => return Lost::Failed(probing::hung_up()),
                     Ok(Ok(count)) => {
@@ -339,6 +377,7 @@ impl Intake {
             match self.handle_notice(notice).await {
                 Passed::On => {}
                 Passed::Silent => passed = Passed::Silent,
+                Passed::Stopped => passed = Passed::Stopped,
                 Passed::Nowhere => return Passed::Nowhere,
             }
         }
@@ -391,6 +430,10 @@ impl Intake {
                     return Passed::Nowhere;
                 }
                 return Passed::Silent;
+            }
+            Notice::Stopped => {
+                info!(reader = %id, "the reader was stopped");
+                return Passed::Stopped;
             }
             Notice::Module(module) => {
                 info!(reader = %id, module, "the reader said what it is");
@@ -464,6 +507,7 @@ mod tests {
             health,
             capture: None,
             nodes: Nodes::none(),
+            hours: watch::channel(true).1,
             cancel: cancel.clone(),
         };
         // The port is absent, and there is no room to say so.

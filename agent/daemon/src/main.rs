@@ -8,6 +8,7 @@ mod clock;
 mod config;
 mod evaluate;
 mod health;
+mod hours;
 mod infer;
 mod intake;
 mod learned;

@@ -15,7 +15,6 @@
 //! may be the last.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -27,21 +26,21 @@ use hangtag_agent_core::uplink::SettledBy;
 use hangtag_protocol::clock::{BootId, ClockAnchor};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::capture::Capture;
 use crate::config::{Config, DeleteAfter};
 use crate::health::Health;
+use crate::hours::Hours;
 use crate::infer::Progress;
-use crate::intake::{Intake, Nodes, SharedLine};
+use crate::intake::{Intake, Nodes};
 use crate::learned::Keeper;
 use crate::onlooker::Onlooker;
 use crate::spool::{self, Request, Signals, Spool};
 use crate::uplink::Uplink;
-use crate::{clock, infer, uplink};
+use crate::{clock, infer, intake, uplink};
 
 /// Reads on their way to inference: a second of 16 busy readers. Full, it slows the readers' tasks, and
 /// the kernel's buffers fill.
@@ -139,7 +138,10 @@ async fn run_once(
     let onlooker = Onlooker::bind(&config.socket(), readers, reads.clone(), health.clone(), state.clone())
         .with_context(|| format!("cannot open {}", config.socket().display()))?;
     let mut onlooker = tokio::spawn(onlooker.run());
-    let mut clock = tokio::spawn(watch_clock(boot, config.clock_kept, requests_in.clone()));
+    let reads_now = |hours: &Hours| hours.reads(clock::anchor(boot, config.clock_kept).as_ref());
+    let (hours_in, hours) = watch::channel(config.hours.as_ref().is_none_or(reads_now));
+    let watched = config.hours.clone().map(|hours| (hours, hours_in));
+    let mut clock = tokio::spawn(watch_clock(boot, config.clock_kept, requests_in.clone(), watched));
     let spool =
         spool.start(Handle::current(), accept, requests, signals).context("cannot start the spool")?;
     let mut spool = joined(spool);
@@ -151,21 +153,14 @@ async fn run_once(
     let uplink = Uplink::new(settings, state, requests_in, health.clone(), finish);
     let mut uplink = tokio::spawn(uplink.run());
     let mut infer = tokio::spawn(infer::run(inference, progress, Some(keeper), seen, accept_in, reads));
-    let mut lines: BTreeMap<PathBuf, Vec<Intake>> = BTreeMap::new();
-    for (number, reader) in config.readers.into_iter().enumerate() {
+    let intakes = config.readers.into_iter().enumerate().map(|(number, reader)| {
         let (out, health) = (seen_in.clone(), health.clone());
-        let (capture, cancel, nodes) = (capture.clone(), cancel.clone(), nodes.clone());
-        let line = lines.entry(reader.port.clone()).or_default();
-        line.push(Intake { number, reader, out, health, capture, nodes, cancel });
-    }
+        let (capture, cancel) = (capture.clone(), cancel.clone());
+        let (nodes, hours) = (nodes.clone(), hours.clone());
+        Intake { number, reader, out, health, capture, nodes, hours, cancel }
+    });
+    let mut intakes = intake::start(intakes);
     drop(seen_in);
-    let mut intakes = JoinSet::new();
-    for mut line in lines.into_values() {
-        match line.pop() {
-            Some(alone) if line.is_empty() => intakes.spawn(alone.run()),
-            last => intakes.spawn(SharedLine::new(line.into_iter().chain(last).collect()).run()),
-        };
-    }
     info!(gateway = %config.gateway.gateway, store = %config.gateway.store, %boot, "the agent runs");
 
     let ended = tokio::select! {
@@ -232,13 +227,26 @@ async fn within(
     bail!("not ended within {limit:?}: {left}")
 }
 
-/// Tells the spool what the wall clock shows: at the start, and when it was stepped.
-async fn watch_clock(boot: BootId, kept: bool, requests: mpsc::Sender<Request>) {
+/// Tells the spool what the wall clock shows: at the start, and when it was stepped; and readers whether it is time
+/// to read.
+async fn watch_clock(
+    boot: BootId,
+    kept: bool,
+    requests: mpsc::Sender<Request>,
+    hours: Option<(Hours, watch::Sender<bool>)>,
+) {
     let mut told: Option<ClockAnchor> = None;
     let mut look = tokio::time::interval(LOOK_AT_CLOCK);
     loop {
         look.tick().await;
-        let Some(anchor) = clock::anchor(boot, kept) else { continue };
+        let anchor = clock::anchor(boot, kept);
+        if let Some((hours, tell)) = &hours {
+            let reads = hours.reads(anchor.as_ref());
+            if tell.send_if_modified(|told| std::mem::replace(told, reads) != reads) {
+                info!(reads, schedule = hours.text, "the schedule starts or stops the readers");
+            }
+        }
+        let Some(anchor) = anchor else { continue };
         if told.is_none_or(|told| clock::differs(&anchor, &told)) {
             if told.is_some() {
                 info!(wall = anchor.wall.0, "the wall clock was set");

@@ -5,6 +5,8 @@
 //! falls silent. Bytes that belong to no good frame are counted and skipped, one at a time, until a
 //! good frame begins. A [`Probe`] finds out which reader there is to talk to.
 //!
+//! When readers read at all, a [`Schedule`] says.
+//!
 //! Several readers that share a line take turns ([`Shared`]).
 //!
 //! A [`Link`](node::Link) is the same with a reader node of our own, which keeps what is not acknowledged.
@@ -22,6 +24,7 @@ pub mod node;
 pub mod probe;
 pub mod ruuvi;
 pub mod scanner;
+pub mod schedule;
 pub mod session;
 pub mod settings;
 pub mod shared;
@@ -43,6 +46,7 @@ pub use hangtag_protocol::region::Region;
 pub use probe::{Found, Known, Probe};
 pub use ruuvi::{Mac, Motion};
 pub use scanner::{Code, LoyaltyCode, LoyaltyPattern, Scanned};
+pub use schedule::{Schedule, Window, WindowError};
 pub use session::{Notice, Session};
 pub use settings::{Protocol, Radio, Settings, SettingsError};
 pub use shared::Shared;

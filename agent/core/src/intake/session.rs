@@ -7,9 +7,13 @@
 //!     ▲  no answer, 3 tries │                            │ silence
 //!     └────── Waiting ◀─────┴────────────────────────────┘
 //! ```
+//!
+//! From any of these it can be made to stop (`stop`).
 
 pub mod notice;
 
+mod silence;
+mod stop;
 mod turn;
 
 use alloc::collections::VecDeque;
@@ -78,6 +82,10 @@ enum State {
     Reading { nudged: bool },
     /// The reader did not answer; it is tried again later.
     Waiting { until: Uptime },
+    /// The command to stop was sent.
+    Stopping { tries: u8, until: Uptime },
+    /// Nobody wants to know what it reads.
+    Stopped,
 }
 
 impl Session {
@@ -163,7 +171,12 @@ impl Session {
                 }
             }
             State::Waiting { until } if now >= until => self.begin(now),
-            State::Setting { .. } | State::Reading { .. } | State::Waiting { .. } => {}
+            State::Stopping { tries, until } if now >= until => self.stop_again(tries, now),
+            State::Setting { .. }
+            | State::Reading { .. }
+            | State::Waiting { .. }
+            | State::Stopping { .. }
+            | State::Stopped => {}
         }
     }
 
@@ -196,7 +209,8 @@ impl Session {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Uptime, Reason)> {
         let state = match self.state {
-            State::Setting { until, .. } => Some((until, Reason::Answer)),
+            State::Setting { until, .. } | State::Stopping { until, .. } => Some((until, Reason::Answer)),
+            State::Stopped => None,
             State::Reading { nudged } => self.silent_at(nudged).map(|at| (at, Reason::Silence)),
             State::Waiting { until } => Some((until, Reason::Retry)),
         };
@@ -215,31 +229,6 @@ impl Session {
     #[must_use]
     pub fn bad_tags(&self) -> u64 {
         self.bad_tags
-    }
-
-    /// When a reader counts as silent. A reading module reports about once a second, be it that it sees no
-    /// tag; a receiver has nothing to report where no sensor tag is, but answers; a scanner is silent as long
-    /// as nobody scans.
-    fn silent_at(&self, nudged: bool) -> Option<Uptime> {
-        let silence_ms = match self.settings {
-            Settings::R200(_) | Settings::Chafon { .. } => 2_000,
-            Settings::ThingMagic(_) => 3_000,
-            Settings::Ruuvi => 10_000,
-            Settings::Scanner { .. } => return None,
-        };
-        Some(self.reported + silence_ms + if nudged { NUDGED_MS } else { 0 })
-    }
-
-    /// What may wake a reader that fell silent, without setting it up anew.
-    fn nudge(&self) -> Option<Vec<u8>> {
-        match self.settings {
-            // Its rounds may have run out.
-            Settings::R200(_) => Some(self.steps.last()?.bytes.clone()),
-            Settings::ThingMagic(_) | Settings::Scanner { .. } => None,
-            Settings::Ruuvi => Some(ruuvi::ask()),
-            // The command or the end of its round may have been lost.
-            Settings::Chafon { .. } => self.rounds.get(self.round).cloned(),
-        }
     }
 
     /// Begins to set the reader up.
@@ -350,7 +339,8 @@ impl Session {
                     self.notices.push_back(Notice::Recovered);
                 }
             }
-            State::Waiting { .. } => {}
+            State::Stopping { .. } => self.handle_stopping(&message),
+            State::Waiting { .. } | State::Stopped => {}
         }
     }
 

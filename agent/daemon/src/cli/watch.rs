@@ -14,17 +14,17 @@ use hangtag_protocol::read::Read;
 use hangtag_protocol::status::ReaderHealth;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::ask::{answer, ask};
 use super::out::out;
-use crate::clock;
 use crate::config::Config;
 use crate::health::Health;
 use crate::intake::{Intake, Nodes, Seen};
 use crate::onlooker::ReadLine;
+use crate::{clock, intake};
 
 /// A tag unseen for so long leaves the table, in milliseconds.
 const GONE_MS: u64 = 10_000;
@@ -116,12 +116,13 @@ async fn from_agent(stream: UnixStream, out: mpsc::Sender<ReadLine>) -> anyhow::
 async fn from_ports(config: Config, health: Health, out: mpsc::Sender<ReadLine>, cancel: CancellationToken) {
     let ids: Vec<ReaderId> = config.readers.iter().map(|reader| reader.id).collect();
     let (seen_in, mut seen) = mpsc::channel(4_096);
-    for (number, reader) in config.readers.into_iter().enumerate() {
+    let intakes = config.readers.into_iter().enumerate().map(|(number, reader)| {
         let (out, health, cancel) = (seen_in.clone(), health.clone(), cancel.clone());
-        tokio::spawn(
-            Intake { number, reader, out, health, capture: None, nodes: Nodes::none(), cancel }.run(),
-        );
-    }
+        // Who looks wants to see, whatever the schedule says.
+        let (nodes, hours) = (Nodes::none(), watch::channel(true).1);
+        Intake { number, reader, out, health, capture: None, nodes, hours, cancel }
+    });
+    let _tasks = intake::start(intakes);
     drop(seen_in);
     while let Some(seen) = seen.recv().await {
         let (reader, reads) = match seen {

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use hangtag_agent_core::intake::LoyaltyPattern;
 use hangtag_protocol::id::MAX_NAME;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde::de::value::StrDeserializer;
 use toml::de::DeValue;
@@ -74,6 +75,25 @@ pub(super) fn text() -> Allowed<String> {
 pub(super) fn path() -> Allowed<PathBuf> {
     let read = |value: &DeValue<'_>| value.as_str().filter(|text| !text.is_empty()).map(PathBuf::from);
     Allowed::new("a path in quotation marks", read)
+}
+
+/// Windows of a week, not yet read.
+pub(super) fn windows() -> Allowed<Vec<String>> {
+    let words = "a list of windows in quotation marks, as in [\"mon-sat 09:00-20:30\", \"sun 12:00-18:00\"]";
+    Allowed::new(words, |value| {
+        let windows = value.as_array()?.iter();
+        let texts: Option<Vec<String>> =
+            windows.map(|text| text.get_ref().as_str().map(str::to_owned)).collect();
+        texts.filter(|texts| !texts.is_empty())
+    })
+}
+
+/// A time zone and its name.
+pub(super) fn time_zone() -> Allowed<(TimeZone, String)> {
+    Allowed::new("a time zone in quotation marks, as in \"Europe/Paris\"", |value| {
+        let name = value.as_str()?;
+        TimeZone::get(name).ok().map(|zone| (zone, name.to_owned()))
+    })
 }
 
 /// What loyalty codes look like.

@@ -5,16 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use hangtag_agent_core::infer::{Layout, Zone};
-use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Radio, Region, Settings, SettingsError, node};
+use hangtag_agent_core::intake::{
+    LoyaltyPattern, Protocol, Radio, Region, Schedule, Settings, SettingsError, Window, node,
+};
 use hangtag_protocol::id::{ReaderId, ZoneId};
 use hangtag_protocol::topic::Gateway;
 use serde::Deserialize;
 
 use super::allowed::{
-    Allowed, flag, host, name, number, one_of, path, patterns, text, whole, word, words_of,
+    Allowed, flag, host, name, number, one_of, path, patterns, text, time_zone, whole, windows, word,
+    words_of,
 };
 use super::sheet::{Sheet, Table, Wrong};
 use super::{Config, DeleteAfter, Mqtt, Reader, Setup, SpoolSettings, WhenFull, Wishes};
+use crate::hours::Hours;
 
 /// Reads and checks the text of a file; relative paths in it are relative to a folder.
 ///
@@ -41,6 +45,11 @@ fn config(top: &mut Table<'_, '_>, folder: &Path, broken: bool) -> Option<Config
         table.end();
         kept
     });
+    let hours = match top.has_any(&["schedule"]) {
+        true => top.table("schedule").map(|mut table| hours(&mut table)),
+        // Asked for, so that it is known.
+        false => top.table("schedule").map(|_| Some(None)),
+    };
     let zone_tables = top.tables("zone", "[[zone]]");
     // What cannot be understood may be the zone that an antenna looks for.
     let zones_known = zone_tables.is_some() && !broken;
@@ -68,6 +77,7 @@ fn config(top: &mut Table<'_, '_>, folder: &Path, broken: bool) -> Option<Config
         mqtt: mqtt?,
         spool: spool?,
         clock_kept: clock_kept?,
+        hours: hours??,
         layout,
         readers: checked,
     })
@@ -112,6 +122,29 @@ fn spool(table: &mut Table<'_, '_>) -> Option<SpoolSettings> {
         retention_h: retention_h?,
         delete_after: delete_after?,
     })
+}
+
+/// When the readers read.
+fn hours(table: &mut Table<'_, '_>) -> Option<Option<Hours>> {
+    let zone = table.need("time_zone", &time_zone());
+    let windows: Option<Vec<String>> = table.need("read", &windows());
+    let parsed = windows.as_ref().map(|windows| {
+        let parsed = windows.iter().map(|text| (text, text.parse::<Window>()));
+        parsed.map(|(text, window)| window.map_err(|why| format!("\"{text}\": {why}"))).collect()
+    });
+    let schedule = match parsed {
+        Some(Ok(windows)) => Some(Schedule::new(windows)),
+        Some(Err(why)) => {
+            let why: String = why;
+            table.wrong("read", why);
+            None
+        }
+        None => None,
+    };
+    table.end();
+    let ((zone, name), schedule) = (zone?, schedule?);
+    let text = format!("{} in {name}", windows?.join(", "));
+    Some(Some(Hours { schedule, zone, text }))
 }
 
 #[derive(Default)]

@@ -22,6 +22,7 @@ use hangtag_protocol::id::ReaderId;
 use hangtag_protocol::topic::Gateway;
 use serde::Deserialize;
 
+use crate::hours::Hours;
 use crate::spool;
 use sheet::Wrong;
 
@@ -38,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) spool: SpoolSettings,
     /// Whether the operator vouches for the wall clock.
     pub(crate) clock_kept: bool,
+    /// When the readers read; always, if it is not said.
+    pub(crate) hours: Option<Hours>,
     /// The shop.
     pub(crate) layout: Layout,
     /// The readers, in the order of the layout's.
@@ -490,6 +493,32 @@ zone = "rail-a"
             (node.replacen("region", "address = 3\nregion", 1), "address: there is no such key"),
         ] {
             let why = load(&text).unwrap_err();
+            assert!(why.contains(named) && why.lines().count() == 1, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_has_windows_and_the_zone_of_the_shop() {
+        let text = |more: &str| GOOD.replacen("[[zone]]", &format!("[schedule]\n{more}\n[[zone]]"), 1);
+        assert!(load(GOOD).unwrap().hours.is_none());
+        let good = "time_zone = \"Europe/Paris\"\nread = [\"mon-sat 09:00-20:30\", \"sun 12:00-18:00\"]";
+        let hours = load(&text(good)).unwrap().hours.unwrap();
+        assert_eq!(hours.text, "mon-sat 09:00-20:30, sun 12:00-18:00 in Europe/Paris");
+        for (more, named) in [
+            (
+                good.replacen("Paris", "Lutetia", 1),
+                "schedule.time_zone = \"Europe/Lutetia\": must be a time zone",
+            ),
+            (good.replacen("mon-sat 09", "mon-sat 9", 1), "\"9:00\" is no time of day"),
+            (good.replacen("sun", "soon", 1), "\"soon\" is no day"),
+            (
+                good.replacen("[\"mon-sat 09:00-20:30\", \"sun 12:00-18:00\"]", "[]", 1),
+                "schedule.read = []: must be a list",
+            ),
+            ("read = [\"daily 09:00-20:00\"]".to_owned(), "schedule.time_zone: is missing"),
+            (format!("{good}\ncolour = 1"), "schedule.colour: there is no such key"),
+        ] {
+            let why = load(&text(&more)).unwrap_err();
             assert!(why.contains(named) && why.lines().count() == 1, "{why}");
         }
     }

@@ -87,7 +87,7 @@ impl Intake {
             let mut reads = 0;
             while let Some(notice) = link.poll_notice() {
                 match self.handle_notice(notice).await {
-                    Passed::On => {}
+                    Passed::On | Passed::Stopped => {}
                     Passed::Silent if matches!(self.reader.setup, Setup::Auto(_)) => return Lost::Silent,
                     Passed::Silent if self.device() != device => {
                         let gone = "another device is there, or none";

@@ -1,13 +1,16 @@
 //! One line with several readers, which are asked in turn. Enters: bytes of the line. Leaves: what each reader read,
 //! and what it is doing: a reader that does not answer is silent, and the others go on.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hangtag_agent_core::backoff::Backoff;
 use hangtag_agent_core::intake::{Settings, Shared};
 use hangtag_protocol::event::ReaderState;
 use tokio::io::AsyncReadExt as _;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_serial::SerialStream;
 use tracing::{info, warn};
@@ -16,22 +19,36 @@ use super::{ANY_BAUD, Intake, LIVED, Lost, Passed, REOPEN_MS, port, probing};
 use crate::clock;
 use crate::config::Setup;
 
+/// Starts a task for each line of some readers.
+pub(crate) fn start(intakes: impl IntoIterator<Item = Intake>) -> JoinSet<()> {
+    let mut lines: BTreeMap<PathBuf, Vec<Intake>> = BTreeMap::new();
+    for intake in intakes {
+        lines.entry(intake.reader.port.clone()).or_default().push(intake);
+    }
+    let mut tasks = JoinSet::new();
+    for mut line in lines.into_values() {
+        match line.pop() {
+            Some(alone) if line.is_empty() => tasks.spawn(alone.run()),
+            last => tasks.spawn(SharedLine(line.into_iter().chain(last).collect()).run()),
+        };
+    }
+    tasks
+}
+
 /// The readers of one line, whose ports, speeds and protocols are the same.
-pub(crate) struct SharedLine(Vec<Intake>);
+struct SharedLine(Vec<Intake>);
 
 impl SharedLine {
-    /// The readers of one line; at least one.
-    pub(crate) fn new(intakes: Vec<Intake>) -> Self {
-        Self(intakes)
-    }
-
     /// Reads until it is cancelled.
-    pub(crate) async fn run(self) {
+    async fn run(self) {
         let Some(first) = self.0.first() else { return };
         let (path, baud) = (&first.reader.port, first.reader.baud().unwrap_or(ANY_BAUD));
         let mut reopen = Backoff::new(REOPEN_MS.0, REOPEN_MS.1);
         let (mut shared, mut told) = (None, String::new());
         loop {
+            if !self.wait_for_hours().await {
+                return;
+            }
             let opened = Instant::now();
             let lost = match port::open(path, baud) {
                 Ok(port) => {
@@ -46,6 +63,7 @@ impl SharedLine {
             }
             let why = match lost {
                 Lost::Cancelled | Lost::Closed => return,
+                Lost::Off => continue,
                 Lost::Failed(why) => why.to_string(),
                 Lost::Unknown(why) => why,
                 Lost::Silent => String::new(),
@@ -84,12 +102,12 @@ impl SharedLine {
             intake.health.update(intake.number, |health| health.protocol = protocol);
         }
         let device = first.device();
-        let mut buffer = [0; 4_096];
+        let (mut buffer, mut hours) = ([0; 4_096], first.hours.clone());
         loop {
             let mut any_silent = false;
             for (number, intake) in self.0.iter().enumerate() {
                 match intake.pass_on(shared.session(number)).await {
-                    Passed::On => {}
+                    Passed::On | Passed::Stopped => {}
                     Passed::Silent => any_silent = true,
                     Passed::Nowhere => return Lost::Closed,
                 }
@@ -107,9 +125,11 @@ impl SharedLine {
                 }
             }
             let due = shared.poll_timeout().map_or(1_000, |at| at.since(clock::uptime()));
-            // Both branches are cancel-safe: a read that is dropped has taken nothing.
+            // All branches are cancel-safe: a read or a wait that is dropped has taken nothing.
             tokio::select! {
                 () = first.cancel.cancelled() => return Lost::Cancelled,
+                // Who is not asked stops when the inventory that runs is over.
+                Ok(_) = hours.wait_for(|reads| !reads) => return Lost::Off,
                 read = timeout(Duration::from_millis(due), port.read(&mut buffer)) => match read {
                     Ok(Ok(0)) => return Lost::Failed(probing::hung_up()),
                     Ok(Ok(count)) => {
@@ -137,6 +157,15 @@ impl SharedLine {
         };
         // Only readers with stated addresses share a line.
         self.0.iter().filter_map(stated).collect()
+    }
+
+    /// Waits until it is time to read; false when the agent ends before.
+    async fn wait_for_hours(&self) -> bool {
+        let Some(first) = self.0.first() else { return false };
+        if !*first.hours.borrow() && !self.tell(ReaderState::Off).await {
+            return false;
+        }
+        first.wait_for_hours().await
     }
 
     async fn tell(&self, state: ReaderState) -> bool {

@@ -12,6 +12,8 @@ pub enum Notice {
         /// At which step, in words.
         why: String,
     },
+    /// It was made to stop, and reads no more as far as is known.
+    Stopped,
     /// It said what it is.
     Module(String),
     /// It reports a fault, in words.

@@ -360,3 +360,41 @@ fn a_module_that_does_not_answer_is_addressed_in_the_other_framing() {
     send(&mut session, "aa01280001002add", now);
     assert_eq!(session.poll_write().unwrap()[..3], [0xAA, 0x00, 0x03]);
 }
+
+#[test]
+fn a_reader_is_stopped_and_starts_again() {
+    let stopped = [hex::decode("bb01280001002a7e").unwrap(), reply(0x2F, 0, &[0, 0, 2])];
+    for (settings, answer) in [r200(), thingmagic()].into_iter().zip(stopped) {
+        let mut session = Session::new(&settings, Uptime(0));
+        let stop = session.poll_write().unwrap();
+        session.state = State::Reading { nudged: false };
+        session.handle_stop(Uptime(10));
+        assert_eq!(session.poll_write(), Some(stop.clone()));
+        // It is lost, and tags come that nobody wants.
+        send(&mut session, TAG, Uptime(300));
+        session.handle_timeout(Uptime(510));
+        assert_eq!((session.poll_write(), session.poll_notice()), (Some(stop.clone()), None));
+        session.handle_bytes(&answer, Uptime(520));
+        assert_eq!((session.poll_notice(), session.poll_read()), (Some(Notice::Stopped), None));
+        assert_eq!((session.poll_timeout(), session.poll_write()), (None, None));
+        session.handle_reopened(Uptime(9_000));
+        assert_eq!(session.poll_write(), Some(stop));
+    }
+}
+
+#[test]
+fn a_reader_that_does_not_stop_is_told_of_and_others_need_not() {
+    let mut session = Session::new(&thingmagic(), Uptime(0));
+    session.handle_stop(Uptime(0));
+    for now in [500, 1_000, 1_500] {
+        assert_eq!(session.poll_notice(), None);
+        session.handle_timeout(Uptime(now));
+    }
+    assert!(matches!(session.poll_notice(), Some(Notice::Fault(why)) if why.contains("reads on")));
+    assert_eq!(session.poll_notice(), Some(Notice::Stopped));
+    for settings in [chafon(3_000), Settings::Ruuvi, Settings::Scanner { loyalty: Vec::new() }] {
+        let mut session = Session::listening(&settings, Uptime(0));
+        session.handle_stop(Uptime(5));
+        assert!(matches!(session.state, State::Stopped) && session.poll_write().is_none());
+    }
+}

@@ -108,6 +108,9 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
         }
         lines.push(("read", what));
     }
+    if let Some(hours) = &config.hours {
+        lines.push(("rest", format!("outside of {}, as soon as the clock is vouched for", hours.text)));
+    }
     let user = mqtt.user.as_ref().map_or_else(|| "without a user".into(), |user| format!("as user {user}"));
     let most = mqtt.max_kib_per_s.map_or_else(
         || "as fast as central settles".into(),
@@ -144,6 +147,12 @@ fn choices(config: &Config, found: &mut Findings) {
     }
     if config.spool.retention_h == 0 {
         found.warning("spool.retention_h = 0: a central that is restored from a backup cannot be refilled");
+    }
+    let is_node = |reader: &&crate::config::Reader| matches!(reader.setup, Setup::Node { .. });
+    if config.hours.is_some()
+        && let Some(node) = config.readers.iter().find(is_node)
+    {
+        found.warning(format!("reader \"{}\": is a node, which the schedule does not stop", node.id));
     }
     for zone in config.layout.zones() {
         let seen = |(number, reader): (usize, &crate::config::Reader)| {
