@@ -4,18 +4,19 @@
 //! own keep what they told until it is acknowledged (`node`). Readers that share a line have one task (`shared`).
 
 mod node;
+mod partner;
 pub(crate) mod port;
 pub(crate) mod probing;
 mod seen;
 mod shared;
+mod told;
 
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use hangtag_agent_core::backoff::Backoff;
-use hangtag_agent_core::intake::probe::{Outcome, Who};
-use hangtag_agent_core::intake::{Code, Known, Notice, Protocol, Session, Settings};
+use hangtag_agent_core::intake::{Code, Protocol, Session};
 use hangtag_protocol::event::ReaderState;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::{mpsc, watch};
@@ -26,9 +27,10 @@ use tracing::{debug, info, trace, warn};
 
 use crate::capture::Capture;
 use crate::clock;
-use crate::config::{Reader, Setup, Wishes};
+use crate::config::{Reader, Setup};
 use crate::health::Health;
 pub(crate) use node::Nodes;
+use partner::{Partner, Reading};
 pub(crate) use seen::{Scan, Seen};
 pub(crate) use shared::start;
 
@@ -73,30 +75,6 @@ enum Lost {
     Off,
     /// Inference is gone, or full at the end.
     Closed,
-}
-
-/// Who is talked to.
-enum Partner {
-    /// A reader.
-    Reader(Box<Reading>),
-    /// A reader node, at this speed.
-    Node(u32),
-}
-
-/// A conversation with a reader.
-struct Reading {
-    session: Session,
-    settings: Settings,
-    baud: u32,
-}
-
-impl Partner {
-    fn who(&self) -> (Who, u32) {
-        match self {
-            Self::Reader(reading) => (Who::Reader(reading.settings.protocol()), reading.baud),
-            Self::Node(baud) => (Who::Node, *baud),
-        }
-    }
 }
 
 /// What came of handing on.
@@ -174,23 +152,6 @@ impl Intake {
         }
     }
 
-    /// Waits until it is time to read, and says so; false when the agent ends before.
-    async fn wait_for_hours(&self) -> bool {
-        let mut hours = self.hours.clone();
-        if *hours.borrow() {
-            return true;
-        }
-        if !self.tell(ReaderState::Off).await {
-            return false;
-        }
-        // Both branches are cancel-safe.
-        tokio::select! {
-            // Without a schedule, or at the end, nobody changes it any more.
-            Ok(_) = hours.wait_for(|reads| *reads) => true,
-            () = self.cancel.cancelled() => false,
-        }
-    }
-
     /// Waits for a while, or until something else is plugged in.
     async fn pause(&self, pause: Duration) {
         let (end, device) = (Instant::now() + pause, self.device());
@@ -236,69 +197,6 @@ impl Intake {
             },
             None => Lost::Unknown("no reader".into()),
         }
-    }
-
-    /// Finds out who is at a port; returns what a scanner has already sent.
-    async fn find_out(
-        &self,
-        port: &mut SerialStream,
-        wishes: &Wishes,
-        partner: &mut Option<Partner>,
-    ) -> Result<Vec<u8>, Lost> {
-        let before = partner.as_ref().map(Partner::who);
-        let known = Known { baud: wishes.baud, before, address: wishes.address };
-        let (outcome, heard) = probing::probe(port, &known).await.map_err(Lost::Failed)?;
-        let found = match (outcome, before) {
-            (Outcome::Found(found), _) => found,
-            // A scanner only speaks when it scans. The port is as it was when it did.
-            (Outcome::Nothing { .. }, Some((Who::Reader(Protocol::Scanner), baud))) => {
-                tokio_serial::SerialPort::set_baud_rate(port, baud)
-                    .map_err(|why| Lost::Failed(why.into()))?;
-                self.meet(wishes.settings(Protocol::Scanner).map_err(Lost::Unknown)?, baud, partner);
-                return Ok(Vec::new());
-            }
-            (Outcome::Nothing { why }, _) => {
-                return Err(Lost::Unknown(format!("no reader was found: {why}")));
-            }
-        };
-        let (id, who, baud) = (self.reader.id, found.who, found.baud);
-        let module = found.module.unwrap_or_default();
-        if before == Some((who, baud)) {
-            debug!(reader = %id, %who, baud, module, "the reader that was there is there again");
-        } else {
-            info!(reader = %id, %who, baud, module, "found out which reader is there");
-        }
-        let but = |why| Lost::Unknown(format!("a {who} was found ({module}, {baud} baud), but {why}"));
-        match who {
-            Who::Node => {
-                wishes.node().map_err(but)?;
-                *partner = Some(Partner::Node(baud));
-                Ok(Vec::new())
-            }
-            Who::Reader(protocol) => {
-                self.meet(wishes.settings(protocol).map_err(but)?, baud, partner);
-                Ok(if protocol == Protocol::Scanner { heard } else { Vec::new() })
-            }
-        }
-    }
-
-    /// Begins to talk to a reader, or goes on if it is the one from before.
-    fn meet(&self, settings: Settings, baud: u32, partner: &mut Option<Partner>) {
-        let now = clock::uptime();
-        let protocol = settings.protocol();
-        match partner {
-            Some(Partner::Reader(before)) if before.settings == settings => {
-                before.session.handle_reopened(now);
-                before.baud = baud;
-            }
-            Some(_) | None => {
-                let session = Session::new(&settings, now);
-                *partner = Some(Partner::Reader(Box::new(Reading { session, settings, baud })));
-            }
-        }
-        self.health.update(self.number, |health| {
-            health.protocol = Some(format!("{protocol:?}, {baud} baud").to_lowercase());
-        });
     }
 
     async fn talk(&self, mut port: SerialStream, partner: &mut Reading, heard: &[u8]) -> Lost {
@@ -412,52 +310,6 @@ impl Intake {
             health.bad_tags = session.bad_tags();
         });
         passed
-    }
-
-    async fn handle_notice(&self, notice: Notice) -> Passed {
-        let id = self.reader.id;
-        match notice {
-            Notice::Listening => {
-                info!(reader = %id, "the reader listens");
-                self.health.update(self.number, |health| health.fault = None);
-                if !self.tell(ReaderState::Listening).await {
-                    return Passed::Nowhere;
-                }
-            }
-            Notice::Silent { why } => {
-                warn!(reader = %id, why, "the reader is silent");
-                if !self.tell(ReaderState::Silent).await {
-                    return Passed::Nowhere;
-                }
-                return Passed::Silent;
-            }
-            Notice::Stopped => {
-                info!(reader = %id, "the reader was stopped");
-                return Passed::Stopped;
-            }
-            Notice::Module(module) => {
-                info!(reader = %id, module, "the reader said what it is");
-                self.health.update(self.number, |health| health.module = Some(module));
-            }
-            Notice::Recovered => {
-                info!(reader = %id, "the reader reports no fault any more");
-                self.health.update(self.number, |health| health.fault = None);
-            }
-            Notice::Temperature(degrees) => {
-                debug!(reader = %id, degrees, "how warm the reader is");
-                self.health.update(self.number, |health| health.temperature_c = Some(degrees));
-            }
-            Notice::Fault(fault) => {
-                self.health.update(self.number, |health| {
-                    // Some faults come with every cycle.
-                    if health.fault.as_ref() != Some(&fault) {
-                        warn!(reader = %id, fault, "the reader reports a fault");
-                    }
-                    health.fault = Some(fault);
-                });
-            }
-        }
-        Passed::On
     }
 
     async fn tell(&self, state: ReaderState) -> bool {

@@ -1,24 +1,22 @@
 //! The keys of the agent's configuration, and what each may hold. Enters: the text of the file. Leaves: a
 //! checked [`Config`], or everything that is wrong with the file.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use hangtag_agent_core::infer::{Layout, Zone};
-use hangtag_agent_core::intake::{
-    LoyaltyPattern, Protocol, Radio, Region, Schedule, Settings, SettingsError, Window, node,
-};
+use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Radio, Region, Settings, SettingsError, node};
 use hangtag_protocol::id::{ReaderId, ZoneId};
 use hangtag_protocol::topic::Gateway;
 use serde::Deserialize;
 
 use super::allowed::{
-    Allowed, flag, host, name, number, one_of, path, patterns, text, time_zone, whole, windows, word,
-    words_of,
+    Allowed, flag, host, name, number, one_of, path, patterns, text, whole, word, words_of,
 };
+use super::hours::hours;
+use super::ports::Ports;
 use super::sheet::{Sheet, Table, Wrong};
 use super::{Config, DeleteAfter, Mqtt, Reader, Setup, SpoolSettings, WhenFull, Wishes};
-use crate::hours::Hours;
 
 /// Reads and checks the text of a file; relative paths in it are relative to a folder.
 ///
@@ -124,29 +122,6 @@ fn spool(table: &mut Table<'_, '_>) -> Option<SpoolSettings> {
     })
 }
 
-/// When the readers read.
-fn hours(table: &mut Table<'_, '_>) -> Option<Option<Hours>> {
-    let zone = table.need("time_zone", &time_zone());
-    let windows: Option<Vec<String>> = table.need("read", &windows());
-    let parsed = windows.as_ref().map(|windows| {
-        let parsed = windows.iter().map(|text| (text, text.parse::<Window>()));
-        parsed.map(|(text, window)| window.map_err(|why| format!("\"{text}\": {why}"))).collect()
-    });
-    let schedule = match parsed {
-        Some(Ok(windows)) => Some(Schedule::new(windows)),
-        Some(Err(why)) => {
-            let why: String = why;
-            table.wrong("read", why);
-            None
-        }
-        None => None,
-    };
-    table.end();
-    let ((zone, name), schedule) = (zone?, schedule?);
-    let text = format!("{} in {name}", windows?.join(", "));
-    Some(Some(Hours { schedule, zone, text }))
-}
-
 #[derive(Default)]
 struct Zones {
     sound: Vec<Zone>,
@@ -178,14 +153,7 @@ type Antennas = Vec<(u8, ZoneId)>;
 #[derive(Default)]
 struct Readers {
     ids: BTreeSet<ReaderId>,
-    ports: BTreeMap<PathBuf, Vec<AtPort>>,
-}
-
-/// A reader at a port, and by what it can be told from others there: its speed and address.
-#[derive(Clone, Copy)]
-struct AtPort {
-    id: Option<ReaderId>,
-    address: Option<(u32, u8)>,
+    ports: Ports,
 }
 
 impl Readers {
@@ -219,39 +187,11 @@ impl Readers {
             }
         };
         if let Some(port) = &port {
-            self.take_port(table, port, id, told.as_ref().map(|(setup, _)| setup));
+            self.ports.take(table, port, id, told.as_ref().map(|(setup, _)| setup));
         }
         table.end();
         let (setup, antennas) = told?;
         Some((Reader { id: id?, port: port?, setup }, antennas))
-    }
-}
-
-impl Readers {
-    /// Notes who is at a port, and tells when somebody is there who cannot share it.
-    fn take_port(&mut self, table: &Table<'_, '_>, port: &Path, id: Option<ReaderId>, setup: Option<&Setup>) {
-        let this = AtPort { id, address: setup.and_then(Setup::address) };
-        let others = self.ports.entry(port.to_owned()).or_default();
-        if let Some(other) = others.last() {
-            let name = other.id.map_or_else(|| "another reader".into(), |id| format!("reader \"{id}\""));
-            let taken = others.iter().any(|other| other.address == this.address);
-            match (this.address, other.address) {
-                (Some((baud, _)), Some((there, _))) if baud != there => {
-                    table.wrong("baud", format!("{name} is at this port with {there} baud"));
-                }
-                (Some(_), Some(_)) if taken => {
-                    table.wrong("address", "another reader at this port has this address");
-                }
-                (Some(_), Some(_)) => {}
-                // What else is wrong with one of them may be why.
-                _ if setup.is_none() => {}
-                _ => table.wrong(
-                    "port",
-                    format!("{name} is at this port; only chafon readers with an address each can share one"),
-                ),
-            }
-        }
-        others.push(this);
     }
 }
 

@@ -4,11 +4,14 @@
 //! | module | does |
 //! |---|---|
 //! | [`keys`] | what keys there are, and what each may hold |
+//! | [`hours`], [`ports`] | the schedule; who may share a port |
 //! | [`allowed`] | the kinds of values, in words |
 //! | [`sheet`] | takes keys from a file, and gathers what is wrong |
 
 mod allowed;
+mod hours;
 mod keys;
+mod ports;
 mod sheet;
 
 use std::fs;
