@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{BootId, Uptime};
 use crate::epc::Epc;
 use crate::id::{ReaderId, Seq, ZoneId};
+use crate::scan::Scan;
 
 /// Something the agent concluded. Its sequence number stands beside it, not in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +25,7 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What {
     /// A garment left its rest on a rail or shelf for somebody's hand.
     PickedUp(Handling),
@@ -43,6 +44,8 @@ pub enum What {
     },
     /// A reader was in one state for a while; the while ends with the event's own time.
     Coverage(Coverage),
+    /// A code was scanned.
+    Scanned(Scan),
 }
 
 /// A garment handled on the floor.
@@ -127,11 +130,13 @@ pub enum Kind {
     Retracted = 5,
     /// See [`What::Coverage`].
     Coverage = 6,
+    /// See [`What::Scanned`].
+    Scanned = 7,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::PickedUp,
         Self::PutDown,
         Self::CarriedIn,
@@ -139,6 +144,7 @@ impl Kind {
         Self::CarriedOut,
         Self::Retracted,
         Self::Coverage,
+        Self::Scanned,
     ];
 
     /// The kind with a number.
@@ -158,6 +164,7 @@ impl Kind {
             Self::CarriedOut => "carried_out",
             Self::Retracted => "retracted",
             Self::Coverage => "coverage",
+            Self::Scanned => "scanned",
         }
     }
 }
@@ -174,6 +181,7 @@ impl Event {
             What::CarriedOut(_) => Kind::CarriedOut,
             What::Retracted { .. } => Kind::Retracted,
             What::Coverage(_) => Kind::Coverage,
+            What::Scanned(_) => Kind::Scanned,
         }
     }
 
@@ -186,7 +194,7 @@ impl Event {
             What::CarriedIn(f) | What::TriedOn(f) | What::CarriedOut(f) => {
                 Some((f.epc, f.zone, Some(f.visit), f.evidence))
             }
-            What::Retracted { .. } | What::Coverage(_) => None,
+            What::Retracted { .. } | What::Coverage(_) | What::Scanned(_) => None,
         }
     }
 
@@ -210,7 +218,7 @@ mod tests {
             assert_eq!(Kind::from_number(number as u64), Some(kind));
             assert_eq!(serde_json::to_string(&kind).unwrap(), alloc::format!("\"{}\"", kind.name()));
         }
-        assert_eq!(Kind::from_number(7), None);
+        assert_eq!(Kind::from_number(8), None);
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //! | [`read`] | what one sensor saw, once |
 //! | [`region`] | where readers are, and what they may transmit there |
 //! | [`event`] | what the agent concluded |
+//! | [`scan`] | what a barcode scanner read, sealed where it is a shopper's own |
+//! | [`key`] | the public key of central, to which that is sealed |
 //! | [`columns`] | events packed small: the body of a batch and the value of a spool entry |
 //! | [`batch`] | one MQTT payload: the frozen header, then the packed events |
 //! | [`mod@line`] | one event as one line of JSON, for people and scripts |
@@ -30,12 +32,14 @@ pub mod columns;
 pub mod epc;
 pub mod event;
 pub mod id;
+pub mod key;
 pub mod line;
 pub mod lineage;
 pub mod link;
 pub mod range;
 pub mod read;
 pub mod region;
+pub mod scan;
 pub mod status;
 pub mod topic;
 pub mod watermark;

@@ -7,6 +7,10 @@
 //! {"seq":13,"boot":"00000000000000aa","at":90000,"kind":"coverage","confidence":100,
 //!  "reader":"rail-a","state":"listening","from":30000}
 //! {"seq":14,"boot":"00000000000000aa","at":90500,"kind":"retracted","confidence":80,"retracts":12}
+//! {"seq":15,"boot":"00000000000000aa","at":91000,"kind":"scanned","confidence":100,
+//!  "zone":"booth-1","visit":9,"gtin":"04006381333931"}
+//! {"seq":16,"boot":"00000000000000aa","at":92000,"kind":"scanned","confidence":100,
+//!  "zone":"booth-1","visit":9,"key":"8520f0098930a754","sealed":"5d7c…"}
 //! ```
 
 use alloc::string::{String, ToString};
@@ -17,6 +21,8 @@ use crate::clock::Uptime;
 use crate::epc::Epc;
 use crate::event::{Event, Evidence, Kind, ReaderState, What};
 use crate::id::{ReaderId, Seq, ZoneId};
+use crate::key::KeyId;
+use crate::scan::Code;
 
 /// One event, flat. Fields that its kind does not have are absent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +61,15 @@ pub struct EventLine {
     /// and since when; until `at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Uptime>,
+    /// The product whose code was scanned, as 14 digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gtin: Option<String>,
+    /// The key to which a shopper's code is sealed,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyId>,
+    /// and the sealed code, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<String>,
 }
 
 impl EventLine {
@@ -75,14 +90,26 @@ impl EventLine {
             reader: None,
             state: None,
             from: None,
+            gtin: None,
+            key: None,
+            sealed: None,
         };
         if let Some((epc, zone, visit, evidence)) = event.garment() {
             (line.epc, line.zone, line.visit, line.evidence) = (Some(epc), Some(zone), visit, Some(evidence));
         }
-        match event.what {
-            What::Retracted { seq } => line.retracts = Some(seq),
+        match &event.what {
+            What::Retracted { seq } => line.retracts = Some(*seq),
             What::Coverage(c) => {
                 (line.reader, line.state, line.from) = (Some(c.reader), Some(c.state), Some(c.from));
+            }
+            What::Scanned(scan) => {
+                (line.zone, line.visit) = (Some(scan.zone), scan.visit);
+                match &scan.code {
+                    Code::Product(gtin) => line.gtin = Some(gtin.to_string()),
+                    Code::Loyalty(sealed) => {
+                        (line.key, line.sealed) = (Some(sealed.key()), Some(sealed.to_hex()));
+                    }
+                }
             }
             What::PickedUp(_)
             | What::PutDown(_)

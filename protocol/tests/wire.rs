@@ -6,18 +6,22 @@
 use hangtag_protocol::batch::{Batch, BodyError, FORMAT, Header, HeaderError, MAX_BYTES};
 use hangtag_protocol::clock::{BootId, ClockAnchor, UnixMillis, Uptime};
 use hangtag_protocol::columns::{self, MAX_EVENTS};
-use hangtag_protocol::epc::Epc;
+use hangtag_protocol::epc::{Epc, Gtin};
 use hangtag_protocol::event::{Coverage, Event, Evidence, Fitting, Handling, ReaderState, What};
 use hangtag_protocol::id::{Epoch, GatewayId, ReaderId, Seq, StoreId, TenantId, ZoneId};
+use hangtag_protocol::key::KeyId;
 use hangtag_protocol::line::EventLine;
 use hangtag_protocol::lineage::{Lineage, Run};
 use hangtag_protocol::range::SeqRange;
+use hangtag_protocol::scan::{Code, MAX_SEALED, SEAL_BYTES, Scan, Sealed};
 use hangtag_protocol::topic::Gateway;
 use proptest::prelude::*;
 
 const BATCH_1: &str = include_str!("wire/v01-batch.hex");
 const BATCH_2: &str = include_str!("wire/v02-batch.hex");
 const LINES: &str = include_str!("wire/v01-batch.jsonl");
+const SCANS_2: &str = include_str!("wire/v02-scans.hex");
+const SCAN_LINES: &str = include_str!("wire/v02-scans.jsonl");
 
 fn header(first: u64, count: usize) -> Header {
     Header {
@@ -78,6 +82,45 @@ fn sample() -> Batch {
         lineage: vec![Run { first: Seq(1), id: 0x1234_5678 }, Run { first: Seq(98), id: 7 }].into(),
         events,
     }
+}
+
+/// Scans of every sort among other events: in and outside of visits, to two keys, a product.
+fn scans() -> Batch {
+    let scan = |at, zone, visit: Option<u64>, code| Event {
+        boot: BootId(7),
+        at: Uptime(at),
+        confidence: 100,
+        what: What::Scanned(Scan { zone: ZoneId::new(zone).unwrap(), visit: visit.map(Seq), code }),
+    };
+    let sealed = |key: &[u8; 8], length: usize| {
+        let bytes = (0..length).map(|at| (at * 7 + 1) as u8).collect();
+        Code::Loyalty(Sealed::new(KeyId(*key), bytes).unwrap())
+    };
+    let product = Code::Product(Gtin::new("4006381333931").unwrap());
+    let mut events = sample().events;
+    let carried_out = events.remove(5);
+    events.truncate(5);
+    events.extend([
+        scan(130_123, "booth-1", Some(103), sealed(b"key-id-1", SEAL_BYTES + 32)),
+        scan(130_123, "booth-1", Some(103), product.clone()),
+        scan(131_001, "till", None, sealed(b"key-id-1", MAX_SEALED)),
+        carried_out,
+        scan(180_250, "booth-2", Some(90), sealed(b"key-id-2", SEAL_BYTES)),
+        scan(2, "till", None, product),
+    ]);
+    Batch { header: header(100, events.len()), events, ..sample() }
+}
+
+#[test]
+fn scans_are_written_and_read_as_they_always_were() {
+    assert_eq!(hex::encode(scans().encode().unwrap()), SCANS_2.trim());
+    let bytes = hex::decode(SCANS_2.trim()).unwrap();
+    let (header, body) = Batch::decode_header(&bytes).unwrap();
+    let batch = Batch::decode_body(header, body).unwrap();
+    assert_eq!(batch, scans());
+    let line = |(seq, event)| serde_json::to_string(&EventLine::new(Seq(seq), event)).unwrap();
+    let lines: Vec<String> = (header.first.0..).zip(&batch.events).map(line).collect();
+    assert_eq!(lines[5..].join("\n"), SCAN_LINES.trim());
 }
 
 #[test]
@@ -173,8 +216,20 @@ fn any_event() -> impl Strategy<Value = Event> {
         dwell_ds,
     });
     let reader = "[a-z]{1,3}".prop_map(|name| ReaderId::new(&name).unwrap());
-    (0u8..7, epc, zone, evidence, reader, any::<(u64, u8, u64, u64)>(), 0u64..4).prop_map(
-        |(kind, epc, zone, evidence, reader, (at, confidence, number, from), boot)| {
+    let sealed = (any::<[bool; 2]>(), prop::collection::vec(any::<u8>(), SEAL_BYTES..=MAX_SEALED));
+    let sealed = sealed.prop_map(|(key, bytes)| {
+        Code::Loyalty(
+            Sealed::new(KeyId([u8::from(key[0]), 2, 3, 4, 5, 6, 7, u8::from(key[1])]), bytes).unwrap(),
+        )
+    });
+    let product = (0u64..10_000_000_000_000).prop_map(|number| {
+        let gtin = (0..10).find_map(|check| Gtin::from_number(number * 10 + check).ok());
+        Code::Product(gtin.unwrap())
+    });
+    let code = prop_oneof![sealed, product];
+    let zone = (zone, code);
+    (0u8..8, epc, zone, evidence, reader, any::<(u64, u8, u64, u64)>(), 0u64..4).prop_map(
+        |(kind, epc, (zone, code), evidence, reader, (at, confidence, number, from), boot)| {
             let handling = Handling { epc, zone, evidence };
             let fitting = Fitting { epc, zone, visit: Seq(number), evidence };
             let what = match kind {
@@ -184,11 +239,12 @@ fn any_event() -> impl Strategy<Value = Event> {
                 3 => What::TriedOn(fitting),
                 4 => What::CarriedOut(fitting),
                 5 => What::Retracted { seq: Seq(number) },
-                _ => What::Coverage(Coverage {
+                6 => What::Coverage(Coverage {
                     reader,
                     state: STATES[usize::from(from as u8 % 4)],
                     from: Uptime(from),
                 }),
+                _ => What::Scanned(Scan { zone, visit: (from % 3 > 0).then_some(Seq(number)), code }),
             };
             Event { boot: BootId(boot), at: Uptime(at), confidence, what }
         },

@@ -102,7 +102,7 @@ fn tolerance_ms(kind: Kind) -> Option<(i64, i64)> {
         Kind::PickedUp | Kind::PutDown => Some((-2_000, 8_000)),
         Kind::CarriedIn | Kind::CarriedOut => Some((-3_000, 30_000)),
         Kind::TriedOn => Some((-5_000, 75_000)),
-        Kind::Retracted | Kind::Coverage => None,
+        Kind::Retracted | Kind::Coverage | Kind::Scanned => None,
     }
 }
 

@@ -1,5 +1,5 @@
 //! What a day's events add up to. Enters: the events about garments, oldest first, without the
-//! retracted ones. Leaves: counts per product, per zone and per hour, of the same events.
+//! retracted ones, and scans. Leaves: counts per product, per zone and per hour, of the same events.
 //!
 //! A try-on is a distinct pair of visit and tag: a garment put on twice in one visit is tried once.
 
@@ -54,6 +54,17 @@ pub struct Counts {
     pub tried_on: u64,
 }
 
+/// A code that was scanned. Whose a loyalty code is plays no part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scanned {
+    /// Where.
+    pub zone: ZoneId,
+    /// In which visit, if one was open.
+    pub visit: Option<Visit>,
+    /// Whether it was a product's; else it was a shopper's.
+    pub is_product: bool,
+}
+
 /// What a tag stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Article {
@@ -68,6 +79,10 @@ pub enum Article {
 pub struct Zone {
     /// The counts.
     pub counts: Counts,
+    /// Loyalty codes that were scanned.
+    pub loyalty_scans: u64,
+    /// Codes of products that were.
+    pub product_scans: u64,
     visits: BTreeSet<Visit>,
     dwells: Vec<u32>,
 }
@@ -139,7 +154,7 @@ impl Tally {
                 self.visit(event).dwells.push(event.dwell_ds.into());
                 return;
             }
-            Kind::Retracted | Kind::Coverage => return,
+            Kind::Retracted | Kind::Coverage | Kind::Scanned => return,
         };
         let article = event.epc.sgtin().map_or(Article::Unknown, |sgtin| Article::Product(sgtin.gtin()));
         if article == Article::Unknown {
@@ -151,6 +166,17 @@ impl Tally {
         let hour = self.starts.partition_point(|start| *start <= event.at).checked_sub(1);
         if let Some(hour) = hour.and_then(|hour| self.hours.get_mut(hour)) {
             *count(hour) += 1;
+        }
+    }
+
+    /// Counts a scan. A visit in which something was scanned is a visit.
+    pub fn add_scan(&mut self, scan: &Scanned) {
+        let zone = self.zones.entry(scan.zone).or_default();
+        zone.visits.extend(scan.visit);
+        if scan.is_product {
+            zone.product_scans += 1;
+        } else {
+            zone.loyalty_scans += 1;
         }
     }
 
@@ -238,6 +264,25 @@ mod tests {
         assert_eq!(sum(&mut tally.hours.iter().copied()), expected);
         assert_eq!(tally.unknown_tags.len(), 1);
         assert_eq!(tally.zones[&ZoneId::new("booth-1").unwrap()].median_dwell_ds(), Some(600));
+    }
+
+    #[test]
+    fn scans_are_counted_where_they_were_and_are_no_handling() {
+        let visit = handled(1, Kind::CarriedIn, A, "booth-1", Some(1)).visit;
+        let zone = |name| ZoneId::new(name).unwrap();
+        let mut tally = day(&[handled(1, Kind::CarriedIn, A, "booth-1", Some(1))]);
+        let before = tally.total;
+        for (zone, visit, is_product) in
+            [(zone("booth-1"), visit, false), (zone("booth-1"), visit, false), (zone("till"), None, true)]
+        {
+            tally.add_scan(&Scanned { zone, visit, is_product });
+        }
+        let scans = |name| {
+            let zone = &tally.zones[&zone(name)];
+            (zone.visits(), zone.loyalty_scans, zone.product_scans)
+        };
+        assert_eq!((scans("booth-1"), scans("till")), ((1, 2, 0), (0, 0, 1)));
+        assert_eq!((tally.total, tally.visits()), (before, 1));
     }
 
     #[test]

@@ -11,8 +11,10 @@
 //!               of a garment: tag, at, zone, visit (in booths), margin, unrest, reads, dwell
 //!               retracted: at, own number - the retracted number (number)
 //!               coverage: reader, state, at, from
+//!               scanned: as drawn in `scan`
 //!
-//! kind        tree of 3 bits, by the kind of the event before (7 for the first)
+//! kind        tree of 3 bits, by the kind of the event before (7 for the first; scanned has its own); 7 and
+//!             above are 7, and then kind - 7 (number)
 //! confidence  tree of 8 bits, by kind. The *class* of all that follows is kind and confidence / 5 mod 8
 //! boot        bit: that of the event before; else bit: one met, and its rank (number); else 64 plain bits
 //! at          in ticks of 500 ms from the phase, rounded up, and the rest that was added. A tick plus the
@@ -63,6 +65,7 @@ mod model;
 mod names;
 mod place;
 mod prior;
+mod scan;
 mod tags;
 pub mod v1;
 mod walk;

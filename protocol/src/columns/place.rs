@@ -1,7 +1,7 @@
 //! Where each chance is, in the order in which [`prior`](super::prior) lists them.
 //!
 //! A bit has one chance, a tree of n bits 2^n - 1, a number 64 and a sized one 63. *By kind* means as many
-//! for each of the seven kinds, one kind after the other; *by class*, for each kind and each eighth of it.
+//! for each of the first seven kinds, one kind after the other; *by class*, for each kind and each eighth of it.
 
 use super::model::NUMBER;
 
@@ -66,4 +66,24 @@ pub(super) const ON_TIME: usize = STATE + 3;
 pub(super) const FROM_SURE: usize = ON_TIME + 1;
 pub(super) const FROM: usize = FROM_SURE + 1;
 
-pub(super) const COUNT: usize = FROM + NUMBER;
+/// Where what is foreseen ends. What stands behind it begins even: it came later, and must change nothing
+/// of how the places before it are read.
+pub(super) const FORESEEN: usize = FROM + NUMBER;
+
+/// After a kind above the first seven: a tree of 3 bits.
+pub(super) const KIND_AFTER: usize = FORESEEN;
+pub(super) const FURTHER_KIND: usize = KIND_AFTER + 7;
+
+/// Of scans.
+pub(super) const SCAN_CONFIDENCE: usize = FURTHER_KIND + NUMBER;
+pub(super) const SCAN_AT: usize = SCAN_CONFIDENCE + 255;
+pub(super) const SCAN_ZONE_MET: usize = SCAN_AT + 63;
+pub(super) const SCAN_ZONE: usize = SCAN_ZONE_MET + 1;
+pub(super) const SCAN_IN_VISIT: usize = SCAN_ZONE + NUMBER;
+pub(super) const SCAN_SAME_VISIT: usize = SCAN_IN_VISIT + 1;
+pub(super) const SCAN_VISIT: usize = SCAN_SAME_VISIT + 1;
+pub(super) const IS_LOYALTY: usize = SCAN_VISIT + NUMBER;
+pub(super) const SAME_KEY: usize = IS_LOYALTY + 1;
+pub(super) const SEALED_LENGTH: usize = SAME_KEY + 1;
+
+pub(super) const COUNT: usize = SEALED_LENGTH + NUMBER;

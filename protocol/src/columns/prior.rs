@@ -2,20 +2,21 @@
 //! decides was measured once, on invented days and on simulated shops, and is frozen. What a shop is
 //! called and what it sells is not in it: those chances begin even.
 //!
-//! Two hexadecimal digits for each chance, in the order of [`place`](super::place). 00 is even and has
+//! Two hexadecimal digits for each chance, in the order of [`place`](super::place); those at and behind its
+//! `FORESEEN` have none and are even. 00 is even and has
 //! seen nothing. Any other x has seen 10 decisions; with d = x - 128 and q = (128 - |d|)³, a yes has the
 //! probability q / 2^22 if d is at most 0, else 1 - q / 2^22.
 
 use super::coder::{CERTAIN, Chance};
-use super::place::COUNT;
+use super::place::{COUNT, FORESEEN};
 
 /// The chances that every batch begins with.
 pub(super) static PRIOR: [Chance; COUNT] = {
     let digits = DIGITS.as_bytes();
-    assert!(digits.len() == 2 * COUNT, "two digits for each");
+    assert!(digits.len() == 2 * FORESEEN, "two digits for each");
     let mut chances = [Chance::EVEN; COUNT];
     let mut at = 0;
-    while at < COUNT {
+    while at < FORESEEN {
         chances[at] = chance(16 * digit(digits[2 * at]) + digit(digits[2 * at + 1]));
         at += 1;
     }

@@ -199,7 +199,7 @@ fn before(kind: Kind) -> &'static [Kind] {
         Kind::PutDown | Kind::CarriedIn => &[Kind::PickedUp, Kind::CarriedOut],
         Kind::TriedOn => &[Kind::CarriedIn],
         Kind::CarriedOut => &[Kind::CarriedIn, Kind::TriedOn],
-        Kind::Retracted | Kind::Coverage => &[],
+        Kind::Retracted | Kind::Coverage | Kind::Scanned => &[],
     }
 }
 

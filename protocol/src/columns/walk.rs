@@ -16,6 +16,7 @@ use super::zones::Zone;
 use crate::clock::{BootId, Uptime};
 use crate::event::{Event, Fitting, Handling, Kind, What};
 use crate::id::Seq;
+use crate::key::KeyId;
 
 /// How often inference looks, in milliseconds.
 pub(super) const TICK_MS: u64 = 500;
@@ -36,6 +37,8 @@ pub(super) struct Walk<C> {
     pub(super) zone_order: [Vec<usize>; 2],
     /// The last one is last.
     pub(super) readers: Vec<Reader>,
+    /// To which the last loyalty code was sealed.
+    pub(super) key: Option<KeyId>,
 }
 
 impl<C: Coder> Walk<C> {
@@ -51,6 +54,7 @@ impl<C: Coder> Walk<C> {
             zones: Vec::new(),
             zone_order: [Vec::new(), Vec::new()],
             readers: Vec::new(),
+            key: None,
         }
     }
 
@@ -66,10 +70,20 @@ impl<C: Coder> Walk<C> {
         let k = kind as usize;
         self.model.coder.column("confidence");
         let confidence = given.map_or(0, |event| event.confidence.into());
-        let confidence = self.model.tree(place::CONFIDENCE + k * 255, 8, confidence) as u8;
+        let confidences =
+            if kind == Kind::Scanned { place::SCAN_CONFIDENCE } else { place::CONFIDENCE + k * 255 };
+        let confidence = self.model.tree(confidences, 8, confidence) as u8;
         let class = k * 8 + usize::from(confidence / 5 % 8);
         let (boot, rebooted) = self.boot(given)?;
         let at = given.map_or(Uptime(0), |event| event.at);
+        if kind == Kind::Scanned {
+            let scan = given.and_then(|event| match &event.what {
+                What::Scanned(scan) => Some(scan),
+                _ => None,
+            });
+            let (at, scan) = self.scan(seq, at, rebooted, scan)?;
+            return Ok(Event { boot, at, confidence, what: What::Scanned(scan) });
+        }
         if kind == Kind::Coverage {
             let coverage = given.and_then(|event| match event.what {
                 What::Coverage(coverage) => Some(coverage),
@@ -116,16 +130,24 @@ impl<C: Coder> Walk<C> {
             Kind::PutDown => What::PutDown(handling),
             Kind::CarriedIn => What::CarriedIn(fitting),
             Kind::TriedOn => What::TriedOn(fitting),
-            Kind::CarriedOut | Kind::Retracted | Kind::Coverage => What::CarriedOut(fitting),
+            Kind::CarriedOut | Kind::Retracted | Kind::Coverage | Kind::Scanned => What::CarriedOut(fitting),
         };
         Ok(Event { boot, at, confidence, what })
     }
 
     fn kind(&mut self, given: Option<&Event>) -> Result<Kind, UnpackError> {
         self.model.coder.column("kind");
-        let before = self.kind.map_or(7, |kind| kind as usize);
-        let number = given.map_or(0, |event| event.kind() as u64);
-        let number = self.model.tree(place::KIND + before * 7, 3, number);
+        let after = match self.kind {
+            Some(Kind::Scanned) => place::KIND_AFTER,
+            Some(kind) => place::KIND + kind as usize * 7,
+            None => place::KIND + 7 * 7,
+        };
+        let given = given.map_or(0, |event| event.kind() as u64);
+        let mut number = self.model.tree(after, 3, given.min(FURTHER));
+        if number == FURTHER {
+            let further = self.model.number(place::FURTHER_KIND, given.saturating_sub(FURTHER));
+            number = FURTHER.saturating_add(further);
+        }
         let kind = Kind::from_number(number).ok_or(UnpackError::Value { column: "kind", value: number })?;
         self.kind = Some(kind);
         Ok(kind)
@@ -182,6 +204,9 @@ impl<C: Coder> Walk<C> {
     }
 }
 
+/// The first kind whose number does not fit the tree of kinds.
+const FURTHER: u64 = 7;
+
 /// The class of a picking up that was noticed because the garment was missed.
 const GONE: usize = 5;
 
@@ -193,7 +218,7 @@ fn lag(kind: Kind, class: usize) -> u64 {
         Kind::PutDown => 11,
         Kind::CarriedIn | Kind::CarriedOut => 4,
         Kind::TriedOn => 20,
-        Kind::Retracted | Kind::Coverage => 0,
+        Kind::Retracted | Kind::Coverage | Kind::Scanned => 0,
     }
 }
 

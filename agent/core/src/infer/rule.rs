@@ -61,7 +61,7 @@ impl Rule {
             Kind::CarriedIn => return Some(Self::BoothWins),
             Kind::TriedOn => return Some(Self::Worn),
             Kind::Retracted => &[Self::HadLeft, Self::NextDoor, Self::Parked],
-            Kind::Coverage => &[],
+            Kind::Coverage | Kind::Scanned => &[],
         };
         exact.iter().find(|rule| rule.confidence() == event.confidence).copied()
     }

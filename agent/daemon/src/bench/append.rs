@@ -194,6 +194,7 @@ impl Chunks {
                 What::CarriedIn(fitting) | What::TriedOn(fitting) | What::CarriedOut(fitting) => {
                     fitting.visit = fitting.visit.plus(later);
                 }
+                What::Scanned(scan) => scan.visit = scan.visit.map(|visit| visit.plus(later)),
                 What::PickedUp(_) | What::PutDown(_) | What::Retracted { .. } | What::Coverage(_) => {}
             }
         }

@@ -182,7 +182,36 @@ fn renumber(mut event: Event, number: impl Fn(Seq) -> Option<Seq>) -> Event {
             fitting.visit = number(fitting.visit).unwrap_or_default();
         }
         What::Retracted { seq } => *seq = number(*seq).unwrap_or_default(),
+        What::Scanned(scan) => scan.visit = scan.visit.and_then(number),
         What::PickedUp(_) | What::PutDown(_) | What::Coverage(_) => {}
     }
     event
+}
+
+#[cfg(test)]
+mod tests {
+    use hangtag_protocol::clock::{BootId, Uptime};
+    use hangtag_protocol::epc::Gtin;
+    use hangtag_protocol::id::ZoneId;
+    use hangtag_protocol::scan::{Code, Scan};
+
+    use super::*;
+
+    #[test]
+    fn a_scan_moves_with_its_visit_or_is_in_none() {
+        let scanned = |visit| Event {
+            boot: BootId(1),
+            at: Uptime(2),
+            confidence: 100,
+            what: What::Scanned(Scan {
+                zone: ZoneId::new("booth-1").unwrap(),
+                visit,
+                code: Code::Product(Gtin::new("96385074").unwrap()),
+            }),
+        };
+        let number = |seq: Seq| seq.0.checked_sub(100).map(Seq);
+        for (before, after) in [(Some(Seq(107)), Some(Seq(7))), (Some(Seq(99)), None), (None, None)] {
+            assert_eq!(renumber(scanned(before), number), scanned(after));
+        }
+    }
 }

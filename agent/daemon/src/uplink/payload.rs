@@ -114,7 +114,12 @@ mod tests {
         let what = What::Coverage(Coverage { reader, state: ReaderState::Listening, from: Uptime(5) });
         let events = (0..count).map(|n| {
             let at = Uptime(n * 7_919 % 1_000_003);
-            Event { boot: BootId(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)), at, confidence: 90, what }
+            Event {
+                boot: BootId(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+                at,
+                confidence: 90,
+                what: what.clone(),
+            }
         });
         Held {
             epoch: Epoch(7),

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use hangtag_protocol::batch::{Batch, Header};
 use hangtag_protocol::clock::{BootId, ClockAnchor, UnixMillis, Uptime, time_of_day};
 use hangtag_protocol::event::{Event, ReaderState, What};
-use hangtag_protocol::id::Seq;
+use hangtag_protocol::id::{Seq, ZoneId};
 use hangtag_protocol::range::SeqRange;
+use hangtag_protocol::scan::{Code, Scan};
 use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params};
 
 use super::changed::Changed;
-use super::{StoreError, clock};
+use super::{StoreError, clock, loyalty};
 
 /// The first event whose stored content is another.
 pub(super) fn conflict(
@@ -49,21 +50,23 @@ pub(super) fn twins(db: &Connection, batch: &Batch, ranges: &[SeqRange]) -> Resu
     let mut query = db.prepare_cached(
         "SELECT 1 FROM event WHERE store = ?1 AND gateway = ?2 AND boot = ?3 AND uptime = ?4 AND epoch <> ?5
          AND kind = ?6 AND confidence = ?7 AND epc IS ?8 AND zone IS ?9 AND reader IS ?10 AND state IS ?11
-         AND since IS ?12 LIMIT 1",
+         AND since IS ?12 AND (epc IS NOT NULL OR gtin IS ?13) LIMIT 1",
     )?;
     let mut twins = Vec::new();
     for seq in ranges.iter().flat_map(|range| range.first.0..=range.last.0).map(Seq) {
         let event = of(batch, seq);
         let garment = event.garment();
-        let coverage = match event.what {
-            What::Coverage(coverage) => Some(coverage),
+        let (coverage, scan) = match &event.what {
+            What::Coverage(coverage) => (Some(*coverage), None),
+            What::Scanned(scan) => (None, Some(scan)),
             What::Retracted { .. }
             | What::PickedUp(_)
             | What::PutDown(_)
             | What::CarriedIn(_)
             | What::TriedOn(_)
-            | What::CarriedOut(_) => None,
+            | What::CarriedOut(_) => (None, None),
         };
+        let zone = garment.map(|(_, zone, ..)| zone).or(scan.map(|scan| scan.zone));
         let found = query.exists(params![
             header.gateway.store.as_str(),
             header.gateway.gateway.as_str(),
@@ -73,10 +76,11 @@ pub(super) fn twins(db: &Connection, batch: &Batch, ranges: &[SeqRange]) -> Resu
             event.kind().name(),
             event.confidence,
             garment.map(|(epc, ..)| epc.to_string()),
-            garment.as_ref().map(|(_, zone, ..)| zone.as_str()),
+            zone.as_ref().map(ZoneId::as_str),
             coverage.as_ref().map(|c| c.reader.as_str()),
             coverage.map(|c| state_name(c.state)),
             coverage.map(|c| c.from.0.cast_signed()),
+            scan.and_then(product),
         ])?;
         if found {
             twins.push(seq);
@@ -119,11 +123,29 @@ pub(super) fn insert(
         statement.raw_execute()?;
     }
     for seq in &numbers {
-        if let What::Retracted { seq: mistaken } = of(batch, *seq).what {
-            note_retracted(db, header, mistaken, changed)?;
+        match &of(batch, *seq).what {
+            What::Retracted { seq: mistaken } => note_retracted(db, header, *mistaken, changed)?,
+            What::Scanned(Scan { code: Code::Loyalty(sealed), .. }) => {
+                loyalty::insert(db, &header.gateway, &epoch, *seq, sealed)?;
+            }
+            What::Scanned(_)
+            | What::PickedUp(_)
+            | What::PutDown(_)
+            | What::CarriedIn(_)
+            | What::TriedOn(_)
+            | What::CarriedOut(_)
+            | What::Coverage(_) => {}
         }
     }
     Ok(())
+}
+
+/// The product whose code was scanned.
+fn product(scan: &Scan) -> Option<String> {
+    match &scan.code {
+        Code::Product(gtin) => Some(gtin.to_string()),
+        Code::Loyalty(_) => None,
+    }
 }
 
 /// A retraction changes what the hour of the mistaken event adds up to; when that comes later, it does so itself.
@@ -174,15 +196,19 @@ fn bind(
 ) -> rusqlite::Result<()> {
     let garment = event.garment();
     let evidence = garment.map(|(_, _, _, evidence)| evidence);
-    let (coverage, retracts) = match event.what {
-        What::Coverage(coverage) => (Some(coverage), None),
-        What::Retracted { seq } => (None, Some(seq)),
+    let (coverage, retracts, scan) = match &event.what {
+        What::Coverage(coverage) => (Some(*coverage), None, None),
+        What::Retracted { seq } => (None, Some(*seq), None),
+        What::Scanned(scan) => (None, None, Some(scan)),
         What::PickedUp(_)
         | What::PutDown(_)
         | What::CarriedIn(_)
         | What::TriedOn(_)
-        | What::CarriedOut(_) => (None, None),
+        | What::CarriedOut(_) => (None, None, None),
     };
+    let gtin = garment.and_then(|(epc, ..)| Some(epc.sgtin()?.gtin().to_string())).or(scan.and_then(product));
+    let zone = garment.map(|(_, zone, ..)| zone).or(scan.map(|scan| scan.zone));
+    let visit = garment.and_then(|(_, _, visit, _)| visit).or(scan.and_then(|scan| scan.visit));
     let row: [&dyn ToSql; COLUMNS] = [
         &header.gateway.store.as_str(),
         &header.gateway.gateway.as_str(),
@@ -195,9 +221,9 @@ fn bind(
         &event.kind().name(),
         &event.confidence,
         &garment.map(|(epc, ..)| epc.to_string()),
-        &garment.and_then(|(epc, ..)| Some(epc.sgtin()?.gtin().to_string())),
-        &garment.as_ref().map(|(_, zone, ..)| zone.as_str()),
-        &garment.and_then(|(_, _, visit, _)| Some(visit?.0.cast_signed())),
+        &gtin,
+        &zone.as_ref().map(ZoneId::as_str),
+        &visit.map(|visit| visit.0.cast_signed()),
         &evidence.map(|e| e.reads),
         &evidence.map(|e| e.margin_db),
         &evidence.map(|e| e.unrest),

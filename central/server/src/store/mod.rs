@@ -9,14 +9,21 @@
 //!   wall_ms, clock_error         time of day (Unix ms, UTC) derived from anchors and how far off it
 //!                                may be (ms; 4294967295 = nobody vouches for it); NULL: no clock yet
 //!   kind                         picked_up put_down carried_in tried_on carried_out retracted coverage
+//!                                scanned
 //!   confidence                   percent
 //!   epc, gtin, zone              garment events: tag (hex), GTIN-14 where the tag is an SGTIN, place
-//!   visit                        booth events: seq of the event that opened the visit
+//!                                scanned: no tag; the GTIN-14 of a product, none of a loyalty code
+//!   visit                        booth events, and scans in a visit: seq of the event that opened it
 //!   reads, margin, unrest, dwell evidence: count, dB, percent, tenths of a second
 //!   reader, state, since         coverage: listening | silent | absent | off, from uptime `since` to `uptime`
 //!   retracts                     retracted: seq of the mistaken event
 //!   digest                       CRC-32C of the content, to tell a copy from a conflict
 //!   received                     when central got it (Unix ms)
+//! loyalty      one row per scanned loyalty code, by the event's id; nothing that it could be read from
+//!   key                          the id of the key to which it was sealed, 16 hexadecimal digits
+//!   state                        sealed: its key is not there; opened; broken: its key does not open it
+//!   sealed                       as it came, until it is opened
+//!   code                         opened: the keyed hash that stands for it, 64 hexadecimal digits
 //! epoch        one row per spool life of a gateway: when its first and last batch came (Unix ms)
 //!   lineage                      the runs that wrote it, JSON as in the watermark: [[first, run], …]
 //!   oldest_held                  the agent said that it holds nothing below; 0 = it said nothing
@@ -48,6 +55,7 @@ mod clock;
 mod epoch;
 mod event;
 mod group;
+mod loyalty;
 mod memory;
 mod piece;
 mod quarantine;

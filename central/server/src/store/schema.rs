@@ -9,13 +9,13 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use super::StoreError;
 
 /// The version of the schema, in SQLite's `user_version`.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// The first version that says whose database it is.
 const META_SINCE: i64 = 2;
 
 /// What makes each version of the one before; the first of an empty file. What was released never changes.
-const STEPS: [&str; 3] = [V1, V2, V3];
+const STEPS: [&str; 4] = [V1, V2, V3, V4];
 
 const V1: &str = "
 CREATE TABLE event (
@@ -102,6 +102,17 @@ const V3: &str = "
 CREATE TABLE changed (
     store TEXT NOT NULL, hour INTEGER NOT NULL, mark INTEGER NOT NULL, PRIMARY KEY (store, hour)
 ) WITHOUT ROWID;
+";
+
+const V4: &str = "
+CREATE TABLE loyalty (
+    store TEXT NOT NULL, gateway TEXT NOT NULL, epoch TEXT NOT NULL, seq INTEGER NOT NULL,
+    key TEXT NOT NULL, state TEXT NOT NULL CHECK (state IN ('sealed', 'opened', 'broken')),
+    sealed BLOB, code TEXT,
+    PRIMARY KEY (store, gateway, epoch, seq)
+) WITHOUT ROWID;
+CREATE INDEX loyalty_unopened ON loyalty (state, key) WHERE state <> 'opened';
+CREATE INDEX event_by_scan ON event (store, wall_ms) WHERE kind = 'scanned';
 ";
 
 /// Makes the tables, or what is missing of them, and checks whose database it is. A file of version 1
@@ -216,7 +227,7 @@ mod tests {
         let said = Reader::new(path).quarantine(1).unwrap_err().to_string();
         assert!(
             said.ends_with(
-                "has schema version 1, this program reads 3: bring it up to date by running central once"
+                "has schema version 1, this program reads 4: bring it up to date by running central once"
             ),
             "{said}"
         );

@@ -23,6 +23,7 @@ mod adopt;
 mod bounds;
 mod changed;
 mod lineage;
+mod loyalty;
 mod rate;
 mod writer;
 

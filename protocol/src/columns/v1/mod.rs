@@ -137,6 +137,8 @@ pub(crate) fn unpack(first: Seq, count: usize, bytes: &[u8]) -> Result<Vec<Event
                 state: *state.entry(&[ReaderState::Listening, ReaderState::Silent, ReaderState::Absent])?,
                 from: Uptime(last_at.wrapping_sub(unzigzag(from.next()))),
             }),
+            // Format 1 is older than scans.
+            Kind::Scanned => return Err(UnpackError::Value { column: "kind", value: kind as u64 }),
         };
         events.push(Event { boot, at: Uptime(last_at), confidence, what });
     }
