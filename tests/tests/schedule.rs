@@ -110,7 +110,8 @@ async fn readers_are_stopped_outside_the_hours_and_their_rest_is_no_silence() ->
     until(&site, &mut agent, &ports, clock, "listening", more).await?;
     machine.set_clock(0)?;
     until(&site, &mut agent, &ports, clock, "off", |_| true).await?;
-    agent.stop(STOPS_WITHIN)?;
+    machine.set_clock(8 * HOUR_MS)?;
+    until(&site, &mut agent, &ports, clock, "listening", |_| true).await?;
     let accepted = std::fs::read_to_string(site.accepted_log())?;
     let covered = |name: &str| {
         let events = accepted.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -124,5 +125,13 @@ async fn readers_are_stopped_outside_the_hours_and_their_rest_is_no_silence() ->
         assert!(after.iter().any(|state| state == "listening"), "{states:?}");
         assert!(after.iter().all(|state| state != "absent"), "being off is not being gone: {states:?}");
     }
+    // Modules that an agent left reading are stopped by the next, though it is not time to read.
+    agent.kill()?;
+    assert!(ports.iter().all(Port::is_reading));
+    machine.set_clock(0)?;
+    agent = Process::start("hangtag-agent", &mut machine.command(&run), &site.folder.join("agent.log"))?;
+    until(&site, &mut agent, &ports, clock, "off", |_| true).await?;
+    assert!(ports.iter().all(|port| !port.is_reading()), "the modules were made to stop again");
+    agent.stop(STOPS_WITHIN)?;
     Ok(())
 }

@@ -95,13 +95,11 @@ impl Intake {
         let mut reopen = Backoff::new(REOPEN_MS.0, REOPEN_MS.1);
         let mut probe_again = Backoff::new(PROBE_MS.0, PROBE_MS.1);
         let mut partner = None;
-        let mut told = String::new();
+        let (mut told, mut was_off) = (String::new(), false);
         let id = self.reader.id;
         loop {
-            // A node reads by itself, and keeps what nobody takes.
-            let is_node =
-                matches!(self.reader.setup, Setup::Node { .. }) || matches!(partner, Some(Partner::Node(_)));
-            if !is_node && !self.wait_for_hours().await {
+            // Off hours the port is used once, to stop who an agent before this one may have left reading.
+            if (*self.hours.borrow() || was_off) && !self.wait_for_hours().await {
                 return;
             }
             let opened = Instant::now();
@@ -122,9 +120,15 @@ impl Intake {
                     probe_again.reset();
                 }
             }
+            // A node reads by itself, and keeps what nobody takes.
+            let is_node =
+                matches!(self.reader.setup, Setup::Node { .. }) || matches!(partner, Some(Partner::Node(_)));
+            was_off = !is_node && !*self.hours.borrow();
             let (pause_ms, text) = match lost {
                 Lost::Cancelled | Lost::Closed => return,
                 Lost::Off => continue,
+                // Nobody is missed.
+                Lost::Failed(_) | Lost::Silent | Lost::Unknown(_) if was_off => continue,
                 Lost::Silent => (probe_again.next_full_ms(), String::new()),
                 Lost::Failed(why) => {
                     if !self.tell(ReaderState::Absent).await {
