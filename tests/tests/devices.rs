@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hangtag_protocol::epc::Epc;
+use hangtag_protocol::key::PublicKey;
 use hangtag_tests::emulator::Module;
 use hangtag_tests::emulator::chafon::Chafon;
 use hangtag_tests::emulator::line::{Faults, Line};
@@ -160,11 +161,16 @@ async fn a_scanned_loyalty_code_is_recognised_and_written_nowhere() -> anyhow::R
     const SECRET: &str = "4711SECRET99";
     let folder = tempfile::tempdir()?;
     let site = Site::for_test(folder.path(), 1)?;
+    // A key whose private half nobody has.
+    let key = PublicKey::new([7; 32]);
     configure(
         &site,
-        "[[reader]]\nid = \"scan\"\nport = \"readers/scan\"\nprotocol = \"scanner\"\nzone = \"booth-1\"\n\
-         loyalty = [\"LC-*\"]\n\
-         [[reader]]\nid = \"sensors\"\nport = \"readers/sensors\"\nprotocol = \"ruuvi\"\n",
+        &format!(
+            "[loyalty]\nkey = \"{key}\"\n\
+             [[reader]]\nid = \"scan\"\nport = \"readers/scan\"\nprotocol = \"scanner\"\nzone = \"booth-1\"\n\
+             loyalty = [\"LC-*\"]\n\
+             [[reader]]\nid = \"sensors\"\nport = \"readers/sensors\"\nprotocol = \"ruuvi\"\n"
+        ),
     )?;
     let mut scanner = Port::with(&site.readers().join("scan"), Module::Scanner, Line::clean());
     scanner.plug()?;

@@ -16,5 +16,6 @@ extern crate alloc;
 pub mod backoff;
 pub mod infer;
 pub mod intake;
+pub mod seal;
 pub mod spool;
 pub mod uplink;

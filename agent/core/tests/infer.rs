@@ -5,10 +5,11 @@
 
 use hangtag_agent_core::infer::{Inference, Layout, Zone, ZoneKind};
 use hangtag_protocol::clock::{BootId, Uptime};
-use hangtag_protocol::epc::Epc;
+use hangtag_protocol::epc::{Epc, Gtin};
 use hangtag_protocol::event::{Event, Kind, ReaderState, What};
 use hangtag_protocol::id::{ReaderId, Seq, ZoneId};
 use hangtag_protocol::read::Read;
+use hangtag_protocol::scan::Code;
 
 const RAIL: usize = 0;
 const BOOTHS: usize = 1;
@@ -348,4 +349,31 @@ fn the_same_reads_give_the_same_events() {
         bench.events
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn a_scan_is_an_event_at_once_in_the_visit_that_is_open() {
+    let mut bench = Bench::new();
+    let code = Code::Product(Gtin::new("96385074").unwrap());
+    let scan = |bench: &mut Bench, reader| {
+        let at = Uptime(bench.now);
+        bench.inference.handle_timeout(at);
+        bench.inference.handle_scan(reader, code.clone(), at);
+        let (seq, event) = std::iter::from_fn(|| bench.inference.poll_event()).last().unwrap();
+        let What::Scanned(scan) = event.what else { panic!("{event:?}") };
+        assert_eq!((event.at, scan.code), (at, code.clone()));
+        (seq, scan.zone.to_string(), scan.visit)
+    };
+    assert_eq!(scan(&mut bench, BOOTHS), (Seq(1), "booth-1".into(), None), "nobody is there yet");
+    bench.pass(20_000, |b| b.rests(1));
+    bench.pass(3_000, |b| b.in_hand(1));
+    bench.pass(15_000, |b| b.on_hook(1, 1));
+    let visit = bench.visit(1, Kind::CarriedIn);
+    let (first, zone, in_visit) = scan(&mut bench, BOOTHS);
+    assert_eq!((zone.as_str(), in_visit), ("booth-1", Some(visit)));
+    let elsewhere = scan(&mut bench, RAIL);
+    assert_eq!(elsewhere, (first.plus(1), "rail".into(), None), "the visit is another zone's");
+    bench.pass(60_000, |_| {});
+    assert_eq!(bench.kinds(1).last(), Some(&Kind::CarriedOut));
+    assert_eq!(scan(&mut bench, BOOTHS).2, None, "it has ended");
 }

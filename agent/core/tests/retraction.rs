@@ -103,8 +103,8 @@ impl Bench {
     }
 
     fn retracted(&self) -> Vec<Seq> {
-        let what = self.events.iter().map(|(_, event)| event.what);
-        what.filter_map(|what| if let What::Retracted { seq } = what { Some(seq) } else { None }).collect()
+        let what = self.events.iter().map(|(_, event)| &event.what);
+        what.filter_map(|what| if let &What::Retracted { seq } = what { Some(seq) } else { None }).collect()
     }
 }
 

@@ -98,10 +98,11 @@ pub(crate) async fn run(
             inference.handle_stall(before, after);
             while let Ok(late) = seen.try_recv() {
                 match late {
-                    Seen::Reader { .. } => handle(&mut inference, &late),
+                    // A scan is no evidence, and nobody makes it again.
+                    Seen::Reader { .. } | Seen::Scan { .. } => handle(&mut inference, &late),
                     // A node counts on it. What it tells is dated, and late enough to be no evidence.
                     Seen::Frame { .. } => progress.take(&late),
-                    Seen::Read { .. } | Seen::Motion { .. } | Seen::Scan { .. } => {}
+                    Seen::Read { .. } | Seen::Motion { .. } => {}
                 }
             }
         }
@@ -133,10 +134,14 @@ pub(crate) fn handle(inference: &mut Inference, message: &Seen) {
             inference.handle_timeout(*at);
             inference.handle_reader(*reader, *state, *at);
         }
-        // No rule weighs what sensor tags and scanners say; onlookers are told.
-        Seen::Motion { motion: Motion { at, .. }, .. } | Seen::Scan { at, .. } => {
+        Seen::Scan { reader, at, code } => {
             inference.handle_timeout(*at);
+            if let Some(code) = code {
+                inference.handle_scan(*reader, code.clone(), *at);
+            }
         }
+        // No rule weighs what sensor tags say; onlookers are told.
+        Seen::Motion { motion: Motion { at, .. }, .. } => inference.handle_timeout(*at),
     }
 }
 

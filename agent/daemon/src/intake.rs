@@ -7,6 +7,7 @@ mod node;
 mod partner;
 pub(crate) mod port;
 pub(crate) mod probing;
+mod scan;
 mod seen;
 mod shared;
 mod told;
@@ -16,14 +17,16 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use hangtag_agent_core::backoff::Backoff;
-use hangtag_agent_core::intake::{Code, Protocol, Session};
+use hangtag_agent_core::intake::{Protocol, Session};
 use hangtag_protocol::event::ReaderState;
+use hangtag_protocol::key::PublicKey;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_serial::SerialStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, trace, warn};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::capture::Capture;
 use crate::clock;
@@ -31,7 +34,7 @@ use crate::config::{Reader, Setup};
 use crate::health::Health;
 pub(crate) use node::Nodes;
 use partner::{Partner, Reading};
-pub(crate) use seen::{Scan, Seen};
+pub(crate) use seen::Seen;
 pub(crate) use shared::start;
 
 /// A line that does not take a command within this time is stuck.
@@ -52,6 +55,8 @@ pub(crate) struct Intake {
     /// The reader's number in the layout.
     pub(crate) number: usize,
     pub(crate) reader: Reader,
+    /// To which loyalty codes are sealed.
+    pub(crate) key: Option<PublicKey>,
     pub(crate) out: mpsc::Sender<Seen>,
     pub(crate) health: Health,
     pub(crate) capture: Option<Capture>,
@@ -174,11 +179,12 @@ impl Intake {
         if !self.tell(ReaderState::Silent).await {
             return Lost::Closed;
         }
-        let heard = match &self.reader.setup {
+        // It may hold a loyalty code.
+        let mut heard = Zeroizing::new(Vec::new());
+        match &self.reader.setup {
             Setup::Node { baud, radio } => return self.talk_to_node(port, *baud, radio).await,
             Setup::Stated { baud, settings } => {
                 self.meet(settings.clone(), *baud, partner);
-                Vec::new()
             }
             Setup::Auto(wishes) => {
                 // Cancel-safe: the port is given up.
@@ -187,11 +193,11 @@ impl Intake {
                     () = self.cancel.cancelled() => return Lost::Cancelled,
                 };
                 match found {
-                    Ok(heard) => heard,
+                    Ok(bytes) => *heard = bytes,
                     Err(lost) => return lost,
                 }
             }
-        };
+        }
         match partner {
             Some(Partner::Reader(reading)) => self.talk(port, reading, &heard).await,
             // Without a radio it was not met.
@@ -249,6 +255,9 @@ impl Intake {
                             capture.write(now, self.reader.id, bytes);
                         }
                         session.handle_bytes(bytes, now);
+                        if !recorded {
+                            buffer[..count].zeroize();
+                        }
                     }
                     Ok(Err(why)) => return Lost::Failed(why),
                     Err(_) => {}
@@ -298,13 +307,8 @@ impl Intake {
         }
         while let Some(scanned) = session.poll_scan() {
             reads += 1;
-            let scan = match scanned.code {
-                // Here it is sealed once central has a key to seal it to; until then it goes no further.
-                Code::Loyalty(code) => code.seal(|_code| Scan::Loyalty),
-                Code::Product(gtin) => Scan::Product(gtin),
-                Code::Unknown => Scan::Unknown,
-            };
-            if !self.hand_over(Seen::Scan { reader: self.number, at: scanned.at, scan }).await {
+            let code = scan::close(scanned.code, self.key.as_ref(), self.reader.id);
+            if !self.hand_over(Seen::Scan { reader: self.number, at: scanned.at, code }).await {
                 return Passed::Nowhere;
             }
         }
@@ -359,6 +363,7 @@ mod tests {
         let intake = Intake {
             number: 0,
             reader,
+            key: None,
             out,
             health,
             capture: None,

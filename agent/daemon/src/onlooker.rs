@@ -20,6 +20,7 @@ use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::id::{Epoch, ReaderId, Seq};
 use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::read::Read;
+use hangtag_protocol::scan::Code;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -29,7 +30,7 @@ use tracing::{debug, warn};
 
 use crate::clock;
 use crate::health::Health;
-use crate::intake::{Scan, Seen};
+use crate::intake::Seen;
 use crate::spool::{EpochState, State};
 
 /// An onlooker that takes no line within this time is cut off.
@@ -75,11 +76,11 @@ struct ScanLine {
 }
 
 impl ScanLine {
-    fn new(reader: ReaderId, at: Uptime, scan: Scan) -> Self {
-        let (kind, gtin) = match scan {
-            Scan::Loyalty => ("loyalty", None),
-            Scan::Product(gtin) => ("product", Some(gtin.to_string())),
-            Scan::Unknown => ("unknown", None),
+    fn new(reader: ReaderId, at: Uptime, code: Option<&Code>) -> Self {
+        let (kind, gtin) = match code {
+            Some(Code::Loyalty(_)) => ("loyalty", None),
+            Some(Code::Product(gtin)) => ("product", Some(gtin.to_string())),
+            None => ("unknown", None),
         };
         Self { reader, at, kind, gtin }
     }
@@ -240,7 +241,9 @@ async fn serve(
         }
         "scans" => {
             tell(output, reads, |seen| match seen {
-                Seen::Scan { reader, at, scan } => Some(line_of(&ScanLine::new(readers[reader], at, scan))),
+                Seen::Scan { reader, at, code } => {
+                    Some(line_of(&ScanLine::new(readers[reader], at, code.as_ref())))
+                }
                 Seen::Read { .. } | Seen::Frame { .. } | Seen::Motion { .. } | Seen::Reader { .. } => None,
             })
             .await

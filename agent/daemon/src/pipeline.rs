@@ -156,8 +156,8 @@ async fn run_once(
     let intakes = config.readers.into_iter().enumerate().map(|(number, reader)| {
         let (out, health) = (seen_in.clone(), health.clone());
         let (capture, cancel) = (capture.clone(), cancel.clone());
-        let (nodes, hours) = (nodes.clone(), hours.clone());
-        Intake { number, reader, out, health, capture, nodes, hours, cancel }
+        let (nodes, hours, key) = (nodes.clone(), hours.clone(), config.key);
+        Intake { number, reader, key, out, health, capture, nodes, hours, cancel }
     });
     let mut intakes = intake::start(intakes);
     drop(seen_in);

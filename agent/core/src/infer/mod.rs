@@ -1,4 +1,4 @@
-//! Reads to events. Enters: reads, which readers listen, and time. Leaves: numbered events.
+//! Reads to events. Enters: reads, scans, which readers listen, and time. Leaves: numbered events.
 //!
 //! Each garment is a state machine (`tag`) over how its tag looks to the antennas (`track`), looked
 //! at every half second. Here the garments meet: a zone in which many change at once has a passer-by,
@@ -29,6 +29,7 @@ use hangtag_protocol::epc::Epc;
 use hangtag_protocol::event::{Coverage, Event, Fitting, Handling, ReaderState, What};
 use hangtag_protocol::id::{Seq, ZoneId};
 use hangtag_protocol::read::Read;
+use hangtag_protocol::scan::{Code, Scan};
 use indexmap::IndexMap;
 use rustc_hash::FxHasher;
 
@@ -51,6 +52,8 @@ const FORGOTTEN_MS: u64 = 24 * 3_600_000;
 /// A reader's state is told at least so often, in milliseconds, so that a gateway that dies hides at
 /// most this much of its coverage.
 const COVERAGE_MS: u64 = 60_000;
+/// A scanner's zone is before this port of it.
+const SCANNER_PORT: u8 = 1;
 /// All garments of a visit unheard for so long: whoever comes next is a new visit, in milliseconds.
 const VISIT_PAUSE_MS: u64 = 8_000;
 
@@ -126,6 +129,16 @@ impl Inference {
             tag.recall(&habit);
         }
         tag
+    }
+
+    /// Takes a code that the scanner with this number in the layout read: an event at once, in the visit that
+    /// is open in the scanner's booth. Nothing is concluded from it. Scanners to which the layout gives no zone
+    /// are ignored.
+    pub fn handle_scan(&mut self, reader: usize, code: Code, at: Uptime) {
+        let Some(antenna) = self.layout.antenna(reader, SCANNER_PORT) else { return };
+        let zone = self.layout.zone_of(antenna);
+        let scan = Scan { zone: self.layout.zones()[zone].id, visit: self.visits[zone], code };
+        self.push(at, 100, What::Scanned(scan));
     }
 
     /// Takes what a reader is doing from now on.

@@ -5,6 +5,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use zeroize::Zeroize as _;
+
 use super::chafon::{self, Dialect};
 use super::scanner::Lines;
 use super::{Message, Protocol, Scan, Settings, r200, ruuvi, thingmagic};
@@ -63,6 +65,9 @@ impl Language {
     }
 }
 
+/// Room for a line and for what comes at once behind it, in bytes.
+const SCANNED: usize = 8_192;
+
 /// Bytes in any chunks to messages.
 pub(super) struct Decoder {
     language: Language,
@@ -95,7 +100,9 @@ impl Decoder {
     }
 
     fn of(language: Language) -> Self {
-        Self { language, pending: Vec::new(), garbage: 0 }
+        // A buffer that grows leaves what it held behind, and a scanner's cannot be wiped then.
+        let capacity = if let Language::Scanner(_) = language { SCANNED } else { 0 };
+        Self { language, pending: Vec::with_capacity(capacity), garbage: 0 }
     }
 
     pub(super) fn handle_bytes(&mut self, bytes: &[u8], mut on_message: impl FnMut(Message)) {
@@ -116,6 +123,14 @@ impl Decoder {
             }
         }
         self.pending.drain(..start);
+        self.wipe();
+    }
+
+    /// Overwrites what was taken out, if it may have been a loyalty code.
+    fn wipe(&mut self) {
+        if let Language::Scanner(_) = self.language {
+            self.pending.spare_capacity_mut().zeroize();
+        }
     }
 
     /// Gives up waiting for the rest of a frame: its first byte was garbage after all, and a good frame may
@@ -136,6 +151,7 @@ impl Decoder {
     pub(super) fn forget(&mut self) {
         self.garbage += self.pending.len() as u64;
         self.pending.clear();
+        self.wipe();
         self.language.begin_anew();
     }
 

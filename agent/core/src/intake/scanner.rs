@@ -6,7 +6,7 @@
 //! |---|---|
 //! | loyalty | a line that one of the shop's own patterns describes; checked first |
 //! | product | EAN-8, UPC-A, EAN-13 or GTIN-14 with a right check digit; a GS1 Digital Link; a GS1 element string |
-//! | unknown | everything else, numbers that GS1 leaves to shops among it: its content is not told, as it may be a loyalty code that no pattern describes |
+//! | unknown | everything else, numbers that GS1 leaves to shops among it, and longer codes than can be sealed: its content is not told, as it may be a loyalty code that no pattern describes |
 
 pub mod loyalty;
 
@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Gtin;
+use hangtag_protocol::scan::MAX_CODE;
 
 use super::{Message, Scan};
 pub use loyalty::{LoyaltyCode, LoyaltyPattern, PatternError};
@@ -90,7 +91,11 @@ impl Lines {
     fn code(&self, text: &str) -> Code {
         let (symbology, text) = symbology(text);
         if self.loyalty.iter().any(|pattern| pattern.describes(text)) {
-            return Code::Loyalty(LoyaltyCode::new(text));
+            return if text.len() <= MAX_CODE {
+                Code::Loyalty(LoyaltyCode::new(text))
+            } else {
+                Code::Unknown
+            };
         }
         let gtin = match symbology {
             // GS1-128, GS1 DataBar, GS1 DataMatrix, GS1 QR: application identifier 01 stands first.

@@ -29,7 +29,8 @@ pub(super) fn run(config: &Config, path: &Path, only: Option<Epc>) -> anyhow::Re
             | What::CarriedIn(_)
             | What::TriedOn(_)
             | What::CarriedOut(_)
-            | What::Coverage(_) => event.garment().map(|(epc, ..)| epc),
+            | What::Coverage(_)
+            | What::Scanned(_) => event.garment().map(|(epc, ..)| epc),
         };
         if let Some(epc) = of {
             whose.insert(seq, epc);

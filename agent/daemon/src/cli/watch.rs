@@ -117,10 +117,10 @@ async fn from_ports(config: Config, health: Health, out: mpsc::Sender<ReadLine>,
     let ids: Vec<ReaderId> = config.readers.iter().map(|reader| reader.id).collect();
     let (seen_in, mut seen) = mpsc::channel(4_096);
     let intakes = config.readers.into_iter().enumerate().map(|(number, reader)| {
-        let (out, health, cancel) = (seen_in.clone(), health.clone(), cancel.clone());
+        let (out, health, cancel, key) = (seen_in.clone(), health.clone(), cancel.clone(), config.key);
         // Who looks wants to see, whatever the schedule says.
         let (nodes, hours) = (Nodes::none(), watch::channel(true).1);
-        Intake { number, reader, out, health, capture: None, nodes, hours, cancel }
+        Intake { number, reader, key, out, health, capture: None, nodes, hours, cancel }
     });
     let _tasks = intake::start(intakes);
     drop(seen_in);

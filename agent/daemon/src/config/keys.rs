@@ -7,6 +7,7 @@ use std::path::Path;
 use hangtag_agent_core::infer::{Layout, Zone};
 use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Radio, Region, Settings, SettingsError, node};
 use hangtag_protocol::id::{ReaderId, ZoneId};
+use hangtag_protocol::key::PublicKey;
 use hangtag_protocol::topic::Gateway;
 use serde::Deserialize;
 
@@ -48,6 +49,9 @@ fn config(top: &mut Table<'_, '_>, folder: &Path, broken: bool) -> Option<Config
         // Asked for, so that it is known.
         false => top.table("schedule").map(|_| Some(None)),
     };
+    let has_loyalty = top.has_any(&["loyalty"]);
+    let key =
+        top.table("loyalty").and_then(|mut table| if has_loyalty { loyalty(&mut table) } else { Some(None) });
     let zone_tables = top.tables("zone", "[[zone]]");
     // What cannot be understood may be the zone that an antenna looks for.
     let zones_known = zone_tables.is_some() && !broken;
@@ -58,7 +62,8 @@ fn config(top: &mut Table<'_, '_>, folder: &Path, broken: bool) -> Option<Config
         if tables.is_empty() {
             top.missing("reader", "given by a [[reader]] table for each");
         }
-        let mut all = Readers::default();
+        // What cannot be understood may be the key.
+        let mut all = Readers { may_seal: has_loyalty || broken, ..Readers::default() };
         let known = zones_known.then_some(&zones.names);
         let read: Vec<_> = tables.into_iter().map(|mut table| all.take(&mut table, folder, known)).collect();
         read.into_iter().collect::<Option<Vec<_>>>()
@@ -76,9 +81,18 @@ fn config(top: &mut Table<'_, '_>, folder: &Path, broken: bool) -> Option<Config
         spool: spool?,
         clock_kept: clock_kept?,
         hours: hours??,
+        key: key?,
         layout,
         readers: checked,
     })
+}
+
+/// The key to which loyalty codes are sealed.
+fn loyalty(table: &mut Table<'_, '_>) -> Option<Option<PublicKey>> {
+    let words = "central's public key in quotation marks, as `hangtag-central keys` prints it";
+    let key = table.need_parsed("key", words);
+    table.end();
+    key.map(Some)
 }
 
 fn mqtt(table: &mut Table<'_, '_>, folder: &Path) -> Option<Mqtt> {
@@ -154,6 +168,8 @@ type Antennas = Vec<(u8, ZoneId)>;
 struct Readers {
     ids: BTreeSet<ReaderId>,
     ports: Ports,
+    /// There is a key to which loyalty codes can be sealed.
+    may_seal: bool,
 }
 
 impl Readers {
@@ -188,6 +204,18 @@ impl Readers {
         };
         if let Some(port) = &port {
             self.ports.take(table, port, id, told.as_ref().map(|(setup, _)| setup));
+        }
+        let patterns = match told.as_ref().map(|(setup, _)| setup) {
+            Some(Setup::Stated { settings: Settings::Scanner { loyalty }, .. }) => loyalty.as_slice(),
+            Some(Setup::Auto(wishes)) => wishes.loyalty.as_deref().unwrap_or_default(),
+            Some(Setup::Stated { .. } | Setup::Node { .. }) | None => &[],
+        };
+        if !patterns.is_empty() && !self.may_seal {
+            table.wrong(
+                "loyalty",
+                "codes of shoppers are taken only sealed to central's public key: add [loyalty] with key = \
+                 \"htpub-…\", as `hangtag-central keys` prints it",
+            );
         }
         table.end();
         let (setup, antennas) = told?;

@@ -22,6 +22,7 @@ use hangtag_agent_core::infer::Layout;
 use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Radio, Settings, node};
 use hangtag_protocol::clock::BootId;
 use hangtag_protocol::id::ReaderId;
+use hangtag_protocol::key::PublicKey;
 use hangtag_protocol::topic::Gateway;
 use serde::Deserialize;
 
@@ -44,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) clock_kept: bool,
     /// When the readers read; always, if it is not said.
     pub(crate) hours: Option<Hours>,
+    /// Central's public key, to which loyalty codes are sealed; there is one if any scanner may read such codes.
+    pub(crate) key: Option<PublicKey>,
     /// The shop.
     pub(crate) layout: Layout,
     /// The readers, in the order of the layout's.
@@ -427,7 +430,7 @@ zone = "rail-a"
 
     #[test]
     fn a_scanner_has_a_zone_and_loyalty_patterns() {
-        let head = &GOOD[..GOOD.find("[[reader]]").unwrap()];
+        let head = &keyed()[..keyed().find("[[reader]]").unwrap()];
         let scanner = |more: &str| {
             load(&format!(
                 "{head}[[reader]]\nid = \"scan\"\nport = \"/dev/ttyACM0\"\nprotocol = \"scanner\"\n{more}"
@@ -451,6 +454,35 @@ zone = "rail-a"
         assert!(why.contains("reader \"rail-a\": loyalty: there is no such key"), "{why}");
     }
 
+    fn key() -> PublicKey {
+        PublicKey::new([7; 32])
+    }
+
+    fn keyed() -> String {
+        GOOD.replacen("[mqtt]", &format!("[loyalty]\nkey = \"{}\"\n[mqtt]", key()), 1)
+    }
+
+    #[test]
+    fn loyalty_codes_need_the_public_key_and_nothing_shows_a_private_one() {
+        assert_eq!(load(&keyed()).unwrap().key, Some(key()));
+        assert_eq!(load(GOOD).unwrap().key, None);
+        let private = hangtag_protocol::key::written(hangtag_protocol::key::PRIVATE, &[9; 32]);
+        let public = key().to_string();
+        for (text, named) in [
+            (keyed().replacen("htpub-07", "htpub-08", 1), "agent.toml:7: loyalty.key = \"htpub-0807"),
+            (keyed().replacen("htpub-07", "htpub-08", 1), "at least one of its digits is another"),
+            (keyed().replacen(&public, &public[..40], 1), "has 34 characters behind htpub-, not 72"),
+            (keyed().replacen(&public, &private, 1), "loyalty.key = \"htkey-…: is a private key"),
+            (keyed().replacen(&format!("\"{public}\""), &private, 1), "agent.toml:7: no TOML: key = htkey-…"),
+            (keyed().replacen(&format!("key = \"{public}\""), "", 1), "loyalty.key: is missing"),
+            (keyed().replacen(&format!("\"{public}\""), "7", 1), "loyalty.key = 7: must be central's public"),
+        ] {
+            let why = load(&text).unwrap_err();
+            assert!(why.contains(named) && why.lines().count() == 1, "{named}: {why}");
+            assert!(!why.contains("0909"), "{why}");
+        }
+    }
+
     #[test]
     fn what_is_found_out_needs_what_it_would_need_if_it_were_stated() {
         let wishes = |text: &str| match load(text).unwrap().readers.remove(0).setup {
@@ -469,7 +501,8 @@ zone = "rail-a"
         assert!(two_ports.settings(Protocol::R200).unwrap_err().contains("port 2 is out of range"));
         let head = &GOOD[..GOOD.find("region").unwrap()].replacen("\"r200\"", "\"auto\"", 1);
         assert!(wishes(head).settings(Protocol::R200).unwrap_err().contains("needs region, power_dbm"));
-        let scanner = wishes(&format!("{head}zone = \"rail-a\"\nloyalty = [\"LC-*\"]\n"));
+        let keyed = head.replacen("[mqtt]", &format!("[loyalty]\nkey = \"{}\"\n[mqtt]", key()), 1);
+        let scanner = wishes(&format!("{keyed}zone = \"rail-a\"\nloyalty = [\"LC-*\"]\n"));
         assert!(
             matches!(scanner.settings(Protocol::Scanner), Ok(Settings::Scanner { loyalty }) if loyalty.len() == 1)
         );
@@ -477,7 +510,11 @@ zone = "rail-a"
             (auto.replacen("region = \"eu\"", "", 1), "reader \"rail-a\": region: is missing"),
             (auto.replacen("port = 1", "port = 16", 1), "protocol = \"auto\": port 16 is out of range"),
             (auto.replacen("port = 1", "port = 1\ncolour = 1", 1), "colour: there is no such key"),
-            (format!("{head}loyalty = [\"LC-*\"]\n"), "reader \"rail-a\": zone: is missing"),
+            (format!("{keyed}loyalty = [\"LC-*\"]\n"), "reader \"rail-a\": zone: is missing"),
+            (
+                format!("{head}zone = \"rail-a\"\nloyalty = [\"LC-*\"]\n"),
+                "loyalty = [\"LC-*\"]: codes of shoppers are taken only sealed",
+            ),
         ] {
             let why = load(&text).unwrap_err();
             assert!(why.contains(named) && why.lines().count() == 1, "{why}");

@@ -6,7 +6,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
+use hangtag_protocol::key::PRIVATE;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -135,6 +137,24 @@ impl<'s, 'a> Table<'s, 'a> {
         }
     }
 
+    /// A value that must be there and is made of text; what makes it says what is wrong with it.
+    pub(super) fn need_parsed<T: FromStr<Err: fmt::Display>>(
+        &mut self,
+        key: &'static str,
+        words: &str,
+    ) -> Option<T> {
+        let Some(value) = self.take(key) else {
+            self.missing(key, words);
+            return None;
+        };
+        match value.get_ref().as_str().map(str::parse) {
+            Some(Ok(parsed)) => return Some(parsed),
+            Some(Err(why)) => self.wrong(key, why.to_string()),
+            None => self.wrong(key, format!("must be {words}")),
+        }
+        None
+    }
+
     /// Whether any of these keys is there.
     pub(super) fn has_any(&self, keys: &[&str]) -> bool {
         keys.iter().any(|key| self.entries.contains_key(*key))
@@ -247,8 +267,10 @@ impl<'s, 'a> Table<'s, 'a> {
     }
 }
 
-/// A piece of a file, on one line.
+/// A piece of a file, on one line. A private key that was put there by mistake is not shown.
 fn shown(text: &str) -> String {
-    let line: String = text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let end = text.find(PRIVATE).map_or(text.len(), |at| at + PRIVATE.len());
+    let line: String =
+        text[..end].chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.len() < text.len() { format!("{line}…") } else { line }
 }

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tokio_serial::{ClearBuffer, SerialPort as _, SerialStream};
 use tracing::trace;
+use zeroize::Zeroizing;
 
 use super::STUCK;
 use crate::clock;
@@ -20,7 +21,8 @@ use crate::clock;
 /// When the port fails or takes no bytes.
 pub(crate) async fn probe(port: &mut SerialStream, known: &Known) -> io::Result<(Outcome, Vec<u8>)> {
     let mut probe = Probe::new(known, clock::uptime());
-    let mut buffer = [0; 4_096];
+    // What comes may be a loyalty code.
+    let mut buffer = Zeroizing::new([0; 4_096]);
     loop {
         while let Some(action) = probe.poll_action() {
             match action {
@@ -38,7 +40,7 @@ pub(crate) async fn probe(port: &mut SerialStream, known: &Known) -> io::Result<
             return Ok((outcome, probe.into_heard()));
         }
         let due = probe.poll_timeout().map_or(0, |at| at.since(clock::uptime()));
-        match timeout(Duration::from_millis(due), port.read(&mut buffer)).await {
+        match timeout(Duration::from_millis(due), port.read(&mut buffer[..])).await {
             Ok(Ok(0)) => return Err(hung_up()),
             Ok(Ok(count)) => probe.handle_bytes(&buffer[..count], clock::uptime()),
             Ok(Err(why)) => return Err(why),

@@ -3,9 +3,9 @@
 use hangtag_agent_core::intake::Motion;
 use hangtag_agent_core::intake::node::Taken;
 use hangtag_protocol::clock::Uptime;
-use hangtag_protocol::epc::Gtin;
 use hangtag_protocol::event::ReaderState;
 use hangtag_protocol::read::Read;
+use hangtag_protocol::scan::Code;
 
 /// What a reader's task tells inference.
 #[derive(Clone, Debug)]
@@ -16,17 +16,9 @@ pub(crate) enum Seen {
     Frame { reader: usize, taken: Taken },
     /// A sensor tag said how it moved.
     Motion { reader: usize, motion: Motion },
-    /// A code was scanned.
-    Scan { reader: usize, at: Uptime, scan: Scan },
+    /// A code was scanned; none when nobody may be told what it is. The code of a shopper is sealed: nothing
+    /// outside the scanner's task ever holds it otherwise.
+    Scan { reader: usize, at: Uptime, code: Option<Code> },
     /// The reader does something else from now on.
     Reader { reader: usize, state: ReaderState, at: Uptime },
-}
-
-/// What a scanner read. The code of a shopper stays behind: nothing outside the scanner's task ever holds it
-/// unsealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scan {
-    Loyalty,
-    Product(Gtin),
-    Unknown,
 }

@@ -1,20 +1,21 @@
 //! Loyalty codes, and the patterns that describe them. A code shows itself to nobody: it can only be
-//! sealed.
+//! sealed ([`seal`](crate::seal)), and leaves no trace in memory.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 /// A loyalty code as it was scanned. It has no text form, its debug form tells only how long it is, and it
 /// cannot be copied: whoever holds it seals it or drops it.
 #[derive(PartialEq, Eq)]
-pub struct LoyaltyCode(Vec<u8>);
+pub struct LoyaltyCode(Zeroizing<Vec<u8>>);
 
 impl LoyaltyCode {
-    pub(super) fn new(text: &str) -> Self {
-        Self(text.into())
+    pub(crate) fn new(text: &str) -> Self {
+        Self(Zeroizing::new(text.into()))
     }
 
     /// Hands the code to `seal`, which must give back nothing that it could be read from.

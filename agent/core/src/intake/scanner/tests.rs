@@ -76,6 +76,8 @@ fn kinds_are_told_apart() {
         ("LC-ab1Z09", loyalty("LC-ab1Z09")),
         ("]A0LC-ab1Z09", loyalty("LC-ab1Z09")),
         ("2912345678906", loyalty("2912345678906")),
+        (&format!("29{}", "1".repeat(MAX_CODE - 2)), loyalty(&format!("29{}", "1".repeat(MAX_CODE - 2)))),
+        (&format!("29{}", "1".repeat(MAX_CODE - 1)), Code::Unknown),
         ("LC-ab1Z0x", Code::Unknown),
         ("LC-ab1Z090", Code::Unknown),
         ("lc-ab1Z09", Code::Unknown),

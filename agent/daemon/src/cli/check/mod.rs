@@ -111,6 +111,9 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
     if let Some(hours) = &config.hours {
         lines.push(("rest", format!("outside of {}, as soon as the clock is vouched for", hours.text)));
     }
+    if let Some(key) = config.key {
+        lines.push(("seal", format!("loyalty codes to central's key {}", key.id())));
+    }
     let user = mqtt.user.as_ref().map_or_else(|| "without a user".into(), |user| format!("as user {user}"));
     let most = mqtt.max_kib_per_s.map_or_else(
         || "as fast as central settles".into(),
