@@ -6,6 +6,7 @@
 //! | [`adopt`] | in which epoch of their own events go whose numbers another run has used |
 //! | [`ledger`] | which numbers of an epoch are new, known, lost; what its watermark is |
 //! | [`tally`] | what a day's events add up to, per product, zone and hour |
+//! | [`loyalty`] | which number stands for a sealed loyalty code |
 //! | [`measures`] | shares with their intervals, medians |
 
 #![no_std]
@@ -15,5 +16,6 @@ extern crate alloc;
 pub mod admit;
 pub mod adopt;
 pub mod ledger;
+pub mod loyalty;
 pub mod measures;
 pub mod tally;

@@ -15,6 +15,7 @@ use crate::{log, pipeline};
 
 mod check;
 mod import;
+mod keys;
 
 use check::check;
 use import::import_all;
@@ -53,6 +54,16 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "FILE")]
         exported: Vec<PathBuf>,
     },
+    /// Shows the public keys to which gateways seal loyalty codes, or makes another key pair.
+    ///
+    /// The private keys stay in the folder that the configuration names, closed to all but their owner: run this as
+    /// central's own user. Old keys stay there too, because codes sealed to them may still come.
+    Keys {
+        #[command(flatten)]
+        file: File,
+        #[command(subcommand)]
+        what: Option<KeysWhat>,
+    },
     /// Shows what could not be read.
     Quarantine {
         #[command(flatten)]
@@ -80,6 +91,14 @@ pub(crate) enum What {
     },
 }
 
+#[derive(Subcommand)]
+pub(crate) enum KeysWhat {
+    /// The public keys with their ids, the newest first.
+    List,
+    /// Makes a key pair, and prints its public key.
+    Make,
+}
+
 /// The most payloads that are listed.
 const LISTED: u32 = 1_000;
 
@@ -102,6 +121,10 @@ impl Command {
                 let forks = if fork_as_new_epoch { Forks::Adopt } else { Forks::Refuse };
                 import_all(&read(&file)?, forks, &exported)
             }
+            Self::Keys { file, what } => match what.unwrap_or(KeysWhat::List) {
+                KeysWhat::List => keys::list(&read(&file)?),
+                KeysWhat::Make => keys::make(&read(&file)?),
+            },
             Self::Quarantine { file, what } => {
                 let reader = Reader::new(read(&file)?.data);
                 match what.unwrap_or(What::List) {

@@ -4,11 +4,13 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hangtag_protocol::id::TenantId;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use crate::keys;
 use crate::problem::Problem;
 use crate::store::Options;
 
@@ -31,6 +33,16 @@ pub(crate) struct Config {
     /// What could not be used.
     #[serde(default)]
     pub quarantine: Quarantine,
+    /// What opens loyalty codes.
+    pub loyalty: Option<Loyalty>,
+}
+
+/// What opens loyalty codes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Loyalty {
+    /// The folder with the private keys.
+    pub keys: PathBuf,
 }
 
 /// The broker and how to log in.
@@ -101,7 +113,10 @@ impl Config {
         let folder = file.parent().unwrap_or(Path::new(""));
         for path in [Some(&mut config.data), Some(&mut config.stores), config.catalogue.as_mut()]
             .into_iter()
-            .chain([config.mqtt.password_file.as_mut()])
+            .chain([
+                config.mqtt.password_file.as_mut(),
+                config.loyalty.as_mut().map(|loyalty| &mut loyalty.keys),
+            ])
             .flatten()
         {
             *path = folder.join(&path);
@@ -111,8 +126,16 @@ impl Config {
     }
 
     /// What the database is opened with.
-    pub(crate) fn store_options(&self) -> Options {
-        Options { tenant: self.tenant, quarantine_bytes: u64::from(self.quarantine.max_mib) << 20 }
+    ///
+    /// # Errors
+    /// Every problem in the folder of keys.
+    pub(crate) fn store_options(&self) -> Result<Options, Vec<Problem>> {
+        let ring = self.loyalty.as_ref().map(|loyalty| keys::read(&loyalty.keys)).transpose()?;
+        Ok(Options {
+            tenant: self.tenant,
+            quarantine_bytes: u64::from(self.quarantine.max_mib) << 20,
+            keys: Arc::new(ring.map(|ring| ring.keys).unwrap_or_default()),
+        })
     }
 
     fn problems(&self, file: &Path, text: &str) -> Vec<Problem> {

@@ -11,6 +11,7 @@ mod cli;
 mod config;
 mod import;
 mod ingest;
+mod keys;
 mod log;
 mod outbox;
 mod pipeline;

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::ingest::{self, Broker, Ingest};
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::shop;
 use crate::store::{Reader, Store, Writer};
 use crate::web::{self, Site, Vitals};
@@ -44,8 +44,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         tracing::warn!(%problem, "catalogue row left out");
     }
     let login = config.mqtt.login().context("mqtt.password_file")?;
-    let options = config.store_options();
-    let store = Store::open(&config.data, options)?;
+    let options = config.store_options().map_err(|problems| anyhow::anyhow!(problem::lines(&problems)))?;
+    let store = Store::open(&config.data, options.clone())?;
     // Before anything is said to the broker: a second central on the same configuration ends here, and must not
     // have thrown the first one out of its session.
     let listener = tokio::net::TcpListener::bind(config.web.listen)

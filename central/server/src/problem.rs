@@ -43,6 +43,11 @@ impl Problem {
     }
 }
 
+/// All of them, a line for each.
+pub(crate) fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+}
+
 /// The line on which a value begins, from 1. None when the file does not have it.
 fn line_of(text: &str, path: &[&str]) -> Option<usize> {
     let root = DeTable::parse(text).ok()?;

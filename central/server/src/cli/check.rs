@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::problem::Problem;
-use crate::{shop, store};
+use crate::{keys, shop, store};
 
 /// How long another program on the page's port may take for its answer, and how much of that is read.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -55,6 +55,16 @@ fn look(file: &Path) -> Found {
         Ok(None) => {}
         Ok(Some(note)) => found.notes.push(format!("{}: web.listen: {note}", file.display())),
         Err(what) => found.problems.push(of_key("web.listen", what)),
+    }
+    if let Some(loyalty) = &config.loyalty {
+        match keys::read(&loyalty.keys) {
+            Ok(ring) => {
+                let newest = ring.entries.first().map_or("", |entry| &entry.id);
+                let count = ring.entries.len();
+                found.notes.push(format!("{}: {count} keys, the newest {newest}", loyalty.keys.display()));
+            }
+            Err(problems) => found.problems.extend(problems),
+        }
     }
     match shop::read(&config.stores) {
         Ok(shops) => found.notes.push(format!("{}: {} stores", config.stores.display(), shops.len())),
@@ -125,6 +135,8 @@ fn is_central(at: SocketAddr) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use hangtag_protocol::id::TenantId;
     use tempfile::TempDir;
 
@@ -161,7 +173,11 @@ mod tests {
         assert_eq!(told(&file), [""; 0]);
         assert_eq!(fs::read_dir(&data).unwrap().count(), 0, "nothing was left or made");
 
-        let options = |tenant| Options { tenant: TenantId::new(tenant).unwrap(), quarantine_bytes: 1 };
+        let options = |tenant| Options {
+            tenant: TenantId::new(tenant).unwrap(),
+            quarantine_bytes: 1,
+            keys: Arc::default(),
+        };
         drop(Store::open(&database, options("demo")).unwrap());
         assert_eq!(told(&file), [""; 0]);
         assert_eq!(fs::read_dir(&data).unwrap().count(), 1, "nothing was left beside the database");

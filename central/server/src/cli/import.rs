@@ -9,7 +9,7 @@ use hangtag_protocol::range::{SeqRange, SeqSet};
 
 use crate::config::Config;
 use crate::import::{self, Imported};
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::shop;
 use crate::store::{Forks, Key, Store, Sums};
 
@@ -25,7 +25,8 @@ const KEEP: &str = "keep the file; if its agent will never reach the broker agai
 /// # Errors
 /// When the database cannot be opened.
 pub(super) fn import_all(config: &Config, forks: Forks, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
-    let mut store = Store::open(&config.data, config.store_options())?;
+    let options = config.store_options().map_err(|problems| anyhow::anyhow!(problem::lines(&problems)))?;
+    let mut store = Store::open(&config.data, options)?;
     let mut all = Imported::default();
     let mut code = ExitCode::SUCCESS;
     let mut fail = |path: &PathBuf, why: String| {

@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
+use std::sync::Arc;
 
+use hangtag_central_core::loyalty::Keys;
 use hangtag_protocol::batch::Batch;
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::{GatewayId, StoreId, TenantId};
@@ -17,7 +19,7 @@ use super::epoch::Key;
 use super::group::{Finished, Forks, Group};
 use super::memory::Memory;
 use super::sums::Sums;
-use super::{StoreError, open_to_write, quarantine};
+use super::{StoreError, loyalty, open_to_write, quarantine};
 
 /// A group ends with the message that brings it to so many events, so that a live batch behind it does not
 /// wait long.
@@ -42,12 +44,14 @@ impl Message {
 }
 
 /// What a database is opened with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// Whose database it is.
     pub tenant: TenantId,
     /// The most bytes that quarantine takes.
     pub quarantine_bytes: u64,
+    /// What opens loyalty codes.
+    pub keys: Arc<Keys>,
 }
 
 /// What became of a group.
@@ -67,6 +71,7 @@ pub(crate) struct Appended {
 pub(crate) struct Store {
     db: Connection,
     tenant: TenantId,
+    keys: Arc<Keys>,
     memory: Memory,
 }
 
@@ -77,7 +82,9 @@ impl Store {
     /// When it cannot be opened, is another tenant's, or a newer program made it.
     pub(crate) fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
         let db = open_to_write(path, options.tenant)?;
-        Ok(Self { db, tenant: options.tenant, memory: Memory::new(options.quarantine_bytes) })
+        loyalty::check_secret(&db, path, &options.keys)?;
+        let memory = Memory::new(options.quarantine_bytes);
+        Ok(Self { db, tenant: options.tenant, keys: options.keys, memory })
     }
 
     /// Stores messages, from the first one on, in one transaction.
@@ -146,6 +153,18 @@ impl Store {
         self.transact(Forks::Refuse, |group| group.replay(id).map(|()| 1))
     }
 
+    /// Opens loyalty codes that came before their key did, at most so many. How many there were: none when
+    /// all that can be opened is.
+    ///
+    /// # Errors
+    /// When the database fails; nothing was opened then.
+    pub(crate) fn open_sealed(&mut self, most: u32) -> Result<usize, StoreError> {
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let opened = loyalty::open_sealed(&transaction, &self.keys, most)?;
+        transaction.commit()?;
+        Ok(opened)
+    }
+
     fn transact(
         &mut self,
         forks: Forks,
@@ -161,7 +180,7 @@ impl Store {
     ) -> Result<Appended, StoreError> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         self.memory.refresh(&transaction)?;
-        let mut group = Group::new(&transaction, &mut self.memory, forks);
+        let mut group = Group::new(&transaction, &mut self.memory, &self.keys, forks);
         let taken = work(&mut group)?;
         let Finished { ledgers, marks, sums, lost } = group.finish()?;
         transaction.commit()?;

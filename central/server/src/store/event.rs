@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use hangtag_central_core::loyalty::Keys;
 use hangtag_protocol::batch::{Batch, Header};
 use hangtag_protocol::clock::{BootId, ClockAnchor, UnixMillis, Uptime, time_of_day};
 use hangtag_protocol::event::{Event, ReaderState, What};
@@ -92,6 +93,7 @@ pub(super) fn twins(db: &Connection, batch: &Batch, ranges: &[SeqRange]) -> Resu
 /// Writes the new events.
 pub(super) fn insert(
     db: &Connection,
+    keys: &Keys,
     batch: &Batch,
     fresh: &[SeqRange],
     received: UnixMillis,
@@ -126,7 +128,7 @@ pub(super) fn insert(
         match &of(batch, *seq).what {
             What::Retracted { seq: mistaken } => note_retracted(db, header, *mistaken, changed)?,
             What::Scanned(Scan { code: Code::Loyalty(sealed), .. }) => {
-                loyalty::insert(db, &header.gateway, &epoch, *seq, sealed)?;
+                loyalty::insert(db, keys, &header.gateway, &epoch, *seq, sealed)?;
             }
             What::Scanned(_)
             | What::PickedUp(_)

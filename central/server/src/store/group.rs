@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hangtag_central_core::admit;
 use hangtag_central_core::ledger::Ledger;
+use hangtag_central_core::loyalty::Keys;
 use hangtag_protocol::batch::{Batch, Header};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::lineage::Apart;
@@ -26,6 +27,7 @@ use super::{Message, StoreError, clock, event};
 pub(super) struct Group<'a> {
     pub(super) db: &'a Connection,
     memory: &'a mut Memory,
+    keys: &'a Keys,
     forks: Forks,
     epochs: BTreeMap<Key, Change>,
     owed: BTreeSet<Gateway>,
@@ -74,10 +76,10 @@ struct Change {
 
 impl<'a> Group<'a> {
     /// Begins.
-    pub(super) fn new(db: &'a Connection, memory: &'a mut Memory, forks: Forks) -> Self {
+    pub(super) fn new(db: &'a Connection, memory: &'a mut Memory, keys: &'a Keys, forks: Forks) -> Self {
         let (epochs, owed, lost) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         let (sums, changed) = (Sums::default(), Changed::default());
-        Self { db, memory, forks, epochs, owed, events: 0, sums, lost, changed }
+        Self { db, memory, keys, forks, epochs, owed, events: 0, sums, lost, changed }
     }
 
     /// How many events the batches held.
@@ -186,7 +188,7 @@ impl<'a> Group<'a> {
         if let Under::Own(_) = under {
             self.leave_out_twins(batch, &mut verdict)?;
         }
-        event::insert(self.db, batch, &verdict.fresh, message.received, &mut self.changed)?;
+        event::insert(self.db, self.keys, batch, &verdict.fresh, message.received, &mut self.changed)?;
         ledger.settle(&verdict);
         self.sums.count(&verdict.fresh, &verdict.known);
         let change = self.change(header, message.received)?;

@@ -36,7 +36,8 @@
 //!   kind                         refused | fork | settled: what became of its numbers
 //! changed      per shop and hour (Unix hours; the least number for events without a time of day) a random
 //!              mark, which is another one after every change of what the hour adds up to
-//! meta         name and value: whose database it is (tenant)
+//! meta         name and value: whose database it is (tenant); what tells the secret that keys `code` from others
+//!              (codes)
 //! ```
 //!
 //! Times are Unix milliseconds. Numbers fit signed 64 bits because `admit` refuses larger ones; a
@@ -68,6 +69,7 @@ mod writer;
 pub(crate) use append::{Message, Options, Store};
 pub(crate) use epoch::Key;
 pub(crate) use group::Forks;
+pub(crate) use loyalty::Unopened;
 pub(crate) use quarantine::Quarantined;
 pub(crate) use read::{Coverage, DayRead, GatewayHealth, NotRecording, Reader, Totals};
 pub(crate) use sums::Sums;
@@ -115,6 +117,12 @@ pub(crate) enum StoreError {
         /// Who opened it.
         tenant: TenantId,
     },
+    /// The numbers that stand for codes were made with another secret.
+    #[error("{}: loyalty codes were hashed with another codes.secret than the one in the folder of keys: restore that, or the same shopper would be another", .path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+    },
     /// A statement failed.
     #[error("database: {0}")]
     Statement(#[from] rusqlite::Error),
@@ -138,7 +146,11 @@ impl StoreError {
     fn is_of_every_message(&self) -> bool {
         use rusqlite::ErrorCode as Code;
         match self {
-            Self::Open { .. } | Self::Newer { .. } | Self::Older { .. } | Self::Tenant { .. } => true,
+            Self::Open { .. }
+            | Self::Newer { .. }
+            | Self::Older { .. }
+            | Self::Tenant { .. }
+            | Self::Secret { .. } => true,
             Self::Content { .. } | Self::Panicked(_) => false,
             Self::Statement(why) => matches!(
                 why.sqlite_error_code(),

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hangtag_central_core::tally::{Handled, Visit};
+use hangtag_central_core::tally::{Handled, Scanned, Visit};
 use hangtag_protocol::clock::{UNKNOWN_ERROR, UnixMillis};
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::event::ReaderState;
@@ -26,7 +26,9 @@ const MAX_ROWS: usize = 200_000;
 pub(super) struct Piece {
     /// Events about garments, oldest first, without the retracted ones.
     pub handled: Vec<Handled>,
-    /// Those of them whose time of day nobody vouches for.
+    /// Scans, without the retracted ones.
+    pub scanned: Vec<Scanned>,
+    /// Those of the events about garments whose time of day nobody vouches for.
     pub unvouched: u64,
     /// Stretches of the readers' lives that ended in it.
     pub coverage: Vec<Coverage>,
@@ -34,7 +36,7 @@ pub(super) struct Piece {
 
 impl Piece {
     fn rows(&self) -> usize {
-        1 + self.handled.len() + self.coverage.len()
+        1 + self.handled.len() + self.scanned.len() + self.coverage.len()
     }
 }
 
@@ -79,7 +81,8 @@ impl Pieces {
         let (store, from, to) = key;
         let (handled, unvouched) = handled(db, store.as_str(), from, to)?;
         let coverage = coverage(db, store.as_str(), from, to)?;
-        let piece = Arc::new(Piece { handled, unvouched, coverage });
+        let scanned = scanned(db, store.as_str(), from, to)?;
+        let piece = Arc::new(Piece { handled, scanned, unvouched, coverage });
         let mut kept = kept();
         if kept.values().map(|(_, piece)| piece.rows()).sum::<usize>() + piece.rows() > MAX_ROWS {
             kept.clear();
@@ -115,6 +118,28 @@ fn handled(db: &Connection, id: &str, from: i64, to: i64) -> Result<(Vec<Handled
         });
     }
     Ok((handled, unvouched))
+}
+
+/// What scanners read.
+fn scanned(db: &Connection, id: &str, from: i64, to: i64) -> Result<Vec<Scanned>, StoreError> {
+    let mut query = db.prepare_cached(&format!(
+        "SELECT zone, gateway, epoch, visit, gtin IS NOT NULL FROM event AS e INDEXED BY event_by_scan
+         WHERE store = ?1 AND wall_ms >= ?2 AND wall_ms < ?3 AND kind = 'scanned' AND {NOT_RETRACTED}"
+    ))?;
+    let mut rows = query.query(params![id, from, to])?;
+    let mut scanned = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+        let (gateway, epoch): (GatewayId, Epoch) =
+            (parse(text(1)?, "a gateway")?, parse(text(2)?, "an epoch")?);
+        let opened_by: Option<i64> = row.get(3)?;
+        scanned.push(Scanned {
+            zone: parse(text(0)?, "a zone")?,
+            visit: opened_by.map(|seq| Visit { gateway, epoch, opened_by: Seq(seq.cast_unsigned()) }),
+            is_product: row.get(4)?,
+        });
+    }
+    Ok(scanned)
 }
 
 /// What the readers told of themselves, whole.

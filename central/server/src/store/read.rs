@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hangtag_central_core::tally::Handled;
+use hangtag_central_core::tally::{Handled, Scanned};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::event::{Kind, ReaderState};
 use hangtag_protocol::id::{Epoch, GatewayId, ReaderId, StoreId};
@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use super::piece::Pieces;
-use super::{Quarantined, StoreError, open_to_read, quarantine};
+use super::{Quarantined, StoreError, Unopened, loyalty, open_to_read, quarantine};
 
 /// The most rows of gaps and of quarantine that the page shows.
 const SHOWN: u32 = 50;
@@ -109,6 +109,10 @@ pub(crate) struct Gap {
 pub(crate) struct DayRead {
     /// Events about garments, oldest first, without the retracted ones.
     pub handled: Vec<Handled>,
+    /// Scans, without the retracted ones.
+    pub scanned: Vec<Scanned>,
+    /// Loyalty codes of the shop, of any day, that are not opened.
+    pub unopened: Vec<Unopened>,
     /// Events about garments that have no time of day, by kind.
     pub unclocked: BTreeMap<Kind, u64>,
     /// Events of the stretch whose time of day nobody vouches for.
@@ -172,6 +176,14 @@ impl Reader {
             Ok(NotRecording { store: row.get(0)?, gateway: row.get(1)?, why: row.get(2)? })
         };
         Ok(query.query_map([], row)?.collect::<Result<_, _>>()?)
+    }
+
+    /// Loyalty codes of all shops that are not opened.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn unopened(&self) -> Result<Vec<Unopened>, StoreError> {
+        loyalty::unopened(&open_to_read(&self.path)?, None)
     }
 
     /// The newest payloads in quarantine.
@@ -238,6 +250,8 @@ impl Reader {
         let stores_seen = seen.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
         Ok(DayRead {
             handled: hours.iter().flat_map(|piece| &piece.handled).copied().collect(),
+            scanned: hours.iter().flat_map(|piece| &piece.scanned).copied().collect(),
+            unopened: loyalty::unopened(&db, Some(id))?,
             unclocked: unclocked(&db, id)?,
             unvouched: hours.iter().map(|piece| piece.unvouched).sum(),
             coverage,

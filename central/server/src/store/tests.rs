@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hangtag_protocol::batch::{Batch, CRC, FORMAT, Header};
 use hangtag_protocol::clock::{BootId, ClockAnchor, UNKNOWN_ERROR, UnixMillis, Uptime, time_of_day};
@@ -23,7 +24,7 @@ mod adopt;
 mod bounds;
 mod changed;
 mod lineage;
-mod loyalty;
+pub(crate) mod loyalty;
 mod rate;
 mod writer;
 
@@ -38,7 +39,7 @@ pub(crate) fn tenant() -> TenantId {
 }
 
 pub(crate) fn options() -> Options {
-    Options { tenant: tenant(), quarantine_bytes: 1 << 20 }
+    Options { tenant: tenant(), quarantine_bytes: 1 << 20, keys: Arc::default() }
 }
 
 pub(crate) fn gateway() -> Gateway {

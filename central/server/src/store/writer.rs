@@ -4,7 +4,8 @@
 //! channel closes. When a group fails for another reason, its messages go one by one, and the one that
 //! fails alone is set aside, so that it does not hold up the others; when what is recorded of its gateway
 //! cannot be read, without settling anything. While nothing comes, what was set aside before the program
-//! started is tried again: a newer version may be able to read it.
+//! started is tried again: a newer version may be able to read it; and loyalty codes are opened whose key is there at
+//! last.
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -29,6 +30,8 @@ const QUEUE: usize = 512;
 const TRIES: u32 = 3;
 /// The first and the longest pause before a failed group is tried again.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// How many loyalty codes are opened in one transaction: an eighth of a second's work, while others wait.
+const SEALED: u32 = 512;
 /// How often a pause looks whether the program stops.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -99,8 +102,13 @@ impl Writer {
             tracing::error!(%error, "cannot look for what was set aside");
             VecDeque::new()
         });
+        let mut sealed = true;
         loop {
             while queue.is_empty() && self.input.is_empty() && !self.input.is_closed() {
+                if sealed {
+                    sealed = self.open_sealed(&mut store);
+                    continue;
+                }
                 let Some(id) = aside.pop_front() else { break };
                 if !self.replay(&mut store, id) {
                     return;
@@ -123,7 +131,7 @@ impl Writer {
                     } else if queue.careful == 0 {
                         queue.careful = GROUP.min(queue.messages());
                     }
-                    match Store::open(&self.path, self.options) {
+                    match Store::open(&self.path, self.options.clone()) {
                         Ok(opened) => store = opened,
                         Err(error) => tracing::error!(%error, "cannot open the database again"),
                     }
@@ -169,6 +177,22 @@ impl Writer {
             Err(error) => {
                 tracing::warn!(id, %error, "cannot store what is in quarantine");
                 true
+            }
+        }
+    }
+
+    /// Opens some of the loyalty codes whose key came later than they. False when there are no more.
+    fn open_sealed(&self, store: &mut Store) -> bool {
+        match store.open_sealed(SEALED) {
+            Ok(0) => false,
+            Ok(count) => {
+                tracing::info!(count, "opened loyalty codes whose key was not there when they came");
+                self.changed.send_modify(|commits| *commits += 1);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot open loyalty codes that came before their key");
+                false
             }
         }
     }

@@ -21,9 +21,11 @@ pub(crate) fn products(view: &View) -> Result<Vec<u8>, csv::Error> {
 /// # Errors
 /// Never on memory; the type is the library's.
 pub(crate) fn zones(view: &View) -> Result<Vec<u8>, csv::Error> {
-    table(view, &["zone"], &["visits", "median_fitting_s"], &view.zones, |z| {
+    let more = ["visits", "median_fitting_s", "loyalty_scans", "product_scans"];
+    table(view, &["zone"], &more, &view.zones, |z| {
         let median = z.median_ds.map(|ds| format!("{}.{}", ds / 10, ds % 10)).unwrap_or_default();
-        (vec![&z.zone], vec![z.visits.to_string(), median])
+        let scans = [z.loyalty_scans, z.product_scans].map(|n| n.to_string());
+        (vec![&z.zone], [z.visits.to_string(), median].into_iter().chain(scans).collect())
     })
 }
 

@@ -4,7 +4,8 @@
 //! ```json
 //! {"status":"ok","broker":"connected","writer":"ok",
 //!  "events":120,"gaps":0,"lost":0,"unexplained":0,"quarantined":0,
-//!  "not_recording":[{"store":"paris-1","gateway":"gw-2","why":"the disk is full: …"}]}
+//!  "not_recording":[{"store":"paris-1","gateway":"gw-2","why":"the disk is full: …"}],
+//!  "unopened":[{"key":"8520f0098930a754","state":"sealed","scans":7}]}
 //! {"status":"failing","broker":"connected","writer":"failing",
 //!  "since":"2026-11-21T09:30:00Z","why":"database: disk full"}
 //! {"status":"degraded","broker":"connecting","disconnected_s":75,"broker_why":"I/O: Connection refused",
@@ -15,7 +16,9 @@
 //! last attempt came to. After 60 seconds the status is `degraded`, and the answer stays 200: the gateways keep
 //! their events meanwhile, and nothing that a monitor does to central, such as starting it anew, brings a broker
 //! back. `not_recording` lists the gateways that cannot keep events, by their own last word:
-//! central is well all the same. It and the sums are left out when the database cannot be read.
+//! central is well all the same. `unopened` counts loyalty codes by the key to which they are sealed: `sealed` when
+//! the key is not in central's folder of keys (they are opened when central starts with it), `broken` when it does not
+//! open them. They and the sums are left out when the database cannot be read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +31,7 @@ use tokio::sync::watch;
 
 use super::{NO_SNIFF, NO_STORE, Site};
 use crate::ingest::Broker;
-use crate::store::{Failing, NotRecording, StoreError, Totals};
+use crate::store::{Failing, NotRecording, StoreError, Totals, Unopened};
 
 /// A connection may be away for so long: brokers are started anew.
 const DEGRADED_AFTER: Duration = Duration::from_secs(60);
@@ -64,6 +67,7 @@ struct Sums {
     #[serde(flatten)]
     totals: Totals,
     not_recording: Vec<NotRecording>,
+    unopened: Vec<Unopened>,
 }
 
 /// Answers.
@@ -74,6 +78,7 @@ pub(super) async fn health(State(site): State<Arc<Site>>) -> Response {
         Ok::<_, StoreError>(Sums {
             totals: site.reader.totals()?,
             not_recording: site.reader.not_recording()?,
+            unopened: site.reader.unopened()?,
         })
     };
     let sums = match tokio::task::spawn_blocking(ask).await {

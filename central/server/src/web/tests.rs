@@ -3,9 +3,12 @@
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use hangtag_protocol::clock::UNKNOWN_ERROR;
+use hangtag_protocol::epc::Gtin;
 use hangtag_protocol::event::What;
 use hangtag_protocol::id::Seq;
+use hangtag_protocol::key::KeyId;
 use hangtag_protocol::range::SeqRange;
+use hangtag_protocol::scan::{Code, SEAL_BYTES, Sealed};
 use hangtag_protocol::topic::Channel;
 use tower::ServiceExt;
 
@@ -13,6 +16,7 @@ use super::*;
 use crate::ingest::Broker;
 use crate::shop;
 use crate::store::Failing;
+use crate::store::tests::loyalty::scanned;
 use crate::store::tests::{Bench, anchor, batch, fitting, picked, retraction};
 
 const TAG: &str = "3074257bf7194e4000001a85";
@@ -189,7 +193,7 @@ async fn health_counts_events_gaps_and_quarantine() {
     let wanted = serde_json::json!({
         "status": "ok", "broker": "connected", "writer": "ok",
         "events": 11, "gaps": 0, "lost": 0, "unexplained": 0, "quarantined": 1,
-        "not_recording": []
+        "not_recording": [], "unopened": []
     });
     assert_eq!(answer, wanted);
     let page = get(&site, "/").await.text;
@@ -300,4 +304,34 @@ async fn many_commits_are_told_as_one_change() {
     assert!(quiet.is_err(), "nothing was committed since");
     stop.send_replace(true);
     assert!(stream.next().await.is_none());
+}
+
+#[tokio::test]
+async fn scans_are_counted_per_zone_and_sealed_codes_are_told() {
+    let mut bench = Bench::new();
+    let product = Code::Product(Gtin::new("4006381333931").unwrap());
+    let sealed = || Code::Loyalty(Sealed::new(KeyId(*b"key-id-1"), vec![7; SEAL_BYTES]).unwrap());
+    let mut message = batch(
+        1,
+        vec![
+            fitting(1_000, TAG, 1, What::CarriedIn),
+            scanned(2_000, Some(1), sealed()),
+            scanned(3_000, Some(1), sealed()),
+            scanned(4_000, None, product),
+            retraction(5_000, 3),
+        ],
+    );
+    message.anchors = vec![anchor(0, NIGHT, 10)];
+    bench.send(&message);
+    let (site, _changed) = site(&bench, "");
+    let page = get(&site, "/").await.text;
+    assert!(page.contains("<th scope=\"col\">Loyalty scans</th>"), "{page}");
+    assert!(page.contains("Loyalty codes that wait for key 6b65792d69642d31: 2."), "{page}");
+    let zones = get(&site, "/zones.csv").await.text;
+    let header = zones.lines().next().unwrap_or_default();
+    assert!(header.ends_with("visits,median_fitting_s,loyalty_scans,product_scans"), "{zones}");
+    assert!(zones.lines().any(|line| line.ends_with(",booth-1,0,0,1,0,1,,1,1")), "{zones}");
+    let health: serde_json::Value = serde_json::from_str(&get(&site, "/health").await.text).unwrap();
+    let told = serde_json::json!([{"key": "6b65792d69642d31", "state": "sealed", "scans": 2}]);
+    assert_eq!((&health["unopened"], &health["status"]), (&told, &"ok".into()));
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::shop::Shop;
-use crate::store::DayRead;
+use crate::store::{DayRead, Unopened};
 
 use super::chart::Chart;
 use super::coverage::{self, Strip};
@@ -71,6 +71,8 @@ pub(crate) struct View {
     pub quarantine: Vec<Quarantine>,
     /// How many.
     pub quarantine_sum: u64,
+    /// Loyalty codes that are not opened, in sentences.
+    pub unopened: Vec<String>,
     /// Catalogue rows that were left out.
     pub catalogue: Vec<String>,
     /// Shops that send but are not in the stores file.
@@ -102,6 +104,8 @@ pub(crate) struct Zone {
     pub visits: u64,
     pub median_ds: Option<u32>,
     pub median: String,
+    pub loyalty_scans: u64,
+    pub product_scans: u64,
 }
 
 /// An hour.
@@ -126,6 +130,7 @@ impl View {
         let starts = hours.iter().map(|hour| UnixMillis(hour.start.timestamp().as_millisecond()));
         let mut tally = Tally::new(starts.collect());
         read.handled.iter().for_each(|event| tally.add(event));
+        read.scanned.iter().for_each(|scan| tally.add_scan(scan));
 
         let bounds = shop.bounds(date);
         let local = |at: &jiff::Zoned| at.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
@@ -177,6 +182,7 @@ impl View {
             gap_sum: read.gap_sum,
             quarantine: quarantine(shop, read),
             quarantine_sum: read.quarantine_sum,
+            unopened: read.unopened.iter().map(unopened).collect(),
             catalogue: site.catalogue.problems.iter().map(ToString::to_string).collect(),
             strangers: read.stores_seen.iter().filter(known).cloned().collect(),
         }
@@ -186,9 +192,15 @@ impl View {
     pub(crate) fn is_complete(&self) -> bool {
         self.gap_sum.0 == 0
             && self.quarantine_sum == 0
+            && self.unopened.is_empty()
             && self.catalogue.is_empty()
             && self.strangers.is_empty()
             && self.gateways.iter().all(|gateway| gateway.fault.is_none())
+    }
+
+    /// Whether anything was scanned: shops without scanners see no columns for it.
+    pub(crate) fn has_scans(&self) -> bool {
+        self.zones.iter().any(|row| row.key.loyalty_scans + row.key.product_scans > 0)
     }
 
     /// The filter, for links.
@@ -227,7 +239,14 @@ fn zone_rows(tally: &Tally) -> Vec<Row<Zone>> {
     let row = |(zone, of): (&hangtag_protocol::id::ZoneId, &hangtag_central_core::tally::Zone)| {
         let median_ds = of.median_dwell_ds();
         let median = median_ds.map_or("–".into(), |ds| text::seconds(u64::from(ds) / 10));
-        let key = Zone { zone: zone.to_string(), visits: of.visits() as u64, median_ds, median };
+        let key = Zone {
+            zone: zone.to_string(),
+            visits: of.visits() as u64,
+            median_ds,
+            median,
+            loyalty_scans: of.loyalty_scans,
+            product_scans: of.product_scans,
+        };
         Row { key, counts: of.counts }
     };
     tally.zones.iter().map(row).collect()
@@ -270,6 +289,17 @@ fn unclocked(read: &DayRead) -> String {
         .map(|(kind, n)| format!("{} {}", text::count(*n), kind.name().replace('_', " ")))
         .collect();
     parts.join(", ")
+}
+
+fn unopened(row: &Unopened) -> String {
+    let (scans, key) = (text::count(row.scans), &row.key);
+    if row.state == "sealed" {
+        format!(
+            "Loyalty codes that wait for key {key}: {scans}. They are opened when central starts with it."
+        )
+    } else {
+        format!("Loyalty codes that their key {key} does not open: {scans}.")
+    }
 }
 
 fn quarantine(shop: &Shop, read: &DayRead) -> Vec<Quarantine> {

@@ -35,14 +35,14 @@ fn quarantine_is_bounded_and_never_drops_the_only_copy() {
     let size = payload.len() + 8;
     let row = 512 + size as u64;
     let options = Options { quarantine_bytes: 4 * row, ..options() };
-    bench.store = Store::open(&bench.path, options).unwrap();
+    bench.store = Store::open(&bench.path, options.clone()).unwrap();
     let junk = |n: u8| vec![n; size];
     (0..9).for_each(|n| drop(bench.send_bytes(Channel::Events, junk(n))));
     assert_eq!(kept(&bench), [("refused".into(), 4)]);
     assert_eq!(bench.ask::<Vec<u8>>("SELECT payload FROM quarantine ORDER BY id LIMIT 1"), junk(5));
     for n in 0..4 {
         bench.send_bytes(Channel::Events, newer(&plain(1 + 10 * n, 10)));
-        bench.store = Store::open(&bench.path, options).unwrap();
+        bench.store = Store::open(&bench.path, options.clone()).unwrap();
     }
     assert_eq!(kept(&bench), [("settled".into(), 4)], "junk makes room");
     assert_eq!(bench.settled_to(), 40);
