@@ -33,6 +33,8 @@ pub struct Heard {
     pub order: Vec<HeardBatch>,
     /// The last watermark.
     pub watermark: Option<Watermark>,
+    /// The batches themselves, if they were asked for.
+    pub kept: Option<Vec<Vec<u8>>>,
     numbers: BTreeSet<(u64, u64)>,
 }
 
@@ -88,6 +90,14 @@ impl Listener {
         Self { client, heard, task }
     }
 
+    /// The same, and keeps every batch that is heard from now on.
+    #[must_use]
+    pub fn keeping(port: u16) -> Self {
+        let listener = Self::start(port);
+        listener.heard.lock().unwrap_or_else(PoisonError::into_inner).kept = Some(Vec::new());
+        listener
+    }
+
     /// What was heard so far.
     #[must_use]
     pub fn heard(&self) -> Heard {
@@ -141,6 +151,7 @@ impl Drop for Listener {
 fn note(heard: &Mutex<Heard>, payload: &[u8]) {
     let Ok((header, _)) = Batch::decode_header(payload) else { return };
     let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+    heard.kept.iter_mut().for_each(|kept| kept.push(payload.to_vec()));
     heard.batches += 1;
     heard.bytes += payload.len() as u64;
     let range = header.range();
