@@ -2,6 +2,8 @@
 //! scans are bound to their visit, the same loyalty code comes to the same number, and nobody on the way could have
 //! read it.
 
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use hangtag_tests::harness::listener::Listener;
 use hangtag_tests::harness::onlooker::Told;
 use hangtag_tests::harness::process::{Process, wait_for};
 use hangtag_tests::harness::site::Site;
-use hangtag_tests::harness::{folder, free_port};
+use hangtag_tests::harness::{folder, free_port, skip};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -98,6 +100,22 @@ async fn loyalty_codes_reach_central_in_their_visit_and_are_readable_nowhere() -
     ensure!(codes[0] != codes[1] && codes.iter().all(|code| code.len() == 64), "{codes:?}");
     ensure!(site.get("/zones.csv")?.lines().any(|line| line.contains(",booth-1,") && line.ends_with(",4,1")));
 
+    match memory(agent.id()) {
+        Ok(memory) => {
+            for code in CODES {
+                ensure!(
+                    !memory.windows(code.len() - 3).any(|held| held == &code.as_bytes()[3..]),
+                    "the agent remembers {code}"
+                );
+            }
+            let folder = b"agent-data";
+            ensure!(
+                memory.windows(folder.len()).any(|held| held == folder),
+                "the search finds what is there"
+            );
+        }
+        Err(why) => skip(format!("whether the agent wiped its memory: {why}"))?,
+    }
     agent.stop(STOPS_WITHIN)?;
     let events = accepted(&gateway)?;
     let scanned: Vec<&Value> = events.iter().filter(|event| event["kind"] == "scanned").collect();
@@ -136,6 +154,27 @@ async fn loyalty_codes_reach_central_in_their_visit_and_are_readable_nowhere() -
     let found = files_with(folder.path(), &codes[0])?;
     ensure!(found.iter().any(|file| file.contains("central.db")), "{found:?}");
     Ok(())
+}
+
+/// What a process has in its memory, as far as it can write there.
+fn memory(process: u32) -> io::Result<Vec<u8>> {
+    let maps = std::fs::read_to_string(format!("/proc/{process}/maps"))?;
+    let memory = std::fs::File::open(format!("/proc/{process}/mem"))?;
+    let mut all = Vec::new();
+    for line in maps.lines().filter(|line| line.contains(" rw")) {
+        let range = line.split_once(' ').and_then(|(range, _)| range.split_once('-'));
+        let Some((Ok(from), Ok(to))) =
+            range.map(|(from, to)| (u64::from_str_radix(from, 16), u64::from_str_radix(to, 16)))
+        else {
+            continue;
+        };
+        let mut held = vec![0; usize::try_from(to - from).map_err(io::Error::other)?];
+        // What was unmapped meanwhile cannot be read.
+        if memory.read_exact_at(&mut held, from).is_ok() {
+            all.append(&mut held);
+        }
+    }
+    Ok(all)
 }
 
 /// Makes a key pair with the real command; returns the public key.
