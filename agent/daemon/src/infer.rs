@@ -96,15 +96,7 @@ pub(crate) async fn run(
             // The disk held everything up; the kernel's buffers are small, and reads are missing.
             warn!(ms = after.since(before), "events could not be kept for a while: that time is no evidence");
             inference.handle_stall(before, after);
-            while let Ok(late) = seen.try_recv() {
-                match late {
-                    // A scan is no evidence, and nobody makes it again.
-                    Seen::Reader { .. } | Seen::Scan { .. } => handle(&mut inference, &late),
-                    // A node counts on it. What it tells is dated, and late enough to be no evidence.
-                    Seen::Frame { .. } => progress.take(&late),
-                    Seen::Read { .. } | Seen::Motion { .. } => {}
-                }
-            }
+            take_late(&mut inference, &mut progress, &mut seen);
         }
     }
     inference.handle_shutdown(clock::uptime());
@@ -114,6 +106,19 @@ pub(crate) async fn run(
     drop(accept);
     if let Some(keeper) = keeper {
         keeper.finish(&inference, clock::uptime()).await;
+    }
+}
+
+/// Takes what came in while nobody looked.
+fn take_late(inference: &mut Inference, progress: &mut Progress, seen: &mut mpsc::Receiver<Seen>) {
+    while let Ok(late) = seen.try_recv() {
+        match late {
+            // A scan is no evidence, and nobody makes it again.
+            Seen::Reader { .. } | Seen::Scan { .. } => handle(inference, &late),
+            // A node counts on it. What it tells is dated, and late enough to be no evidence.
+            Seen::Frame { .. } => progress.take(&late),
+            Seen::Read { .. } | Seen::Motion { .. } => {}
+        }
     }
 }
 
@@ -160,11 +165,14 @@ async fn pass_on(inference: &mut Inference, progress: &mut Progress, accept: &mp
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hangtag_agent_core::infer::Layout;
+    use hangtag_agent_core::infer::{Layout, Zone, ZoneKind};
     use hangtag_agent_core::intake::node::{Mark, Taken};
     use hangtag_protocol::clock::BootId;
-    use hangtag_protocol::id::Seq;
+    use hangtag_protocol::epc::Gtin;
+    use hangtag_protocol::event::What;
+    use hangtag_protocol::id::{ReaderId, Seq, ZoneId};
     use hangtag_protocol::link::message::NodeId;
+    use hangtag_protocol::scan::Code;
 
     fn frame(below: u32, hurry: bool) -> Seen {
         let mark = Mark { node: NodeId(1), boot: 2, below, reads: 0, dropped: 0 };
@@ -190,6 +198,27 @@ mod tests {
         assert_eq!(below(accept.recv().await.unwrap()), 4);
         task.await.unwrap();
         assert!(accept.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_stalls_costs_no_scan() {
+        let zone = Zone { id: ZoneId::new("booth-1").unwrap(), kind: ZoneKind::Booth };
+        let mut layout = Layout::new(vec![zone]);
+        layout.add_reader(ReaderId::new("scan").unwrap(), &[(1, zone.id)]).unwrap();
+        let mut inference = Inference::new(layout, BootId(1), Seq::FIRST, Uptime(0));
+        let mut progress = Progress::default();
+        let (seen_in, mut seen) = mpsc::channel(8);
+        let code = Code::Product(Gtin::new("96385074").unwrap());
+        for (at, code) in [(100, Some(code.clone())), (200, None)] {
+            seen_in.send(Seen::Scan { reader: 0, at: Uptime(at), code }).await.unwrap();
+        }
+        seen_in.send(frame(2, false)).await.unwrap();
+        inference.handle_stall(Uptime(50), Uptime(9_000));
+        take_late(&mut inference, &mut progress, &mut seen);
+        let (seq, event) = inference.poll_event().unwrap();
+        let What::Scanned(scan) = &event.what else { panic!("{event:?}") };
+        assert_eq!((seq, event.at, &scan.code), (Seq::FIRST, Uptime(100), &code));
+        assert_eq!((inference.poll_event(), progress.untold.is_some()), (None, true));
     }
 
     #[test]

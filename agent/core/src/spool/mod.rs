@@ -335,6 +335,8 @@ mod tests {
     use hangtag_protocol::epc::Epc;
     use hangtag_protocol::event::{Evidence, Handling, What};
     use hangtag_protocol::id::ZoneId;
+    use hangtag_protocol::key::KeyId;
+    use hangtag_protocol::scan::{Code, MAX_SEALED, Scan, Sealed};
     use proptest::prelude::*;
 
     const E: Epoch = Epoch(7);
@@ -413,6 +415,29 @@ mod tests {
 
     fn settled(last: u64) -> SeqSet {
         SeqSet::from(vec![SeqRange::new(1, last)])
+    }
+
+    #[test]
+    fn values_of_long_scans_stay_small() {
+        let scan = |n: u64| {
+            let noise =
+                (0..MAX_SEALED as u64).map(|at| (n * 31 + at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56);
+            let sealed = Sealed::new(KeyId([1; 8]), noise.map(|byte| byte as u8).collect()).unwrap();
+            let (zone, code) = (ZoneId::new("booth-1").unwrap(), Code::Loyalty(sealed));
+            let what = What::Scanned(Scan { zone, visit: None, code });
+            Event { boot: BootId(1), at: Uptime(n), confidence: 100, what }
+        };
+        let (mut index, mut disk) = (fresh(), Disk::default());
+        let events: Vec<Event> = (1..=300).map(scan).collect();
+        // Many at once, and one by one.
+        let puts = index.append(1, &events[..256]);
+        disk.commit(puts, &mut index);
+        for event in &events[256..] {
+            let puts = index.append(1, core::slice::from_ref(event));
+            disk.commit(puts, &mut index);
+        }
+        let held = disk.events(&disk.open().unwrap());
+        assert_eq!(held, (1..).map(Seq).zip(events).collect::<Vec<_>>());
     }
 
     #[test]
