@@ -66,21 +66,33 @@ impl MotionLine {
 }
 
 /// What a scanner read, as onlookers get it.
-#[derive(Debug, Serialize)]
-struct ScanLine {
-    reader: ReaderId,
-    at: Uptime,
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gtin: Option<String>,
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ScanLine {
+    pub(crate) reader: ReaderId,
+    pub(crate) at: Uptime,
+    pub(crate) kind: ScanKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gtin: Option<String>,
+}
+
+/// What a scanned code is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ScanKind {
+    /// A shopper's own; it was sealed.
+    Loyalty,
+    /// A product's.
+    Product,
+    /// Neither: it was left.
+    Unknown,
 }
 
 impl ScanLine {
-    fn new(reader: ReaderId, at: Uptime, code: Option<&Code>) -> Self {
+    pub(crate) fn new(reader: ReaderId, at: Uptime, code: Option<&Code>) -> Self {
         let (kind, gtin) = match code {
-            Some(Code::Loyalty(_)) => ("loyalty", None),
-            Some(Code::Product(gtin)) => ("product", Some(gtin.to_string())),
-            None => ("unknown", None),
+            Some(Code::Loyalty(_)) => (ScanKind::Loyalty, None),
+            Some(Code::Product(gtin)) => (ScanKind::Product, Some(gtin.to_string())),
+            None => (ScanKind::Unknown, None),
         };
         Self { reader, at, kind, gtin }
     }

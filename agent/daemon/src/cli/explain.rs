@@ -1,5 +1,5 @@
 //! `explain`: why events were concluded. Enters: a recording. Leaves: per garment, in the order of time, a line
-//! for each event that says what was seen.
+//! for each event that says what was seen. Scans are no conclusions, and what scanners send is never recorded.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

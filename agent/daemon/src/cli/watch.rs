@@ -1,4 +1,4 @@
-//! `watch`: what the readers see right now. Enters: reads, from the running agent's socket, or from the
+//! `watch`: what the readers see right now. Enters: reads and scans, from the running agent's socket, or from the
 //! ports themselves when no agent runs. Leaves: a table, drawn anew every second on a terminal.
 
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ use hangtag_protocol::epc::Epc;
 use hangtag_protocol::id::ReaderId;
 use hangtag_protocol::read::Read;
 use hangtag_protocol::status::ReaderHealth;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
@@ -23,7 +24,7 @@ use super::out::out;
 use crate::config::Config;
 use crate::health::Health;
 use crate::intake::{Intake, Nodes, Seen};
-use crate::onlooker::ReadLine;
+use crate::onlooker::{ReadLine, ScanKind, ScanLine};
 use crate::{clock, intake};
 
 /// A tag unseen for so long leaves the table, in milliseconds.
@@ -69,34 +70,50 @@ impl fmt::Display for Source {
     }
 }
 
-type Rows = BTreeMap<(ReaderId, u8, Epc), Row>;
+/// What is seen.
+enum Line {
+    Read(ReadLine),
+    Scan(ScanLine),
+}
+
+/// What is shown.
+#[derive(Default)]
+struct Shown {
+    rows: BTreeMap<(ReaderId, u8, Epc), Row>,
+    /// The last one of each scanner.
+    scans: BTreeMap<ReaderId, ScanLine>,
+}
 
 pub(super) async fn run(config: Config, seconds: Option<u64>) -> anyhow::Result<()> {
-    let (reads_in, mut reads) = mpsc::channel::<ReadLine>(4_096);
+    let (lines_in, mut lines) = mpsc::channel::<Line>(4_096);
     let cancel = CancellationToken::new();
     let layout = config.layout.clone();
     let source = match ask(&config, "reads").await? {
         Some(stream) => {
-            tokio::spawn(from_agent(stream, reads_in));
+            if let Some(scans) = ask(&config, "scans").await? {
+                tokio::spawn(from_agent(scans, lines_in.clone(), Line::Scan));
+            }
+            tokio::spawn(from_agent(stream, lines_in, Line::Read));
             Source::Agent(Box::new(config))
         }
         None => {
             let health = Health::new(config.readers.iter().map(|reader| reader.id));
-            tokio::spawn(from_ports(config, health.clone(), reads_in, cancel.clone()));
+            tokio::spawn(from_ports(config, health.clone(), lines_in, cancel.clone()));
             Source::Ports(health)
         }
     };
     let end = Instant::now() + seconds.map_or(FOR_EVER, Duration::from_secs);
-    let mut rows = Rows::new();
+    let mut shown = Shown::default();
     let mut draw = interval(Duration::from_secs(1));
     loop {
         // Every branch is cancel-safe: a channel, timers and a signal.
         tokio::select! {
-            line = reads.recv() => match line {
-                Some(line) => take(&mut rows, line),
+            line = lines.recv() => match line {
+                Some(Line::Read(line)) => take(&mut shown, line),
+                Some(Line::Scan(scan)) => drop(shown.scans.insert(scan.reader, scan)),
                 None => anyhow::bail!("the agent has ended"),
             },
-            _ = draw.tick() => show(&mut rows, &layout, &source, &source.readers().await)?,
+            _ = draw.tick() => show(&mut shown, &layout, &source, &source.readers().await)?,
             () = sleep_until(end) => break,
             _ = tokio::signal::ctrl_c() => break,
         }
@@ -105,15 +122,19 @@ pub(super) async fn run(config: Config, seconds: Option<u64>) -> anyhow::Result<
     Ok(())
 }
 
-async fn from_agent(stream: UnixStream, out: mpsc::Sender<ReadLine>) -> anyhow::Result<()> {
+async fn from_agent<T: DeserializeOwned>(
+    stream: UnixStream,
+    out: mpsc::Sender<Line>,
+    of: fn(T) -> Line,
+) -> anyhow::Result<()> {
     let mut lines = BufReader::new(stream).lines();
     while let Some(line) = lines.next_line().await? {
-        out.send(serde_json::from_str(&line)?).await?;
+        out.send(of(serde_json::from_str(&line)?)).await?;
     }
     Ok(())
 }
 
-async fn from_ports(config: Config, health: Health, out: mpsc::Sender<ReadLine>, cancel: CancellationToken) {
+async fn from_ports(config: Config, health: Health, out: mpsc::Sender<Line>, cancel: CancellationToken) {
     let ids: Vec<ReaderId> = config.readers.iter().map(|reader| reader.id).collect();
     let (seen_in, mut seen) = mpsc::channel(4_096);
     let intakes = config.readers.into_iter().enumerate().map(|(number, reader)| {
@@ -125,27 +146,36 @@ async fn from_ports(config: Config, health: Health, out: mpsc::Sender<ReadLine>,
     let _tasks = intake::start(intakes);
     drop(seen_in);
     while let Some(seen) = seen.recv().await {
-        let (reader, reads) = match seen {
-            Seen::Read { reader, read } => (reader, vec![read]),
-            Seen::Frame { reader, taken } => (reader, taken.reads),
-            Seen::Motion { .. } | Seen::Scan { .. } | Seen::Reader { .. } => continue,
+        let read = |reader: usize, read| Line::Read(ReadLine { reader: ids[reader], read });
+        let lines = match seen {
+            Seen::Read { reader, read: one } => vec![read(reader, one)],
+            Seen::Frame { reader, taken } => taken.reads.into_iter().map(|one| read(reader, one)).collect(),
+            Seen::Scan { reader, at, code } => {
+                vec![Line::Scan(ScanLine::new(ids[reader], at, code.as_ref()))]
+            }
+            Seen::Motion { .. } | Seen::Reader { .. } => continue,
         };
-        for read in reads {
-            if out.send(ReadLine { reader: ids[reader], read }).await.is_err() {
+        for line in lines {
+            if out.send(line).await.is_err() {
                 return;
             }
         }
     }
 }
 
-fn take(rows: &mut Rows, ReadLine { reader, read }: ReadLine) {
-    let row = rows.entry((reader, read.antenna, read.epc));
+fn take(shown: &mut Shown, ReadLine { reader, read }: ReadLine) {
+    let row = shown.rows.entry((reader, read.antenna, read.epc));
     let row = row.or_insert(Row { read, since_drawn: 0, per_second: 0 });
     row.read = read;
     row.since_drawn += 1;
 }
 
-fn show(rows: &mut Rows, layout: &Layout, source: &Source, readers: &[ReaderHealth]) -> anyhow::Result<()> {
+fn show(
+    Shown { rows, scans }: &mut Shown,
+    layout: &Layout,
+    source: &Source,
+    readers: &[ReaderHealth],
+) -> anyhow::Result<()> {
     let now = clock::uptime();
     rows.retain(|_, row| now.since(row.read.at) < GONE_MS);
     let mut text = String::new();
@@ -154,7 +184,7 @@ fn show(rows: &mut Rows, layout: &Layout, source: &Source, readers: &[ReaderHeal
         text.push_str("\x1b[H\x1b[J");
     }
     for reader in readers {
-        writeln!(text, "{}", reader_line(reader))?;
+        writeln!(text, "{}", reader_line(reader, scans.get(&reader.id), now))?;
     }
     writeln!(text, "{} tags seen in the last {} s, from {source}", rows.len(), GONE_MS / 1_000)?;
     writeln!(
@@ -172,10 +202,19 @@ fn show(rows: &mut Rows, layout: &Layout, source: &Source, readers: &[ReaderHeal
 }
 
 /// What a reader is, and what it does.
-fn reader_line(reader: &ReaderHealth) -> String {
+fn reader_line(reader: &ReaderHealth, scan: Option<&ScanLine>, now: Uptime) -> String {
     let mut line = format!("{:<12} {:<10}", reader.id.as_str(), format!("{:?}", reader.state).to_lowercase());
     for what in [&reader.protocol, &reader.module].into_iter().flatten() {
         line += &format!(" {what};");
+    }
+    if let Some(ScanLine { at, kind, gtin, .. }) = scan {
+        let what = match kind {
+            ScanKind::Loyalty => "a loyalty code",
+            ScanKind::Product => "product",
+            ScanKind::Unknown => "a code that is neither a product's nor described by a loyalty pattern",
+        };
+        let gtin = gtin.as_ref().map_or_else(String::new, |gtin| format!(" {gtin}"));
+        line += &format!(" scanned {what}{gtin} {} s ago;", now.since(*at) / 1_000);
     }
     if let Some(fault) = &reader.fault {
         line += &format!(" fault: {fault};");
@@ -196,4 +235,34 @@ fn line(reader: ReaderId, antenna: u8, epc: &Epc, row: &Row, layout: &Layout, no
         epc.to_string(),
         row.per_second
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use hangtag_protocol::epc::Gtin;
+    use hangtag_protocol::key::KeyId;
+    use hangtag_protocol::scan::{Code, SEAL_BYTES, Sealed};
+
+    use super::*;
+
+    #[test]
+    fn the_last_scan_stands_beside_its_scanner() {
+        let id = ReaderId::new("scan-1").unwrap();
+        let health = Health::new([id].into_iter()).readers().remove(0);
+        let product = Code::Product(Gtin::new("4006381333931").unwrap());
+        let sealed = Code::Loyalty(Sealed::new(KeyId([1; 8]), vec![2; SEAL_BYTES]).unwrap());
+        for (code, said) in [
+            (Some(product), "scan-1       absent     scanned product 04006381333931 3 s ago"),
+            (Some(sealed), "scan-1       absent     scanned a loyalty code 3 s ago"),
+            (
+                None,
+                "scan-1       absent     scanned a code that is neither a product's nor described by a loyalty pattern 3 s ago",
+            ),
+        ] {
+            let line = serde_json::to_string(&ScanLine::new(id, Uptime(5_000), code.as_ref())).unwrap();
+            let scan: ScanLine = serde_json::from_str(&line).unwrap();
+            assert_eq!(reader_line(&health, Some(&scan), Uptime(8_900)), said);
+        }
+        assert_eq!(reader_line(&health, None, Uptime(0)), "scan-1       absent");
+    }
 }
