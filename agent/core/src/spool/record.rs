@@ -4,7 +4,7 @@
 //! ```text
 //! 0  2  "HT"
 //! 2  1  kind: 'V' value, 'C' chapter, 'M' what the spool knows of itself
-//! 3  1  version (4)
+//! 3  1  version: 4; 5 of what the spool knows of itself, since values may hold scans, and readers that are off
 //! 4  2  length of the body, little-endian
 //! 6  4  CRC-32C over the bytes 2 to 5 and the body, little-endian
 //! 10    body
@@ -18,6 +18,8 @@ use hangtag_protocol::batch::CRC;
 
 const MAGIC: [u8; 2] = *b"HT";
 const VERSION: u8 = 4;
+/// The newest version that is read.
+const NEWEST: u8 = 5;
 /// Bytes before the body.
 pub const BEFORE_BODY: usize = 10;
 /// The most bytes that a record takes.
@@ -55,7 +57,7 @@ pub enum RecordError {
     #[error("no record begins here, or it is cut short")]
     Header,
     /// They are a whole record that another version of the program wrote.
-    #[error("a record of version {0}, where {VERSION} is known")]
+    #[error("a record of version {0}, where {VERSION} to {NEWEST} are known")]
     Version(u8),
     /// They are a record of another kind.
     #[error("a {found:?} record where a {wanted:?} record should be")]
@@ -81,8 +83,21 @@ pub enum RecordError {
 /// When the body has more than 65,535 bytes.
 #[must_use]
 pub fn seal(kind: Kind, body: &[u8]) -> Vec<u8> {
+    seal_as(VERSION, kind, body)
+}
+
+/// Writes a record that programs of before refuse, and the whole spool with it.
+///
+/// # Panics
+/// When the body has more than 65,535 bytes.
+#[must_use]
+pub fn seal_newest(kind: Kind, body: &[u8]) -> Vec<u8> {
+    seal_as(NEWEST, kind, body)
+}
+
+fn seal_as(version: u8, kind: Kind, body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(body.len()).expect("bodies are far smaller").to_le_bytes();
-    let checked = [kind.byte(), VERSION, length[0], length[1]];
+    let checked = [kind.byte(), version, length[0], length[1]];
     let mut record = Vec::with_capacity(BEFORE_BODY + body.len());
     record.extend(MAGIC);
     record.extend(checked);
@@ -113,7 +128,7 @@ pub fn read(bytes: &[u8]) -> Result<(Kind, &[u8]), RecordError> {
     if expected != found {
         return Err(RecordError::Checksum { expected, found });
     }
-    if version != VERSION {
+    if !(VERSION..=NEWEST).contains(&version) {
         return Err(RecordError::Version(version));
     }
     Ok((found_kind, body))
@@ -150,6 +165,11 @@ mod tests {
     fn the_bytes_of_a_record_never_change() {
         // Gateways hold such records through upgrades: fix the code, never these bytes.
         assert_eq!(hex::encode(seal(Kind::Value, b"body")), "4854560404001e7876d8626f6479");
+        let newest = seal_newest(Kind::Meta, b"body");
+        assert_eq!(hex::encode(&newest), "48544d050400d1de7cad626f6479");
+        for known in [newest, seal(Kind::Meta, b"body")] {
+            assert_eq!(open(Kind::Meta, &known), Ok(&b"body"[..]));
+        }
     }
 
     #[test]
