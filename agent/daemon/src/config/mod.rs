@@ -4,6 +4,7 @@
 //! | module | does |
 //! |---|---|
 //! | [`keys`] | what keys there are, and what each may hold |
+//! | [`zones`], [`readers`], [`radio`] | the shop |
 //! | [`hours`], [`ports`] | the schedule; who may share a port |
 //! | [`allowed`] | the kinds of values, in words |
 //! | [`sheet`] | takes keys from a file, and gathers what is wrong |
@@ -12,7 +13,10 @@ mod allowed;
 mod hours;
 mod keys;
 mod ports;
+mod radio;
+mod readers;
 mod sheet;
+mod zones;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,157 @@
+//! The readers in the configuration. Enters: their tables. Leaves: readers, and the zones before them, or what is
+//! wrong with them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Settings, node};
+use hangtag_protocol::id::{ReaderId, ZoneId};
+use serde::Deserialize;
+
+use super::allowed::{Allowed, name, one_of, path, patterns, whole};
+use super::ports::Ports;
+use super::radio::{Antennas, settings, transmitter};
+use super::sheet::Table;
+use super::zones::known;
+use super::{Reader, Setup, Wishes};
+
+/// The readers that there are so far.
+pub(super) struct Readers {
+    ids: BTreeSet<ReaderId>,
+    ports: Ports,
+    /// There is a key to which loyalty codes can be sealed.
+    may_seal: bool,
+}
+
+impl Readers {
+    /// None yet.
+    pub(super) fn new(may_seal: bool) -> Self {
+        Self { ids: BTreeSet::new(), ports: Ports::default(), may_seal }
+    }
+
+    /// Takes one; relative paths are relative to a folder. `zones` are those that there are, if that is known.
+    pub(super) fn take(
+        &mut self,
+        table: &mut Table<'_, '_>,
+        folder: &Path,
+        zones: Option<&BTreeSet<ZoneId>>,
+    ) -> Option<(Reader, Antennas)> {
+        let id = table.need("id", &name());
+        if let Some(id) = id {
+            table.call(format!("reader \"{id}\": "));
+            if !self.ids.insert(id) {
+                table.wrong("id", "another [[reader]] has this id");
+            }
+        }
+        let port = table.need("port", &path()).map(|port| folder.join(port));
+        let word: Option<Word> = table.need("protocol", &one_of());
+        let told = match word {
+            Some(Word::Auto) => auto(table, zones),
+            Some(Word::Node) => node(table, zones),
+            Some(Word::R200) => stated(table, Protocol::R200, zones),
+            Some(Word::ThingMagic) => stated(table, Protocol::ThingMagic, zones),
+            Some(Word::Chafon) => stated(table, Protocol::Chafon, zones),
+            Some(Word::Ruuvi) => stated(table, Protocol::Ruuvi, zones),
+            Some(Word::Scanner) => stated(table, Protocol::Scanner, zones),
+            None => {
+                table.may("baud", 0, &baud());
+                transmitter(table, &[], u8::MAX, zones);
+                None
+            }
+        };
+        if let Some(port) = &port {
+            self.ports.take(table, port, id, told.as_ref().map(|(setup, _)| setup));
+        }
+        let patterns = match told.as_ref().map(|(setup, _)| setup) {
+            Some(Setup::Stated { settings: Settings::Scanner { loyalty }, .. }) => loyalty.as_slice(),
+            Some(Setup::Auto(wishes)) => wishes.loyalty.as_deref().unwrap_or_default(),
+            Some(Setup::Stated { .. } | Setup::Node { .. }) | None => &[],
+        };
+        if !patterns.is_empty() && !self.may_seal {
+            table.wrong(
+                "loyalty",
+                "codes of shoppers are taken only sealed to central's public key: add [loyalty] with key = \
+                 \"htpub-…\", as `hangtag-central keys` prints it",
+            );
+        }
+        table.end();
+        let (setup, antennas) = told?;
+        Some((Reader { id: id?, port: port?, setup }, antennas))
+    }
+}
+
+/// What may stand for the protocol.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Word {
+    R200,
+    ThingMagic,
+    Chafon,
+    Ruuvi,
+    Scanner,
+    Node,
+    Auto,
+}
+
+/// The languages of readers that transmit.
+const TRANSMITTERS: [Protocol; 3] = [Protocol::ThingMagic, Protocol::R200, Protocol::Chafon];
+
+fn baud() -> Allowed<u32> {
+    whole(9_600..=921_600)
+}
+
+/// What a reader is told whose protocol is stated.
+fn stated(
+    table: &mut Table<'_, '_>,
+    protocol: Protocol,
+    zones: Option<&BTreeSet<ZoneId>>,
+) -> Option<(Setup, Antennas)> {
+    let baud = table.may("baud", protocol.factory_baud(), &baud());
+    let (settings, antennas) = match protocol {
+        Protocol::Ruuvi => (Settings::Ruuvi, Vec::new()),
+        Protocol::Scanner => {
+            let (loyalty, antennas) = scanner(table, zones)?;
+            (Settings::Scanner { loyalty }, antennas)
+        }
+        Protocol::R200 | Protocol::ThingMagic | Protocol::Chafon => {
+            let (radio, address, antennas) = transmitter(table, &[protocol], u8::MAX, zones)?;
+            (settings(protocol, address, radio), antennas)
+        }
+    };
+    Some((Setup::Stated { baud: baud?, settings }, antennas))
+}
+
+/// What a reader node is told. What the module behind it can do, the node says.
+fn node(table: &mut Table<'_, '_>, zones: Option<&BTreeSet<ZoneId>>) -> Option<(Setup, Antennas)> {
+    let baud = table.may("baud", node::FACTORY_BAUD, &baud());
+    let (radio, _, antennas) = transmitter(table, &[], node::MOST_PORTS, zones)?;
+    Some((Setup::Node { baud: baud?, radio }, antennas))
+}
+
+/// What is told to a reader that is to be found out. Its keys say what it may be: a reader of tags, a scanner, or
+/// neither, which leaves what needs no keys.
+fn auto(table: &mut Table<'_, '_>, zones: Option<&BTreeSet<ZoneId>>) -> Option<(Setup, Antennas)> {
+    let baud = table.maybe("baud", &baud());
+    let (radio, address, loyalty, antennas) = if table.has_any(&["region", "power_dbm", "antenna", "address"])
+    {
+        let (radio, address, antennas) = transmitter(table, &TRANSMITTERS, u8::MAX, zones)?;
+        (Some(radio), address, None, antennas)
+    } else if table.has_any(&["zone", "loyalty"]) {
+        let (loyalty, antennas) = scanner(table, zones)?;
+        (None, u8::MAX, Some(loyalty), antennas)
+    } else {
+        (None, u8::MAX, None, Vec::new())
+    };
+    Some((Setup::Auto(Wishes { baud: baud?, radio, address, loyalty }), antennas))
+}
+
+/// What a scanner is told. In the layout, its zone is before its first port.
+fn scanner(
+    table: &mut Table<'_, '_>,
+    zones: Option<&BTreeSet<ZoneId>>,
+) -> Option<(Vec<LoyaltyPattern>, Antennas)> {
+    let zone = table.need("zone", &name());
+    known(table, zone, zones);
+    let loyalty = table.may("loyalty", Vec::new(), &patterns())?;
+    Some((loyalty, vec![(1, zone?)]))
+}
