@@ -42,7 +42,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let inference = Inference::new(layout(), BootId(1), Seq(1), Uptime(0));
+        Self::of(layout())
+    }
+
+    fn of(layout: Layout) -> Self {
+        let inference = Inference::new(layout, BootId(1), Seq(1), Uptime(0));
         let mut bench = Self { inference, now: 0, events: Vec::new(), random: 7 };
         bench.listen(ReaderState::Listening);
         bench
@@ -353,7 +357,7 @@ fn the_same_reads_give_the_same_events() {
 
 #[test]
 fn a_scan_is_an_event_at_once_in_the_visit_that_is_open() {
-    let mut bench = Bench::new();
+    let (mut bench, [in_booth, at_rail]) = with_scanners();
     let code = Code::Product(Gtin::new("96385074").unwrap());
     let scan = |bench: &mut Bench, reader| {
         let at = Uptime(bench.now);
@@ -364,16 +368,40 @@ fn a_scan_is_an_event_at_once_in_the_visit_that_is_open() {
         assert_eq!((event.at, scan.code), (at, code.clone()));
         (seq, scan.zone.to_string(), scan.visit)
     };
-    assert_eq!(scan(&mut bench, BOOTHS), (Seq(1), "booth-1".into(), None), "nobody is there yet");
+    assert_eq!(scan(&mut bench, in_booth), (Seq(1), "booth-1".into(), None), "nobody is there yet");
     bench.pass(20_000, |b| b.rests(1));
     bench.pass(3_000, |b| b.in_hand(1));
     bench.pass(15_000, |b| b.on_hook(1, 1));
     let visit = bench.visit(1, Kind::CarriedIn);
-    let (first, zone, in_visit) = scan(&mut bench, BOOTHS);
+    let (first, zone, in_visit) = scan(&mut bench, in_booth);
     assert_eq!((zone.as_str(), in_visit), ("booth-1", Some(visit)));
-    let elsewhere = scan(&mut bench, RAIL);
+    let elsewhere = scan(&mut bench, at_rail);
     assert_eq!(elsewhere, (first.plus(1), "rail".into(), None), "the visit is another zone's");
     bench.pass(60_000, |_| {});
     assert_eq!(bench.kinds(1).last(), Some(&Kind::CarriedOut));
-    assert_eq!(scan(&mut bench, BOOTHS).2, None, "it has ended");
+    assert_eq!(scan(&mut bench, in_booth).2, None, "it has ended");
+}
+
+#[test]
+fn a_scanner_that_listens_is_no_evidence_that_a_booth_is_empty() {
+    let (mut bench, [in_booth, _]) = with_scanners();
+    bench.inference.handle_reader(in_booth, ReaderState::Listening, Uptime(0));
+    bench.pass(20_000, |b| b.rests(1));
+    bench.pass(3_000, |b| b.in_hand(1));
+    bench.pass(15_000, |b| b.on_hook(1, 1));
+    bench.listen(ReaderState::Absent);
+    bench.pass(120_000, |_| {});
+    assert_eq!(bench.kinds(1).last(), Some(&Kind::CarriedIn), "nobody looked");
+    bench.listen(ReaderState::Listening);
+    bench.pass(120_000, |_| {});
+    assert_eq!(bench.kinds(1).last(), Some(&Kind::CarriedOut));
+}
+
+/// The shop with a scanner in the first booth and one at the rail.
+fn with_scanners() -> (Bench, [usize; 2]) {
+    let mut layout = layout();
+    let scanners = [("scan-b", "booth-1"), ("scan-r", "rail")].map(|(id, zone)| {
+        layout.add_scanner(ReaderId::new(id).unwrap(), ZoneId::new(zone).unwrap()).unwrap()
+    });
+    (Bench::of(layout), scanners)
 }

@@ -204,7 +204,7 @@ mod tests {
     async fn a_disk_that_stalls_costs_no_scan() {
         let zone = Zone { id: ZoneId::new("booth-1").unwrap(), kind: ZoneKind::Booth };
         let mut layout = Layout::new(vec![zone]);
-        layout.add_reader(ReaderId::new("scan").unwrap(), &[(1, zone.id)]).unwrap();
+        layout.add_scanner(ReaderId::new("scan").unwrap(), zone.id).unwrap();
         let mut inference = Inference::new(layout, BootId(1), Seq::FIRST, Uptime(0));
         let mut progress = Progress::default();
         let (seen_in, mut seen) = mpsc::channel(8);

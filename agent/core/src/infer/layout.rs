@@ -1,4 +1,4 @@
-//! The shop as the agent knows it: zones, and which antenna looks at which. Enters: the configuration.
+//! The shop as the agent knows it: zones, which antenna looks at which, and which scanner is where. Enters: the configuration.
 //! Leaves: small numbers that stand for zones and antennas.
 
 use alloc::vec::Vec;
@@ -50,6 +50,8 @@ pub struct Layout {
     zones: Vec<Zone>,
     readers: Vec<ReaderId>,
     antennas: Vec<Antenna>,
+    /// No antennas: that one listens says nothing of garments.
+    scanners: Vec<Scanner>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,11 +61,17 @@ struct Antenna {
     zone: usize,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Scanner {
+    reader: usize,
+    zone: usize,
+}
+
 impl Layout {
     /// A shop with these zones and no readers yet.
     #[must_use]
     pub fn new(zones: Vec<Zone>) -> Self {
-        Self { zones, readers: Vec::new(), antennas: Vec::new() }
+        Self { zones, ..Self::default() }
     }
 
     /// Adds a reader whose antenna ports look at zones. Ports that are not named are not listened to.
@@ -74,7 +82,7 @@ impl Layout {
         let reader = self.readers.len();
         let mut added = Vec::with_capacity(antennas.len());
         for &(port, zone) in antennas {
-            let zone = self.zones.iter().position(|z| z.id == zone).ok_or(zone)?;
+            let zone = self.zone(zone)?;
             added.push(Antenna { reader, port, zone });
         }
         self.readers.push(id);
@@ -82,7 +90,22 @@ impl Layout {
         Ok(reader)
     }
 
-    /// The readers, in the order in which they were added.
+    /// Adds a barcode scanner that belongs to a zone. It is numbered like the readers.
+    ///
+    /// # Errors
+    /// The name of the zone, if it does not exist.
+    pub fn add_scanner(&mut self, id: ReaderId, zone: ZoneId) -> Result<usize, ZoneId> {
+        let (reader, zone) = (self.readers.len(), self.zone(zone)?);
+        self.readers.push(id);
+        self.scanners.push(Scanner { reader, zone });
+        Ok(reader)
+    }
+
+    fn zone(&self, id: ZoneId) -> Result<usize, ZoneId> {
+        self.zones.iter().position(|zone| zone.id == id).ok_or(id)
+    }
+
+    /// The readers and scanners, in the order in which they were added.
     #[must_use]
     pub fn readers(&self) -> &[ReaderId] {
         &self.readers
@@ -104,6 +127,16 @@ impl Layout {
     #[must_use]
     pub fn zone_at(&self, reader: usize, port: u8) -> Option<Zone> {
         self.antenna(reader, port).map(|antenna| self.zones[self.zone_of(antenna)])
+    }
+
+    /// The zone that the scanner with this number belongs to.
+    #[must_use]
+    pub fn scanner_zone(&self, reader: usize) -> Option<Zone> {
+        self.zone_of_scanner(reader).map(|zone| self.zones[zone])
+    }
+
+    pub(super) fn zone_of_scanner(&self, reader: usize) -> Option<usize> {
+        self.scanners.iter().find(|scanner| scanner.reader == reader).map(|scanner| scanner.zone)
     }
 
     pub(super) fn antennas(&self) -> usize {

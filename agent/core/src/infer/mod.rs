@@ -52,8 +52,6 @@ const FORGOTTEN_MS: u64 = 24 * 3_600_000;
 /// A reader's state is told at least so often, in milliseconds, so that a gateway that dies hides at
 /// most this much of its coverage.
 const COVERAGE_MS: u64 = 60_000;
-/// A scanner's zone is before this port of it.
-const SCANNER_PORT: u8 = 1;
 /// All garments of a visit unheard for so long: whoever comes next is a new visit, in milliseconds.
 const VISIT_PAUSE_MS: u64 = 8_000;
 
@@ -135,8 +133,7 @@ impl Inference {
     /// is open in the scanner's booth. Nothing is concluded from it. Scanners to which the layout gives no zone
     /// are ignored.
     pub fn handle_scan(&mut self, reader: usize, code: Code, at: Uptime) {
-        let Some(antenna) = self.layout.antenna(reader, SCANNER_PORT) else { return };
-        let zone = self.layout.zone_of(antenna);
+        let Some(zone) = self.layout.zone_of_scanner(reader) else { return };
         let scan = Scan { zone: self.layout.zones()[zone].id, visit: self.visits[zone], code };
         self.push(at, 100, What::Scanned(scan));
     }

@@ -9,7 +9,7 @@ use hangtag_protocol::topic::Gateway;
 
 use super::allowed::{flag, host, name, one_of, path, text, whole};
 use super::hours::hours;
-use super::readers::Readers;
+use super::readers::{Before, Readers};
 use super::sheet::{Sheet, Table, Wrong};
 use super::zones::Zones;
 use super::{Config, DeleteAfter, Mqtt, SpoolSettings, WhenFull};
@@ -65,8 +65,12 @@ fn config(top: &mut Table<'_, '_>, folder: &Path, broken: bool) -> Option<Config
     });
     top.end();
     let mut checked = Vec::new();
-    for (reader, antennas) in readers? {
-        layout.add_reader(reader.id, &antennas).ok()?;
+    for (reader, before) in readers? {
+        let added = match before {
+            Before::Antennas(antennas) => layout.add_reader(reader.id, &antennas),
+            Before::Zone(zone) => layout.add_scanner(reader.id, zone),
+        };
+        added.ok()?;
         checked.push(reader);
     }
     Some(Config {

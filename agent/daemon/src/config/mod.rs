@@ -442,7 +442,7 @@ zone = "rail-a"
         };
         let config = scanner("zone = \"rail-a\"\nloyalty = [\"LC-*\"]").unwrap();
         assert_eq!(
-            (config.readers[0].baud(), config.layout.zone_at(0, 1).unwrap().id.as_str()),
+            (config.readers[0].baud(), config.layout.scanner_zone(0).unwrap().id.as_str()),
             (Some(9_600), "rail-a")
         );
         for (more, named) in [

@@ -35,7 +35,7 @@ impl Readers {
         table: &mut Table<'_, '_>,
         folder: &Path,
         zones: Option<&BTreeSet<ZoneId>>,
-    ) -> Option<(Reader, Antennas)> {
+    ) -> Option<(Reader, Before)> {
         let id = table.need("id", &name());
         if let Some(id) = id {
             table.call(format!("reader \"{id}\": "));
@@ -75,9 +75,17 @@ impl Readers {
             );
         }
         table.end();
-        let (setup, antennas) = told?;
-        Some((Reader { id: id?, port: port?, setup }, antennas))
+        let (setup, before) = told?;
+        Some((Reader { id: id?, port: port?, setup }, before))
     }
+}
+
+/// What is before a reader.
+pub(super) enum Before {
+    /// Zones, before its antennas.
+    Antennas(Antennas),
+    /// The zone to which a scanner belongs.
+    Zone(ZoneId),
 }
 
 /// What may stand for the protocol.
@@ -105,53 +113,52 @@ fn stated(
     table: &mut Table<'_, '_>,
     protocol: Protocol,
     zones: Option<&BTreeSet<ZoneId>>,
-) -> Option<(Setup, Antennas)> {
+) -> Option<(Setup, Before)> {
     let baud = table.may("baud", protocol.factory_baud(), &baud());
-    let (settings, antennas) = match protocol {
-        Protocol::Ruuvi => (Settings::Ruuvi, Vec::new()),
+    let (settings, before) = match protocol {
+        Protocol::Ruuvi => (Settings::Ruuvi, Before::Antennas(Vec::new())),
         Protocol::Scanner => {
-            let (loyalty, antennas) = scanner(table, zones)?;
-            (Settings::Scanner { loyalty }, antennas)
+            let (loyalty, zone) = scanner(table, zones)?;
+            (Settings::Scanner { loyalty }, Before::Zone(zone))
         }
         Protocol::R200 | Protocol::ThingMagic | Protocol::Chafon => {
             let (radio, address, antennas) = transmitter(table, &[protocol], u8::MAX, zones)?;
-            (settings(protocol, address, radio), antennas)
+            (settings(protocol, address, radio), Before::Antennas(antennas))
         }
     };
-    Some((Setup::Stated { baud: baud?, settings }, antennas))
+    Some((Setup::Stated { baud: baud?, settings }, before))
 }
 
 /// What a reader node is told. What the module behind it can do, the node says.
-fn node(table: &mut Table<'_, '_>, zones: Option<&BTreeSet<ZoneId>>) -> Option<(Setup, Antennas)> {
+fn node(table: &mut Table<'_, '_>, zones: Option<&BTreeSet<ZoneId>>) -> Option<(Setup, Before)> {
     let baud = table.may("baud", node::FACTORY_BAUD, &baud());
     let (radio, _, antennas) = transmitter(table, &[], node::MOST_PORTS, zones)?;
-    Some((Setup::Node { baud: baud?, radio }, antennas))
+    Some((Setup::Node { baud: baud?, radio }, Before::Antennas(antennas)))
 }
 
 /// What is told to a reader that is to be found out. Its keys say what it may be: a reader of tags, a scanner, or
 /// neither, which leaves what needs no keys.
-fn auto(table: &mut Table<'_, '_>, zones: Option<&BTreeSet<ZoneId>>) -> Option<(Setup, Antennas)> {
+fn auto(table: &mut Table<'_, '_>, zones: Option<&BTreeSet<ZoneId>>) -> Option<(Setup, Before)> {
     let baud = table.maybe("baud", &baud());
-    let (radio, address, loyalty, antennas) = if table.has_any(&["region", "power_dbm", "antenna", "address"])
-    {
+    let (radio, address, loyalty, before) = if table.has_any(&["region", "power_dbm", "antenna", "address"]) {
         let (radio, address, antennas) = transmitter(table, &TRANSMITTERS, u8::MAX, zones)?;
-        (Some(radio), address, None, antennas)
+        (Some(radio), address, None, Before::Antennas(antennas))
     } else if table.has_any(&["zone", "loyalty"]) {
-        let (loyalty, antennas) = scanner(table, zones)?;
-        (None, u8::MAX, Some(loyalty), antennas)
+        let (loyalty, zone) = scanner(table, zones)?;
+        (None, u8::MAX, Some(loyalty), Before::Zone(zone))
     } else {
-        (None, u8::MAX, None, Vec::new())
+        (None, u8::MAX, None, Before::Antennas(Vec::new()))
     };
-    Some((Setup::Auto(Wishes { baud: baud?, radio, address, loyalty }), antennas))
+    Some((Setup::Auto(Wishes { baud: baud?, radio, address, loyalty }), before))
 }
 
-/// What a scanner is told. In the layout, its zone is before its first port.
+/// What a scanner is told, and its zone.
 fn scanner(
     table: &mut Table<'_, '_>,
     zones: Option<&BTreeSet<ZoneId>>,
-) -> Option<(Vec<LoyaltyPattern>, Antennas)> {
+) -> Option<(Vec<LoyaltyPattern>, ZoneId)> {
     let zone = table.need("zone", &name());
     known(table, zone, zones);
     let loyalty = table.may("loyalty", Vec::new(), &patterns())?;
-    Some((loyalty, vec![(1, zone?)]))
+    Some((loyalty, zone?))
 }
