@@ -121,6 +121,20 @@ fn what_may_not_be_meant_is_a_warning() {
 }
 
 #[test]
+fn a_scanner_alone_may_do_where_no_garments_rest() {
+    for (kind, warned) in [("booth", false), ("till", false), ("rail", true)] {
+        let zone = format!("[[zone]]\nid = \"alone\"\nkind = \"{kind}\"\n[[reader]]");
+        let scanner =
+            "[[reader]]\nid = \"scan\"\nport = \"elsewhere\"\nprotocol = \"scanner\"\nzone = \"alone\"\n";
+        let door = Door::new(&format!("{}{scanner}", GOOD.replacen("[[reader]]", &zone, 1)));
+        let said = door.run(&["check"]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let warns = said.out.contains("zone \"alone\": no antenna looks at it");
+        assert_eq!(warns, warned, "{kind}: {}", said.out);
+    }
+}
+
+#[test]
 fn a_folder_without_rights_is_named_with_the_user() {
     let door = Door::new(GOOD);
     fs::create_dir(door.path("data")).unwrap();
