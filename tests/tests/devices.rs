@@ -18,6 +18,7 @@ use hangtag_tests::harness::onlooker::{Told, readers};
 use hangtag_tests::harness::process::{Process, wait_for};
 use hangtag_tests::harness::site::Site;
 use hangtag_tests::shop::Sighting;
+use hangtag_tests::shop::layout::Protocol;
 use tokio::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -153,6 +154,65 @@ async fn a_sensor_tag_that_moved_while_its_receiver_was_unplugged_is_noticed() -
     assert_eq!(then["moves"], 3, "{then}");
     assert_eq!(then["acceleration_mg"], serde_json::json!([1_000, 0, 0]));
     assert_eq!(then["battery_mv"], 2_977);
+    agent.stop(Duration::from_secs(10))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_garment_whose_sensor_moved_is_picked_up_and_other_sensors_are_shown() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::for_test(folder.path(), 1)?;
+    configure(
+        &site,
+        &format!(
+            "[[reader]]\nid = \"sensors\"\nport = \"readers/sensors\"\nprotocol = \"ruuvi\"\n\
+             [[reader]]\nid = \"rail\"\nport = \"readers/rail\"\nprotocol = \"thingmagic\"\nregion = \"eu\"\n\
+             power_dbm = 24.0\n[[reader.antenna]]\nport = 1\nzone = \"rail-1\"\n\
+             [[sensor]]\naddress = \"CB:B8:33:4C:88:4F\"\nepc = \"{TAG}\"\n"
+        ),
+    )?;
+    let receiver = Module::Ruuvi(ruuvi::Receiver::new());
+    let mut sensors = Port::with(&site.readers().join("sensors"), receiver, Line::clean());
+    sensors.plug()?;
+    let mut rail = Port::new(&site.readers().join("rail"), Protocol::ThingMagic, Line::clean());
+    rail.plug()?;
+    let mut agent = site.start_agent()?;
+    let address = [0xcb, 0xb8, 0x33, 0x4c, 0x88, 0x4f];
+    let mut own = SensorTag { address, moves: 66, sequence: 205, acceleration_mg: [4, -4, 1_036] };
+    let mut other = SensorTag { address: [0xcb, 0xb8, 0x33, 0x4c, 0x88, 0x50], ..own };
+    let clock = Instant::now();
+    let mut tick = tokio::time::interval(Duration::from_millis(16));
+    let picked_up = loop {
+        tick.tick().await;
+        agent.check()?;
+        let now_ms = u64::try_from(clock.elapsed().as_millis())?;
+        // The tag hangs still all the time, and is read four times a second.
+        let due = now_ms / 250 != now_ms.saturating_sub(16) / 250;
+        rail.feed(now_ms, if due { vec![sighting(now_ms, 1)] } else { Vec::new() });
+        if now_ms / 1_000 != now_ms.saturating_sub(16) / 1_000 {
+            (own.sequence, other.sequence) = (own.sequence + 1, other.sequence + 1);
+            if own.sequence.is_multiple_of(15) {
+                own.moves += 1;
+                own.acceleration_mg.rotate_right(1);
+            }
+            sensors.say(now_ms, ruuvi::Receiver::report(&own));
+            sensors.say(now_ms, ruuvi::Receiver::report(&other));
+            let accepted = std::fs::read_to_string(site.accepted_log()).unwrap_or_default();
+            if let Some(line) = accepted.lines().find(|line| line.contains("\"picked_up\"")) {
+                break line.to_owned();
+            }
+        }
+        anyhow::ensure!(clock.elapsed() < PATIENCE, "waited in vain");
+    };
+    let picked_up: serde_json::Value = serde_json::from_str(&picked_up)?;
+    assert_eq!((&picked_up["epc"], &picked_up["zone"]), (&TAG.into(), &"rail-1".into()), "{picked_up}");
+    assert_eq!(picked_up["confidence"], 97, "the sensor moved, and lies otherwise: {picked_up}");
+    let shown = site.agent("watch").args(["--for", "1"]).output()?;
+    let shown = String::from_utf8(shown.stdout)?;
+    let line = |address: &str| shown.lines().find(|line| line.contains(address)).map(str::to_owned);
+    let own = line("CB:B8:33:4C:88:4F").with_context(|| shown.clone())?;
+    assert!(own.contains(&format!("on garment {TAG}")), "{own}");
+    let other = line("CB:B8:33:4C:88:50").with_context(|| shown.clone())?;
+    assert!(other.contains("not in the configuration"), "{other}");
     agent.stop(Duration::from_secs(10))
 }
 

@@ -8,8 +8,7 @@
 use std::time::Duration;
 
 use hangtag_agent_core::infer::Inference;
-use hangtag_agent_core::intake::Motion;
-use hangtag_agent_core::intake::node::Marks;
+use hangtag_agent_core::intake::node::{Marks, Taken};
 use hangtag_protocol::clock::Uptime;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::sleep;
@@ -113,11 +112,14 @@ pub(crate) async fn run(
 fn take_late(inference: &mut Inference, progress: &mut Progress, seen: &mut mpsc::Receiver<Seen>) {
     while let Ok(late) = seen.try_recv() {
         match late {
-            // A scan is no evidence, and nobody makes it again.
-            Seen::Reader { .. } | Seen::Scan { .. } => handle(inference, &late),
+            // A scan is no evidence, and nobody makes it again. A sensor counts what it did meanwhile.
+            Seen::Reader { .. } | Seen::Scan { .. } | Seen::Motion { .. } => handle(inference, &late),
             // A node counts on it. What it tells is dated, and late enough to be no evidence.
-            Seen::Frame { .. } => progress.take(&late),
-            Seen::Read { .. } | Seen::Motion { .. } => {}
+            Seen::Frame { reader, ref taken } => {
+                occupancy(inference, reader, taken);
+                progress.take(&late);
+            }
+            Seen::Read { .. } => {}
         }
     }
 }
@@ -130,6 +132,7 @@ pub(crate) fn handle(inference: &mut Inference, message: &Seen) {
             inference.handle_read(*reader, read);
         }
         Seen::Frame { reader, taken } => {
+            occupancy(inference, *reader, taken);
             for read in &taken.reads {
                 inference.handle_timeout(read.at);
                 inference.handle_read(*reader, read);
@@ -145,8 +148,16 @@ pub(crate) fn handle(inference: &mut Inference, message: &Seen) {
                 inference.handle_scan(*reader, code.clone(), *at);
             }
         }
-        // No rule weighs what sensor tags say; onlookers are told.
-        Seen::Motion { motion: Motion { at, .. }, .. } => inference.handle_timeout(*at),
+        Seen::Motion { motion, .. } => {
+            inference.handle_timeout(motion.at);
+            inference.handle_motion(motion);
+        }
+    }
+}
+
+fn occupancy(inference: &mut Inference, reader: usize, taken: &Taken) {
+    for (at, state) in &taken.occupancy {
+        inference.handle_occupancy(reader, *state, *at);
     }
 }
 
@@ -166,7 +177,7 @@ async fn pass_on(inference: &mut Inference, progress: &mut Progress, accept: &mp
 mod tests {
     use super::*;
     use hangtag_agent_core::infer::{Layout, Zone, ZoneKind};
-    use hangtag_agent_core::intake::node::{Mark, Taken};
+    use hangtag_agent_core::intake::node::Mark;
     use hangtag_protocol::clock::BootId;
     use hangtag_protocol::epc::Gtin;
     use hangtag_protocol::event::What;
@@ -176,7 +187,10 @@ mod tests {
 
     fn frame(below: u32, hurry: bool) -> Seen {
         let mark = Mark { node: NodeId(1), boot: 2, below, reads: 0, dropped: 0 };
-        Seen::Frame { reader: 0, taken: Taken { mark, count: 0, reads: Vec::new(), hurry } }
+        Seen::Frame {
+            reader: 0,
+            taken: Taken { mark, count: 0, reads: Vec::new(), occupancy: Vec::new(), hurry },
+        }
     }
 
     #[tokio::test]

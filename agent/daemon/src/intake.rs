@@ -182,7 +182,7 @@ impl Intake {
         // It may hold a loyalty code.
         let mut heard = Zeroizing::new(Vec::new());
         match &self.reader.setup {
-            Setup::Node { baud, radio } => return self.talk_to_node(port, *baud, radio).await,
+            Setup::Node { baud, radio, .. } => return self.talk_to_node(port, *baud, radio).await,
             Setup::Stated { baud, settings } => {
                 self.meet(settings.clone(), *baud, partner);
             }
@@ -301,6 +301,7 @@ impl Intake {
         }
         while let Some(motion) = session.poll_motion() {
             reads += 1;
+            self.health.heard(&motion);
             if !self.hand_over(Seen::Motion { reader: self.number, motion }).await {
                 return Passed::Nowhere;
             }

@@ -8,6 +8,7 @@
 //! | `motions` | one line per word of a sensor tag, until the onlooker goes |
 //! | `scans` | one line per scanned code, until the onlooker goes; never a loyalty code itself |
 //! | `readers` | one line per reader: what it is, and what it does |
+//! | `sensors` | one line per sensor tag heard of late: its address, and what the configuration says of it |
 //! | `spool` | one line: what waits |
 
 use std::io;
@@ -15,6 +16,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hangtag_agent_core::infer::Layout;
 use hangtag_agent_core::intake::Motion;
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::id::{Epoch, ReaderId, Seq};
@@ -60,7 +62,7 @@ struct MotionLine {
 
 impl MotionLine {
     fn new(reader: ReaderId, motion: &Motion) -> Self {
-        let &Motion { at, sensor, moves, rssi_cdbm, acceleration_mg, battery_mv } = motion;
+        let &Motion { at, sensor, moves, rssi_cdbm, acceleration_mg, battery_mv, .. } = motion;
         Self { reader, at, sensor: sensor.to_string(), moves, rssi_cdbm, acceleration_mg, battery_mv }
     }
 }
@@ -165,6 +167,7 @@ pub(crate) struct Onlooker {
     listener: UnixListener,
     path: PathBuf,
     readers: Vec<ReaderId>,
+    layout: Layout,
     reads: broadcast::Sender<Seen>,
     health: Health,
     state: watch::Receiver<State>,
@@ -174,7 +177,7 @@ impl Onlooker {
     /// Opens the socket; only the agent's own user may use it.
     pub(crate) fn bind(
         path: &Path,
-        readers: Vec<ReaderId>,
+        (readers, layout): (Vec<ReaderId>, Layout),
         reads: broadcast::Sender<Seen>,
         health: Health,
         state: watch::Receiver<State>,
@@ -185,7 +188,7 @@ impl Onlooker {
         }
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { listener, path: path.to_owned(), readers, reads, health, state })
+        Ok(Self { listener, path: path.to_owned(), readers, layout, reads, health, state })
     }
 
     /// Serves onlookers for ever.
@@ -193,14 +196,15 @@ impl Onlooker {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let (readers, reads, health, state) = (
+                    let (readers, layout, reads, health, state) = (
                         self.readers.clone(),
+                        self.layout.clone(),
                         self.reads.subscribe(),
                         self.health.clone(),
                         self.state.clone(),
                     );
                     tokio::spawn(async move {
-                        if let Err(why) = serve(stream, &readers, reads, &health, &state).await {
+                        if let Err(why) = serve(stream, (&readers, &layout), reads, &health, &state).await {
                             debug!(%why, "an onlooker went");
                         }
                     });
@@ -216,7 +220,7 @@ impl Onlooker {
 
 async fn serve(
     mut stream: UnixStream,
-    readers: &[ReaderId],
+    (readers, layout): (&[ReaderId], &Layout),
     reads: broadcast::Receiver<Seen>,
     health: &Health,
     state: &watch::Receiver<State>,
@@ -231,6 +235,11 @@ async fn serve(
         }
         "readers" => {
             let lines: Vec<u8> = health.readers().iter().flat_map(line_of).collect();
+            timeout(PATIENCE, output.write_all(&lines)).await?
+        }
+        "sensors" => {
+            let sensors = health.sensors(layout, clock::uptime());
+            let lines: Vec<u8> = sensors.iter().flat_map(line_of).collect();
             timeout(PATIENCE, output.write_all(&lines)).await?
         }
         "reads" => {

@@ -135,8 +135,14 @@ async fn run_once(
     let Signals { stopping: cancel, finished: finish, start_over } = signals.clone();
 
     let state = spool.watch();
-    let onlooker = Onlooker::bind(&config.socket(), readers, reads.clone(), health.clone(), state.clone())
-        .with_context(|| format!("cannot open {}", config.socket().display()))?;
+    let onlooker = Onlooker::bind(
+        &config.socket(),
+        (readers, config.layout.clone()),
+        reads.clone(),
+        health.clone(),
+        state.clone(),
+    )
+    .with_context(|| format!("cannot open {}", config.socket().display()))?;
     let mut onlooker = tokio::spawn(onlooker.run());
     let reads_now = |hours: &Hours| hours.reads(clock::anchor(boot, config.clock_kept).as_ref());
     let (hours_in, hours) = watch::channel(config.hours.as_ref().is_none_or(reads_now));

@@ -1,10 +1,13 @@
-//! The shop as the agent knows it: zones, which antenna looks at which, and which scanner is where. Enters: the configuration.
-//! Leaves: small numbers that stand for zones and antennas.
+//! The shop as the agent knows it: zones, which antenna looks at which, which scanner is where, and what sensors are
+//! fixed to. Enters: the configuration. Leaves: small numbers that stand for zones and antennas.
 
 use alloc::vec::Vec;
 
+use hangtag_protocol::epc::Epc;
 use hangtag_protocol::id::{ReaderId, ZoneId};
 use serde::{Deserialize, Serialize};
+
+use crate::intake::Mac;
 
 /// What a zone is for, which decides what can happen there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +55,18 @@ pub struct Layout {
     antennas: Vec<Antenna>,
     /// No antennas: that one listens says nothing of garments.
     scanners: Vec<Scanner>,
+    sensors: Vec<(Mac, SensorOn)>,
+    /// Readers whose node says whether somebody is in a zone.
+    occupancy: Vec<(usize, usize)>,
+}
+
+/// What a sensor tag is fixed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SensorOn {
+    /// A garment, or the hanger that it stays on, with this tag.
+    Garment(Epc),
+    /// A rail or shelf of this zone.
+    Fixture(ZoneId),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +87,38 @@ impl Layout {
     #[must_use]
     pub fn new(zones: Vec<Zone>) -> Self {
         Self { zones, ..Self::default() }
+    }
+
+    /// Adds a sensor tag.
+    ///
+    /// # Errors
+    /// The name of its zone when that does not exist.
+    pub fn add_sensor(&mut self, sensor: Mac, on: SensorOn) -> Result<(), ZoneId> {
+        if let SensorOn::Fixture(zone) = on {
+            self.zone(zone)?;
+        }
+        self.sensors.push((sensor, on));
+        Ok(())
+    }
+
+    /// The node that is the reader with this number says whether somebody is in a zone.
+    ///
+    /// # Errors
+    /// The name of the zone when it does not exist.
+    pub fn add_occupancy(&mut self, reader: usize, zone: ZoneId) -> Result<(), ZoneId> {
+        let zone = self.zone(zone)?;
+        self.occupancy.push((reader, zone));
+        Ok(())
+    }
+
+    /// What a sensor tag is fixed to, if it was added.
+    #[must_use]
+    pub fn sensor(&self, sensor: Mac) -> Option<SensorOn> {
+        self.sensors.iter().find(|(known, _)| *known == sensor).map(|(_, on)| *on)
+    }
+
+    pub(super) fn occupancy_of(&self, reader: usize) -> Option<usize> {
+        self.occupancy.iter().find(|(known, _)| *known == reader).map(|(_, zone)| *zone)
     }
 
     /// Adds a reader whose antenna ports look at zones. Ports that are not named are not listened to.

@@ -13,6 +13,7 @@ pub mod presence;
 mod known;
 mod learned;
 pub mod rule;
+mod sensed;
 mod snapshot;
 mod state;
 mod stay;
@@ -34,11 +35,12 @@ use indexmap::IndexMap;
 use rustc_hash::FxHasher;
 
 use known::Known;
-pub use layout::{Layout, Zone, ZoneKind};
+pub use layout::{Layout, SensorOn, Zone, ZoneKind};
 use learned::Remembered;
 pub use learned::{Learned, LearnedError, MOST_BYTES as MOST_LEARNED_BYTES, Writing, ZoneLearned};
 use presence::Surest;
 use rule::Rule;
+use sensed::Sensed;
 pub use snapshot::{RestoreError, renumber};
 use state::{Conclusion, State, Surroundings};
 use stay::{Stay, Tried};
@@ -69,6 +71,7 @@ pub struct Inference {
     readers: Vec<Reader>,
     /// What was concluded of the garments in booths.
     stays: Map<Stay>,
+    sensed: Sensed,
     /// Per zone, the open visit of a booth.
     visits: Vec<Option<Seq>>,
     tick: Uptime,
@@ -91,6 +94,7 @@ impl Inference {
         Self {
             readers: vec![reader; layout.readers().len()],
             visits: vec![None; layout.zones().len()],
+            sensed: Sensed::new(&layout),
             layout,
             boot,
             next,
@@ -143,6 +147,11 @@ impl Inference {
         if self.readers[reader].state != state {
             self.tell_coverage(reader, now);
             self.readers[reader] = Reader { state, since: now, untold: now };
+            if state != ReaderState::Listening
+                && let Some(zone) = self.layout.occupancy_of(reader)
+            {
+                self.sensed.lose(zone);
+            }
         }
     }
 
@@ -206,6 +215,7 @@ impl Inference {
             listening: &listening,
             commotion: &commotion,
             surest: &surest,
+            free: &self.sensed.free(now),
             now,
         };
         let mut concluded = Vec::new();
@@ -240,7 +250,10 @@ impl Inference {
                 surest[usize::from(antenna)].add(reads as f32);
             }
         }
-        let commotion = counts.into_iter().map(|(all, disturbed)| disturbed >= 3 && disturbed * 8 > all);
+        let commotion = counts.into_iter().enumerate().map(|(antenna, (all, disturbed))| {
+            let shaken = self.sensed.is_shaken(self.layout.zone_of(antenna), now);
+            shaken || disturbed >= 3 && disturbed * 8 > all
+        });
         (commotion.collect(), surest.into_iter().map(Surest::reads).collect())
     }
 

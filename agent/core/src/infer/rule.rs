@@ -14,6 +14,10 @@ pub enum Rule {
     LevelMoves,
     /// Picked up: it is not read any more where it rested.
     Unread,
+    /// Picked up: the sensor on it moved, and so it looks, or it lies otherwise.
+    SensorMoves,
+    /// Picked up: the sensor on it moved, and nothing else says so: perhaps it was nudged.
+    SensorAlone,
     /// Put down where it was picked up: it looks calm again.
     CalmAgain,
     /// Put down in another place.
@@ -40,6 +44,7 @@ impl Rule {
     #[must_use]
     pub const fn confidence(self) -> u8 {
         match self {
+            Self::SensorMoves => 97,
             Self::Elsewhere | Self::FloorWins => 95,
             Self::PhaseMoves => 90,
             Self::LevelMoves => 75,
@@ -47,7 +52,7 @@ impl Rule {
             Self::CalmAgain | Self::Left | Self::NextDoor => 80,
             Self::CalmElsewhere | Self::HadLeft => 85,
             Self::BoothWins | Self::Parked => 70,
-            Self::Worn => 60,
+            Self::Worn | Self::SensorAlone => 60,
         }
     }
 
@@ -55,7 +60,14 @@ impl Rule {
     #[must_use]
     pub fn of(event: &Event) -> Option<Self> {
         let exact: &[Self] = match event.kind() {
-            Kind::PickedUp => &[Self::Elsewhere, Self::PhaseMoves, Self::LevelMoves, Self::Unread],
+            Kind::PickedUp => &[
+                Self::Elsewhere,
+                Self::PhaseMoves,
+                Self::LevelMoves,
+                Self::Unread,
+                Self::SensorMoves,
+                Self::SensorAlone,
+            ],
             Kind::PutDown => &[Self::CalmAgain, Self::CalmElsewhere],
             Kind::CarriedOut => &[Self::FloorWins, Self::Left],
             Kind::CarriedIn => return Some(Self::BoothWins),

@@ -40,6 +40,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) commotion: &'a [bool],
     /// Per antenna: the recent reads of the tags that are surest to be in its zone.
     pub(super) surest: &'a [f32],
+    /// Per zone: whether nobody is in it, as far as sensors say.
+    pub(super) free: &'a [bool],
     pub(super) now: Uptime,
 }
 

@@ -41,6 +41,8 @@ const WARM_UP_MS: u64 = 20_000;
 const HOME_WAIT_MS: u64 = 120_000;
 /// A tag unseen in its booth for so long was carried out, in milliseconds.
 const LEFT_MS: u64 = 25_000;
+/// The same while nobody is in the booth.
+const LEFT_FREE_MS: u64 = 8_000;
 /// A tag unseen at its rail for so long is not there any more, in milliseconds: while all around is quiet,
 /// and while somebody stands before the rail.
 const GONE_MS: (u64, u64) = (30_000, 60_000);
@@ -155,6 +157,17 @@ impl Tag {
     /// How its antennas hear it.
     pub(super) fn tracks(&self) -> &[Track] {
         &self.tracks
+    }
+
+    /// A sensor on it moved: it is not calm.
+    pub(super) fn stir(&mut self) {
+        self.calm_ticks = 0;
+    }
+
+    /// A sensor on it says that it left its rest.
+    pub(super) fn lift(&mut self, from: u16, at: Uptime) {
+        self.calm_ticks = 0;
+        self.state = State::Hand { since: at, from: Some(from) };
     }
 
     /// It was never carried into the booth where it is: it hangs there.
@@ -371,10 +384,12 @@ impl Tag {
 
         let seen = here().any(Track::seen_last_tick);
         let restless = here().any(|track| track.seen_last_tick() && track.is_restless());
+        // Without a body nothing is worn, and nothing hides what is there.
+        let free = around.free[usize::from(zone)];
         if listening.is_some() {
             let worn = self.worn.get_or_insert_default();
-            worn.restless = worn.restless << 1 | u64::from(restless);
-            worn.silent = worn.silent << 1 | u64::from(!seen);
+            worn.restless = worn.restless << 1 | u64::from(restless && !free);
+            worn.silent = worn.silent << 1 | u64::from(!seen && !free);
         }
         let quiet_here = |ms| listening.is_none() || unseen_ms > ms;
 
@@ -384,7 +399,7 @@ impl Tag {
         let next_door = best
             .as_ref()
             .is_some_and(|best| best.zone != zone && self.is_booth(best.zone, around) && quiet_here(10_000));
-        if on_floor || next_door || unseen_ms >= LEFT_MS {
+        if on_floor || next_door || unseen_ms >= if free { LEFT_FREE_MS } else { LEFT_MS } {
             let at = last.max(since);
             let evidence = Evidence {
                 reads,
@@ -403,6 +418,7 @@ impl Tag {
         let worn = (restless | silent).count_ones();
         let restless = restless.count_ones();
         if tried
+            || free
             || stay_ms < TRY_ON_MS
             || worn < WORN_TICKS
             || restless < WORN_READ_TICKS

@@ -93,6 +93,10 @@ fn why(event: &Event, Evidence { reads, margin_db, unrest, dwell_ds }: Evidence)
             "after {stay} at rest the level of its {reads} latest reads changes, and its neighbours' do not"
         ),
         Rule::Unread => format!("after {stay} at rest it is not read any more ({reads} reads of late)"),
+        Rule::SensorMoves => {
+            format!("after {stay} at rest the sensor on it moved, and it looks so or lies otherwise")
+        }
+        Rule::SensorAlone => format!("after {stay} at rest the sensor on it moved, and nothing else says so"),
         Rule::CalmAgain => format!("after {stay} in a hand its {reads} latest reads are calm where it was"),
         Rule::CalmElsewhere => format!(
             "after {stay} in a hand its {reads} latest reads are calm here, {margin_db} dB above any other zone"

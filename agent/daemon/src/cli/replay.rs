@@ -97,6 +97,9 @@ pub(super) fn conclude(
                 handle(&mut inference, &Seen::Read { reader, read });
             }
         }
+        while let Some(motion) = session.poll_motion() {
+            handle(&mut inference, &Seen::Motion { reader, motion });
+        }
         while let Some((seq, event)) = inference.poll_event() {
             life.next = seq.plus(1);
             take(seq, event)?;

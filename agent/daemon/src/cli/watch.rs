@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::ask::{answer, ask};
 use super::out::out;
 use crate::config::Config;
-use crate::health::Health;
+use crate::health::{Health, SensorLine};
 use crate::intake::{Intake, Nodes, Seen};
 use crate::onlooker::{ReadLine, ScanKind, ScanLine};
 use crate::{clock, intake};
@@ -50,14 +50,27 @@ impl Source {
     async fn readers(&self) -> Vec<ReaderHealth> {
         match self {
             Self::Ports(health) => health.readers(),
-            Self::Agent(config) => match ask(config, "readers").await {
-                Ok(Some(stream)) => {
-                    let lines = answer(stream).await.unwrap_or_default();
-                    lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-                }
-                Ok(None) | Err(_) => Vec::new(),
-            },
+            Self::Agent(config) => lines(config, "readers").await,
         }
+    }
+
+    /// The sensor tags around, whether the configuration knows them or not.
+    async fn sensors(&self, layout: &Layout) -> Vec<SensorLine> {
+        match self {
+            Self::Ports(health) => health.sensors(layout, clock::uptime()),
+            Self::Agent(config) => lines(config, "sensors").await,
+        }
+    }
+}
+
+/// What a running agent answers, line by line.
+async fn lines<T: DeserializeOwned>(config: &Config, what: &str) -> Vec<T> {
+    match ask(config, what).await {
+        Ok(Some(stream)) => {
+            let lines = answer(stream).await.unwrap_or_default();
+            lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        }
+        Ok(None) | Err(_) => Vec::new(),
     }
 }
 
@@ -113,7 +126,10 @@ pub(super) async fn run(config: Config, seconds: Option<u64>) -> anyhow::Result<
                 Some(Line::Scan(scan)) => drop(shown.scans.insert(scan.reader, scan)),
                 None => anyhow::bail!("the agent has ended"),
             },
-            _ = draw.tick() => show(&mut shown, &layout, &source, &source.readers().await)?,
+            _ = draw.tick() => {
+                let around = (source.readers().await, source.sensors(&layout).await);
+                show(&mut shown, &layout, &source, &around)?;
+            }
             () = sleep_until(end) => break,
             _ = tokio::signal::ctrl_c() => break,
         }
@@ -174,7 +190,7 @@ fn show(
     Shown { rows, scans }: &mut Shown,
     layout: &Layout,
     source: &Source,
-    readers: &[ReaderHealth],
+    (readers, sensors): &(Vec<ReaderHealth>, Vec<SensorLine>),
 ) -> anyhow::Result<()> {
     let now = clock::uptime();
     rows.retain(|_, row| now.since(row.read.at) < GONE_MS);
@@ -185,6 +201,9 @@ fn show(
     }
     for reader in readers {
         writeln!(text, "{}", reader_line(reader, scans.get(&reader.id), now))?;
+    }
+    for sensor in sensors {
+        writeln!(text, "{}", sensor_line(sensor))?;
     }
     writeln!(text, "{} tags seen in the last {} s, from {source}", rows.len(), GONE_MS / 1_000)?;
     writeln!(
@@ -220,6 +239,17 @@ fn reader_line(reader: &ReaderHealth, scan: Option<&ScanLine>, now: Uptime) -> S
         line += &format!(" fault: {fault};");
     }
     line.trim_end_matches([';', ' ']).to_owned()
+}
+
+/// A sensor tag, and what it is on.
+fn sensor_line(sensor: &SensorLine) -> String {
+    let on = match (&sensor.epc, &sensor.zone) {
+        (Some(epc), _) => format!("on garment {epc}"),
+        (None, Some(zone)) => format!("on the rail or shelf of {zone}"),
+        (None, None) => "not in the configuration: add a [[sensor]] with this address".to_owned(),
+    };
+    let (dbm, ago) = (f32::from(sensor.rssi_cdbm) / 100.0, clock::uptime().since(sensor.at) / 1_000);
+    format!("sensor {} {dbm:>7.1} dBm, moved {} times, {ago} s ago; {on}", sensor.sensor, sensor.moves)
 }
 
 fn line(reader: ReaderId, antenna: u8, epc: &Epc, row: &Row, layout: &Layout, now: Uptime) -> String {

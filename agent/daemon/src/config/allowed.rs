@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use hangtag_agent_core::intake::LoyaltyPattern;
+use hangtag_agent_core::intake::{LoyaltyPattern, Mac};
+use hangtag_protocol::epc::Epc;
 use hangtag_protocol::id::MAX_NAME;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
@@ -94,6 +95,27 @@ pub(super) fn time_zone() -> Allowed<(TimeZone, String)> {
         let name = value.as_str()?;
         TimeZone::get(name).ok().map(|zone| (zone, name.to_owned()))
     })
+}
+
+/// The address of a sensor tag.
+pub(super) fn mac() -> Allowed<Mac> {
+    let words = "six pairs of hexadecimal digits with colons between them, as it is printed on the sensor and as \
+                 \"hangtag-agent watch\" shows it, in quotation marks";
+    Allowed::new(words, |value| {
+        let pairs: Vec<&str> = value.as_str()?.split(':').collect();
+        let byte = |pair: &&str| {
+            let digits = pair.len() == 2 && pair.bytes().all(|c| c.is_ascii_hexdigit());
+            if digits { u8::from_str_radix(pair, 16).ok() } else { None }
+        };
+        let bytes = pairs.iter().map(byte).collect::<Option<Vec<u8>>>()?;
+        Some(Mac(bytes.try_into().ok()?))
+    })
+}
+
+/// A garment's tag.
+pub(super) fn epc() -> Allowed<Epc> {
+    let words = "an EPC in hexadecimal, in quotation marks";
+    Allowed::new(words, |value| Epc::from_hex(value.as_str()?).ok())
 }
 
 /// What loyalty codes look like.

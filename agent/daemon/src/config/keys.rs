@@ -1,6 +1,7 @@
-//! The keys of the agent's configuration, and what each may hold; those of its parts are in files of their own. Enters: the text of the file. Leaves: a
-//! checked [`Config`], or everything that is wrong with the file.
+//! The keys of the agent's configuration, and what each may hold; those of its parts are in files of their own.
+//! Enters: the text of the file. Leaves: a checked [`Config`], or everything that is wrong with the file.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use hangtag_agent_core::infer::Layout;
@@ -10,9 +11,10 @@ use hangtag_protocol::topic::Gateway;
 use super::allowed::{flag, host, name, one_of, path, text, whole};
 use super::hours::hours;
 use super::readers::{Before, Readers};
+use super::sensor::sensor;
 use super::sheet::{Sheet, Table, Wrong};
 use super::zones::Zones;
-use super::{Config, DeleteAfter, Mqtt, SpoolSettings, WhenFull};
+use super::{Config, DeleteAfter, Mqtt, Setup, SpoolSettings, WhenFull};
 
 /// Reads and checks the text of a file; relative paths in it are relative to a folder.
 ///
@@ -63,15 +65,27 @@ fn config(top: &mut Table<'_, '_>, folder: &Path, broken: bool) -> Option<Config
         let read: Vec<_> = tables.into_iter().map(|mut table| all.take(&mut table, folder, known)).collect();
         read.into_iter().collect::<Option<Vec<_>>>()
     });
+    let sensors = top.tables("sensor", "[[sensor]]").map(|mut tables| {
+        let known = zones_known.then_some(&zones.names);
+        let mut macs = BTreeSet::new();
+        let read: Vec<_> = tables.iter_mut().map(|table| sensor(table, known, &mut macs)).collect();
+        read.into_iter().collect::<Option<Vec<_>>>()
+    });
     top.end();
     let mut checked = Vec::new();
     for (reader, before) in readers? {
-        let added = match before {
+        let number = match before {
             Before::Antennas(antennas) => layout.add_reader(reader.id, &antennas),
             Before::Zone(zone) => layout.add_scanner(reader.id, zone),
         };
-        added.ok()?;
+        let number = number.ok()?;
+        if let Setup::Node { occupancy: Some(zone), .. } = reader.setup {
+            layout.add_occupancy(number, zone).ok()?;
+        }
         checked.push(reader);
+    }
+    for (mac, on) in sensors?? {
+        layout.add_sensor(mac, on).ok()?;
     }
     Some(Config {
         gateway: Gateway { tenant: tenant?, store: store?, gateway: gateway? },

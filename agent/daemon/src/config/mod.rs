@@ -6,6 +6,7 @@
 //! | [`keys`] | what keys there are, and what each may hold |
 //! | [`zones`], [`readers`], [`radio`] | the shop |
 //! | [`hours`], [`ports`] | the schedule; who may share a port |
+//! | [`sensor`] | sensors beside the readers |
 //! | [`allowed`] | the kinds of values, in words |
 //! | [`sheet`] | takes keys from a file, and gathers what is wrong |
 
@@ -15,6 +16,7 @@ mod keys;
 mod ports;
 mod radio;
 mod readers;
+mod sensor;
 mod sheet;
 mod zones;
 
@@ -25,7 +27,7 @@ use std::time::Duration;
 use hangtag_agent_core::infer::Layout;
 use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Radio, Settings, node};
 use hangtag_protocol::clock::BootId;
-use hangtag_protocol::id::ReaderId;
+use hangtag_protocol::id::{ReaderId, ZoneId};
 use hangtag_protocol::key::PublicKey;
 use hangtag_protocol::topic::Gateway;
 use serde::Deserialize;
@@ -79,6 +81,8 @@ pub(crate) enum Setup {
         /// The speed of the line.
         baud: u32,
         radio: Radio,
+        /// The booth of which its occupancy sensor tells.
+        occupancy: Option<ZoneId>,
     },
     /// The agent finds out.
     Auto(Wishes),
@@ -286,6 +290,9 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hangtag_agent_core::infer::SensorOn;
+    use hangtag_agent_core::intake::Mac;
+    use hangtag_protocol::epc::Epc;
 
     const GOOD: &str = r#"
 tenant = "acme"
@@ -523,6 +530,42 @@ zone = "rail-a"
             let why = load(&text).unwrap_err();
             assert!(why.contains(named) && why.lines().count() == 1, "{why}");
         }
+    }
+
+    #[test]
+    fn a_sensor_is_on_a_garment_or_on_a_rail() {
+        let mac = "address = \"CB:B8:33:4c:88:4F\"";
+        let sensor = |text: &str| load(&format!("{GOOD}[[sensor]]\n{mac}\n{text}\n"));
+        let known = |config: Config| config.layout.sensor(Mac([0xcb, 0xb8, 0x33, 0x4c, 0x88, 0x4f]));
+        let epc = Epc::from_hex("3074257bf7194e4000001a85").unwrap();
+        let on = sensor("epc = \"3074257bf7194e4000001a85\"").map(known).unwrap();
+        assert_eq!(on, Some(SensorOn::Garment(epc)));
+        let on = sensor("zone = \"rail-a\"").map(known).unwrap();
+        assert_eq!(on, Some(SensorOn::Fixture(ZoneId::new("rail-a").unwrap())));
+        for (text, named) in [
+            ("", "sensor CB:B8:33:4C:88:4F: epc: is missing; it must be the garment's tag"),
+            ("epc = \"30\"\nzone = \"rail-a\"", "zone = \"rail-a\": a sensor is on a garment"),
+            ("epc = \"3\"", "epc = \"3\": must be an EPC in hexadecimal"),
+            ("zone = \"rail-z\"", "there is no [[zone]] with this id; there are \"rail-a\""),
+            ("epc = \"30\"\n[[sensor]]\naddress = \"CB:B8:33:4C:88:4F\"\nepc = \"31\"", "another [[sensor]]"),
+            (
+                "epc = \"30\"\n[[sensor]]\naddress = \"CB:B8\"\nepc = \"31\"",
+                "must be six pairs of hexadecimal",
+            ),
+            (
+                "epc = \"30\"\ncolour = 1",
+                "colour: there is no such key; [[sensor]] may have address, epc, zone",
+            ),
+        ] {
+            let why = sensor(text).unwrap_err();
+            assert!(why.contains(named) && why.lines().count() == 1, "{named}: {why}");
+        }
+        let node = GOOD.replacen("\"r200\"", "\"node\"\noccupancy = \"booth-9\"", 1);
+        let why = load(&node).unwrap_err();
+        assert!(why.contains("occupancy = \"booth-9\": there is no [[zone]]"), "{why}");
+        assert!(load(&node.replace("booth-9", "rail-a")).is_ok());
+        let why = load(&GOOD.replacen("region", "occupancy = \"rail-a\"\nregion", 1)).unwrap_err();
+        assert!(why.contains("occupancy: there is no such key"), "{why}");
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn antenna(
     if port.is_some_and(|port| !ports.insert(port)) {
         table.wrong("port", "another antenna of this reader has this port");
     }
-    known(table, zone, zones);
+    known(table, "zone", zone, zones);
     table.end();
     Some((port?, zone?))
 }

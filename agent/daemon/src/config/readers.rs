@@ -132,8 +132,10 @@ fn stated(
 /// What a reader node is told. What the module behind it can do, the node says.
 fn node(table: &mut Table<'_, '_>, zones: Option<&BTreeSet<ZoneId>>) -> Option<(Setup, Before)> {
     let baud = table.may("baud", node::FACTORY_BAUD, &baud());
+    let occupancy = table.maybe("occupancy", &name());
+    known(table, "occupancy", occupancy.flatten(), zones);
     let (radio, _, antennas) = transmitter(table, &[], node::MOST_PORTS, zones)?;
-    Some((Setup::Node { baud: baud?, radio }, Before::Antennas(antennas)))
+    Some((Setup::Node { baud: baud?, radio, occupancy: occupancy? }, Before::Antennas(antennas)))
 }
 
 /// What is told to a reader that is to be found out. Its keys say what it may be: a reader of tags, a scanner, or
@@ -158,7 +160,7 @@ fn scanner(
     zones: Option<&BTreeSet<ZoneId>>,
 ) -> Option<(Vec<LoyaltyPattern>, ZoneId)> {
     let zone = table.need("zone", &name());
-    known(table, zone, zones);
+    known(table, "zone", zone, zones);
     let loyalty = table.may("loyalty", Vec::new(), &patterns())?;
     Some((loyalty, zone?))
 }

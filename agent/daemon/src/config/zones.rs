@@ -38,12 +38,17 @@ impl Zones {
 }
 
 /// Tells when there is no such zone.
-pub(super) fn known(table: &Table<'_, '_>, zone: Option<ZoneId>, zones: Option<&BTreeSet<ZoneId>>) {
+pub(super) fn known(
+    table: &Table<'_, '_>,
+    key: &'static str,
+    zone: Option<ZoneId>,
+    zones: Option<&BTreeSet<ZoneId>>,
+) {
     if let (Some(zone), Some(zones)) = (zone, zones)
         && !zones.contains(&zone)
     {
         let there: Vec<String> = zones.iter().map(|zone| format!("\"{zone}\"")).collect();
         let there = if there.is_empty() { "none".into() } else { there.join(", ") };
-        table.wrong("zone", format!("there is no [[zone]] with this id; there are {there}"));
+        table.wrong(key, format!("there is no [[zone]] with this id; there are {there}"));
     }
 }

@@ -19,7 +19,9 @@ use alloc::vec::Vec;
 
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::link::command::{Configure, Query};
-use hangtag_protocol::link::message::{Condensed, Configured, Dropped, Health, Hello, Outcome};
+use hangtag_protocol::link::message::{
+    BoothState, Condensed, Configured, Dropped, Health, Hello, Occupancy, Outcome,
+};
 use hangtag_protocol::link::receiver::{Arrival, Known};
 use hangtag_protocol::link::{Deframer, Frame, FrameError, Kind, Receiver};
 use hangtag_protocol::read::Read;
@@ -56,6 +58,8 @@ pub struct Taken {
     pub count: u64,
     /// Those that are evidence, as single ones.
     pub reads: Vec<Read>,
+    /// What it says of a booth, and since when, however late.
+    pub occupancy: Vec<(Uptime, BoothState)>,
     /// The node's room for what is not durable is half taken: it should become so soon.
     pub hurry: bool,
 }
@@ -268,7 +272,7 @@ impl Link {
         let Some(run) = &mut self.run else { return };
         let before = run.mark.reads;
         run.mark.below = frame.number + 1;
-        let mut reads = Vec::new();
+        let (mut reads, mut occupancy) = (Vec::new(), Vec::new());
         match Kind::of(frame.kind) {
             Some(Kind::Reads) => {
                 for read in frame.messages::<Condensed>() {
@@ -307,7 +311,14 @@ impl Link {
                 Ok(_) => {}
                 Err(_) => self.unknown += 1,
             },
-            Some(Kind::Motion | Kind::Occupancy) => {}
+            Some(Kind::Occupancy) => match frame.message::<Occupancy>() {
+                Ok(Occupancy { at, state }) => {
+                    run.clock.learn(at, now);
+                    occupancy.push((run.clock.here(at, now), state));
+                }
+                Err(_) => self.unknown += 1,
+            },
+            Some(Kind::Motion) => {}
             Some(Kind::Hello | Kind::Health | Kind::Ack | Kind::Time | Kind::Configure | Kind::Query)
             | None => self.unknown += 1,
         }
@@ -319,7 +330,7 @@ impl Link {
             run.taken_bytes = 0;
         }
         let count = run.mark.reads - before;
-        self.taken.push_back(Taken { mark: run.mark, count, reads, hurry });
+        self.taken.push_back(Taken { mark: run.mark, count, reads, occupancy, hurry });
     }
 
     fn listen(&mut self) {

@@ -148,6 +148,19 @@ fn a_read_that_comes_late_is_counted_and_no_evidence() {
 }
 
 #[test]
+fn what_is_said_of_a_booth_comes_by_the_gateways_clock_however_late() {
+    let mut bench = Bench::new(Uptime(200_000));
+    for (at, state) in [(200_000, BoothState::Occupied), (206_000, BoothState::Free)] {
+        let told = Told::Occupancy(Occupancy { at: Uptime(at - BEHIND), state });
+        bench.node.handle_told(&told, Uptime(at - BEHIND));
+    }
+    bench.run(206_500, 207_000);
+    let told: Vec<_> = bench.frames.iter().flat_map(|taken| taken.occupancy.clone()).collect();
+    assert_eq!(told, [(Uptime(200_000), BoothState::Occupied), (Uptime(206_000), BoothState::Free)]);
+    assert_eq!(bench.link.unknown(), 0);
+}
+
+#[test]
 fn a_node_whose_room_is_half_full_makes_it_hurry() {
     let mut bench = Bench::new(Uptime(200_000));
     for at in 200_000..200_040 {

@@ -18,6 +18,8 @@ pub struct Mac(pub [u8; 6]);
 pub struct Motion {
     /// When the gateway received it.
     pub at: Uptime,
+    /// When it heard the tag before; the same for the first time.
+    pub since: Uptime,
     /// The tag.
     pub sensor: Mac,
     /// Received signal strength in hundredths of a dBm.
@@ -72,6 +74,7 @@ impl Sensors {
         );
         Some(Motion {
             at: now,
+            since: before.heard,
             sensor: advert.sensor,
             rssi_cdbm: advert.rssi_cdbm,
             moves: moves?,
