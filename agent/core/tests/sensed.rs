@@ -41,6 +41,7 @@ impl Bench {
         let number = layout.add_reader(reader, &[(RAIL, rail), (BOOTH, booth)]).unwrap();
         layout.add_occupancy(number, booth).unwrap();
         layout.add_sensor(GARMENT, SensorOn::Garment(epc(1))).unwrap();
+        layout.add_node_sensor(number, 4, SensorOn::Garment(epc(2))).unwrap();
         layout.add_sensor(FIXTURE, SensorOn::Fixture(rail)).unwrap();
         let inference = Inference::new(layout, BootId(1), Seq(1), Uptime(0));
         let (heard, mg) = ([0; 3], [0, 0, 1_000]);
@@ -135,6 +136,17 @@ fn a_sensor_that_moved_is_a_pick_up_that_the_reader_did_not_see() {
         bench.rest(10_000);
         assert_eq!(bench.kinds(), [Kind::PickedUp, Kind::PutDown], "it hangs there again");
     }
+}
+
+#[test]
+fn a_sensor_of_a_node_that_began_to_move_is_a_pick_up_too() {
+    let mut bench = Bench::new();
+    let moved = bench.now;
+    bench.inference.handle_node_motion(0, 5, Uptime(moved));
+    bench.inference.handle_node_motion(0, 4, Uptime(moved));
+    bench.rest(250);
+    assert_eq!(bench.told(), [(Kind::PickedUp, 97)]);
+    assert_eq!((bench.events[0].at, bench.events[0].garment().unwrap().0), (Uptime(moved), epc(2)));
 }
 
 #[test]

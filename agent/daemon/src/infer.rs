@@ -137,6 +137,10 @@ pub(crate) fn handle(inference: &mut Inference, message: &Seen) {
                 inference.handle_timeout(read.at);
                 inference.handle_read(*reader, read);
             }
+            for (at, sensor) in &taken.motions {
+                inference.handle_timeout(*at);
+                inference.handle_node_motion(*reader, *sensor, *at);
+            }
         }
         Seen::Reader { reader, state, at } => {
             inference.handle_timeout(*at);
@@ -189,7 +193,14 @@ mod tests {
         let mark = Mark { node: NodeId(1), boot: 2, below, reads: 0, dropped: 0 };
         Seen::Frame {
             reader: 0,
-            taken: Taken { mark, count: 0, reads: Vec::new(), occupancy: Vec::new(), hurry },
+            taken: Taken {
+                mark,
+                count: 0,
+                reads: Vec::new(),
+                motions: Vec::new(),
+                occupancy: Vec::new(),
+                hurry,
+            },
         }
     }
 

@@ -56,6 +56,8 @@ pub struct Layout {
     /// No antennas: that one listens says nothing of garments.
     scanners: Vec<Scanner>,
     sensors: Vec<(Mac, SensorOn)>,
+    /// Sensors that are wired to reader nodes, by the reader's number and their own.
+    node_sensors: Vec<((usize, u8), SensorOn)>,
     /// Readers whose node says whether somebody is in a zone.
     occupancy: Vec<(usize, usize)>,
 }
@@ -94,11 +96,26 @@ impl Layout {
     /// # Errors
     /// The name of its zone when that does not exist.
     pub fn add_sensor(&mut self, sensor: Mac, on: SensorOn) -> Result<(), ZoneId> {
-        if let SensorOn::Fixture(zone) = on {
-            self.zone(zone)?;
-        }
+        self.check(on)?;
         self.sensors.push((sensor, on));
         Ok(())
+    }
+
+    /// Adds a sensor that is wired to the node that is the reader with this number, where it has a number too.
+    ///
+    /// # Errors
+    /// The name of its zone when that does not exist.
+    pub fn add_node_sensor(&mut self, reader: usize, number: u8, on: SensorOn) -> Result<(), ZoneId> {
+        self.check(on)?;
+        self.node_sensors.push(((reader, number), on));
+        Ok(())
+    }
+
+    fn check(&self, on: SensorOn) -> Result<(), ZoneId> {
+        match on {
+            SensorOn::Fixture(zone) => self.zone(zone).map(drop),
+            SensorOn::Garment(_) => Ok(()),
+        }
     }
 
     /// The node that is the reader with this number says whether somebody is in a zone.
@@ -115,6 +132,10 @@ impl Layout {
     #[must_use]
     pub fn sensor(&self, sensor: Mac) -> Option<SensorOn> {
         self.sensors.iter().find(|(known, _)| *known == sensor).map(|(_, on)| *on)
+    }
+
+    pub(super) fn node_sensor(&self, reader: usize, number: u8) -> Option<SensorOn> {
+        self.node_sensors.iter().find(|(known, _)| *known == (reader, number)).map(|(_, on)| *on)
     }
 
     pub(super) fn occupancy_of(&self, reader: usize) -> Option<usize> {

@@ -84,11 +84,24 @@ impl Inference {
         if motion.moves == 0 {
             return;
         }
+        self.moved(on, turned, motion.since, motion.at);
+    }
+
+    /// Takes that a sensor that is wired to a reader node began to move. Sensors that the layout does not name are
+    /// ignored.
+    pub fn handle_node_motion(&mut self, reader: usize, number: u8, at: Uptime) {
+        if let Some(on) = self.layout.node_sensor(reader, number) {
+            // The node saw it begin: how it lay before and lies now it does not say.
+            self.moved(on, true, at, at);
+        }
+    }
+
+    fn moved(&mut self, on: SensorOn, turned: bool, after: Uptime, at: Uptime) {
         match on {
-            SensorOn::Garment(epc) => self.garment_moved(epc, turned, motion.since, motion.at),
+            SensorOn::Garment(epc) => self.garment_moved(epc, turned, after, at),
             SensorOn::Fixture(zone) => {
                 if let Some(zone) = self.layout.zones().iter().position(|known| known.id == zone) {
-                    self.sensed.shaken[zone] = Some(motion.at);
+                    self.sensed.shaken[zone] = Some(at);
                 }
             }
         }

@@ -1,7 +1,6 @@
 //! The keys of the agent's configuration, and what each may hold; those of its parts are in files of their own.
 //! Enters: the text of the file. Leaves: a checked [`Config`], or everything that is wrong with the file.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use hangtag_agent_core::infer::Layout;
@@ -11,7 +10,7 @@ use hangtag_protocol::topic::Gateway;
 use super::allowed::{flag, host, name, one_of, path, text, whole};
 use super::hours::hours;
 use super::readers::{Before, Readers};
-use super::sensor::sensor;
+use super::sensor::{Sensor, Sensors, nodes};
 use super::sheet::{Sheet, Table, Wrong};
 use super::zones::Zones;
 use super::{Config, DeleteAfter, Mqtt, Setup, SpoolSettings, WhenFull};
@@ -67,8 +66,8 @@ fn config(top: &mut Table<'_, '_>, folder: &Path, broken: bool) -> Option<Config
     });
     let sensors = top.tables("sensor", "[[sensor]]").map(|mut tables| {
         let known = zones_known.then_some(&zones.names);
-        let mut macs = BTreeSet::new();
-        let read: Vec<_> = tables.iter_mut().map(|table| sensor(table, known, &mut macs)).collect();
+        let mut all = Sensors::new(readers.as_deref().map(nodes));
+        let read: Vec<_> = tables.iter_mut().map(|table| all.take(table, known)).collect();
         read.into_iter().collect::<Option<Vec<_>>>()
     });
     top.end();
@@ -84,8 +83,11 @@ fn config(top: &mut Table<'_, '_>, folder: &Path, broken: bool) -> Option<Config
         }
         checked.push(reader);
     }
-    for (mac, on) in sensors?? {
-        layout.add_sensor(mac, on).ok()?;
+    for (sensor, on) in sensors?? {
+        match sensor {
+            Sensor::Tag(mac) => layout.add_sensor(mac, on).ok()?,
+            Sensor::OfNode { reader, number } => layout.add_node_sensor(reader, number, on).ok()?,
+        }
     }
     Some(Config {
         gateway: Gateway { tenant: tenant?, store: store?, gateway: gateway? },

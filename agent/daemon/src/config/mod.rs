@@ -547,7 +547,10 @@ zone = "rail-a"
             ("epc = \"30\"\nzone = \"rail-a\"", "zone = \"rail-a\": a sensor is on a garment"),
             ("epc = \"3\"", "epc = \"3\": must be an EPC in hexadecimal"),
             ("zone = \"rail-z\"", "there is no [[zone]] with this id; there are \"rail-a\""),
-            ("epc = \"30\"\n[[sensor]]\naddress = \"CB:B8:33:4C:88:4F\"\nepc = \"31\"", "another [[sensor]]"),
+            (
+                "epc = \"30\"\n[[sensor]]\naddress = \"CB:B8:33:4C:88:4F\"\nepc = \"31\"",
+                "another [[sensor]] is this one",
+            ),
             (
                 "epc = \"30\"\n[[sensor]]\naddress = \"CB:B8\"\nepc = \"31\"",
                 "must be six pairs of hexadecimal",
@@ -564,6 +567,12 @@ zone = "rail-a"
         let why = load(&node).unwrap_err();
         assert!(why.contains("occupancy = \"booth-9\": there is no [[zone]]"), "{why}");
         assert!(load(&node.replace("booth-9", "rail-a")).is_ok());
+        let of_node = |text: &str| load(&format!("{}[[sensor]]\n{text}", node.replace("booth-9", "rail-a")));
+        assert!(of_node("reader = \"rail-a\"\nnumber = 2\nepc = \"30\"\n").is_ok());
+        let why = of_node("reader = \"rail-b\"\nnumber = 2\nepc = \"30\"\n").unwrap_err();
+        assert!(why.contains("sensor 2 of \"rail-b\": reader = \"rail-b\": there is no [[reader]]"), "{why}");
+        let why = of_node("reader = \"rail-a\"\nepc = \"30\"\n").unwrap_err();
+        assert!(why.contains("sensor 1: number: is missing") && why.lines().count() == 1, "{why}");
         let why = load(&GOOD.replacen("region", "occupancy = \"rail-a\"\nregion", 1)).unwrap_err();
         assert!(why.contains("occupancy: there is no such key"), "{why}");
     }

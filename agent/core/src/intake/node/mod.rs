@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::link::command::{Configure, Query};
 use hangtag_protocol::link::message::{
-    BoothState, Condensed, Configured, Dropped, Health, Hello, Occupancy, Outcome,
+    BoothState, Condensed, Configured, Dropped, Health, Hello, Motion, Moved, Occupancy, Outcome,
 };
 use hangtag_protocol::link::receiver::{Arrival, Known};
 use hangtag_protocol::link::{Deframer, Frame, FrameError, Kind, Receiver};
@@ -58,6 +58,8 @@ pub struct Taken {
     pub count: u64,
     /// Those that are evidence, as single ones.
     pub reads: Vec<Read>,
+    /// Which of its sensors began to move, and when, unless that is too long ago.
+    pub motions: Vec<(Uptime, u8)>,
     /// What it says of a booth, and since when, however late.
     pub occupancy: Vec<(Uptime, BoothState)>,
     /// The node's room for what is not durable is half taken: it should become so soon.
@@ -272,7 +274,7 @@ impl Link {
         let Some(run) = &mut self.run else { return };
         let before = run.mark.reads;
         run.mark.below = frame.number + 1;
-        let (mut reads, mut occupancy) = (Vec::new(), Vec::new());
+        let (mut reads, mut motions, mut occupancy) = (Vec::new(), Vec::new(), Vec::new());
         match Kind::of(frame.kind) {
             Some(Kind::Reads) => {
                 for read in frame.messages::<Condensed>() {
@@ -318,7 +320,16 @@ impl Link {
                 }
                 Err(_) => self.unknown += 1,
             },
-            Some(Kind::Motion) => {}
+            Some(Kind::Motion) => match frame.message::<Motion>() {
+                Ok(Motion { at, sensor, how, .. }) => {
+                    run.clock.learn(at, now);
+                    let at = run.clock.here(at, now);
+                    if how == Moved::PickedUp && now.since(at) <= LATE_MS {
+                        motions.push((at, sensor));
+                    }
+                }
+                Err(_) => self.unknown += 1,
+            },
             Some(Kind::Hello | Kind::Health | Kind::Ack | Kind::Time | Kind::Configure | Kind::Query)
             | None => self.unknown += 1,
         }
@@ -330,7 +341,7 @@ impl Link {
             run.taken_bytes = 0;
         }
         let count = run.mark.reads - before;
-        self.taken.push_back(Taken { mark: run.mark, count, reads, occupancy, hurry });
+        self.taken.push_back(Taken { mark: run.mark, count, reads, motions, occupancy, hurry });
     }
 
     fn listen(&mut self) {

@@ -161,6 +161,20 @@ fn what_is_said_of_a_booth_comes_by_the_gateways_clock_however_late() {
 }
 
 #[test]
+fn a_sensor_that_begins_to_move_is_told_unless_it_is_long_ago() {
+    let mut bench = Bench::new(Uptime(200_000));
+    let moved = [(200_000, Moved::PickedUp), (205_000, Moved::PickedUp), (206_000, Moved::PutDown)];
+    for (at, how) in moved {
+        let motion = Motion { at: Uptime(at - BEHIND), sensor: 3, how, peak_mg: 400 };
+        bench.node.handle_told(&Told::Motion(motion), Uptime(at - BEHIND));
+    }
+    bench.run(206_500, 207_000);
+    let told: Vec<_> = bench.frames.iter().flat_map(|taken| taken.motions.clone()).collect();
+    assert_eq!(told, [(Uptime(205_000), 3)]);
+    assert_eq!(bench.link.unknown(), 0);
+}
+
+#[test]
 fn a_node_whose_room_is_half_full_makes_it_hurry() {
     let mut bench = Bench::new(Uptime(200_000));
     for at in 200_000..200_040 {
