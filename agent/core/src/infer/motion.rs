@@ -18,6 +18,10 @@
 //!   larger: twice the mean step at rest votes nothing. [`Noise`] learns it while the tag rests.
 //! - The level can never decide: its vote is less than [`ENOUGH`]. People who walk past move it too, and a
 //!   reader's change of channel. One odd phase decides nothing either.
+//! - Where a channel's phase has proved to be steady while the tag rested ([`Comparer::learn_rest`]), each read tells
+//!   also whether the tag is where it was ([`Comparer::away_rad`], [`away_vote`]): a body beside a tag turns its
+//!   phase by up to 0.4 rad, and a tag that was pushed aside is away, but not moving. Where readers do not keep
+//!   their phase, or hop over more than four channels, nothing is learned and nothing is told.
 //! - Doppler is not used: on the recordings that have it, it says nothing (the same spread, ±150 Hz, for
 //!   tags that lie and tags that are carried).
 //!
@@ -33,12 +37,21 @@ use hangtag_protocol::read::Read;
 pub const ENOUGH: f32 = 1.25;
 /// Reads of the same channel further apart than this are not compared by phase, in milliseconds.
 const PHASE_MS: u32 = 600;
+/// The same where the channel's phase has proved to be steady while the tag rested.
+const STEADY_PHASE_MS: u32 = 2_500;
 /// A read is the one that later ones are compared with for so long, in milliseconds.
 const ANCHOR_MS: u32 = 100;
 /// Reads further apart than this are not compared by level, in milliseconds.
 const LEVEL_MS: u32 = 3_000;
 /// A phase step that says nothing, and how much more or less makes a whole vote, in mean steps at rest.
 const STEP_NOISES: (f32, f32) = (2.0, 1.5);
+/// A read's phase differs by this much from the one at rest, in radians: at most, of a tag that is there, and at
+/// least, of one that is away. A body beside a tag at rest turns its phase by 0.4 rad.
+const HERE_RAD: (f32, f32) = (0.35, 0.6);
+/// How many more reads must have agreed with a phase at rest than have not for it to be known, and how many are
+/// counted: a tag that was pushed aside is known in its new place after that many.
+const TRUSTED: u8 = 5;
+const MOST_TRUST: u8 = 20;
 /// Mean change of the level that says nothing, and how much more or less makes a whole vote, in dB.
 const CHANGE_DB: (f32, f32) = (1.75, 0.75);
 
@@ -51,13 +64,41 @@ pub struct Comparer {
     heard: bool,
 }
 
-// There is one for each of very many tags: times are the lowest 32 bits of milliseconds, and channels the
-// lowest 16 of their kHz, which differ between all channels of a region.
+// There is one for each of very many tags: times are the lowest 32 bits of milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Channel {
     at_ms: u32,
-    khz: u16,
-    phase_ddeg: u16,
+    /// Stands for the channel; 0 for none.
+    code: u8,
+    phase: Phase,
+    /// The phase here while the tag rested, and how many more reads agreed with it than did not.
+    rest: Phase,
+    trust: u8,
+}
+
+/// A phase without half turns, which readers may add: 256 stand for half a turn.
+#[derive(Clone, Copy, Debug, Default)]
+struct Phase(u8);
+
+impl Phase {
+    fn new(ddeg: u16) -> Self {
+        Self((u32::from(ddeg % 1_800) * 256 / 1_800) as u8)
+    }
+
+    /// The shorter way from another phase, in 256ths of half a turn.
+    fn since(self, other: Self) -> i8 {
+        self.0.wrapping_sub(other.0).cast_signed()
+    }
+}
+
+/// A way between phases in radians, 0 to π/2.
+fn radians(way: i8) -> f32 {
+    f32::from(way.unsigned_abs()) * (core::f32::consts::PI / 256.0)
+}
+
+/// A number from 1 to 255 that differs between all channels of a region.
+fn code(khz: u32) -> u8 {
+    (khz / 100 % 255) as u8 + 1
 }
 
 /// How a read differs from those before it.
@@ -80,27 +121,62 @@ impl Comparer {
     }
 
     fn step_rad(&mut self, read: &Read, at_ms: u32) -> Option<f32> {
-        let (phase_ddeg, khz) = (read.phase_ddeg?, read.channel_khz?);
-        let khz = (khz & 0xffff) as u16;
+        let (phase, code) = told(read)?;
         let age_ms = |channel: &Channel| at_ms.wrapping_sub(channel.at_ms);
-        let known = self.channels.iter().position(|channel| channel.khz == khz);
+        let known = self.known(code);
         let slot = known.unwrap_or_else(|| {
-            let oldest = (0..self.channels.len()).max_by_key(|slot| age_ms(&self.channels[*slot]));
-            oldest.expect("there are four")
+            // One of no channel is older than all.
+            let age_ms = |slot: &usize| (self.channels[*slot].code == 0, age_ms(&self.channels[*slot]));
+            (0..self.channels.len()).max_by_key(age_ms).expect("there are four")
         });
         let anchor = self.channels[slot];
-        if known.is_none() || age_ms(&anchor) > ANCHOR_MS {
-            self.channels[slot] = Channel { at_ms, khz, phase_ddeg };
-        }
-        // An unused slot looks like channel 0 in the first moment after a boot.
-        let unused = (anchor.at_ms, anchor.khz) == (0, 0);
-        if known.is_none() || age_ms(&anchor) > PHASE_MS || unused {
+        if known.is_none() {
+            self.channels[slot] = Channel { at_ms, code, phase, ..Channel::default() };
             return None;
         }
-        // Doubled, so that 180 degrees and 0 are the same; then the shorter way round, halved again.
-        let turn = (u32::from(phase_ddeg) * 2).abs_diff(u32::from(anchor.phase_ddeg) * 2) % 3_600;
-        Some(turn.min(3_600 - turn) as f32 / 20.0 * core::f32::consts::PI / 180.0)
+        if age_ms(&anchor) > ANCHOR_MS {
+            self.channels[slot] = Channel { at_ms, phase, ..anchor };
+        }
+        let limit_ms = if anchor.trust >= TRUSTED { STEADY_PHASE_MS } else { PHASE_MS };
+        (age_ms(&anchor) <= limit_ms).then(|| radians(phase.since(anchor.phase)))
     }
+
+    /// Learns where the tag rests: its phase on each channel.
+    pub fn learn_rest(&mut self, read: &Read) {
+        let Some((phase, code)) = told(read) else { return };
+        let Some(slot) = self.known(code) else { return };
+        let channel = &mut self.channels[slot];
+        let way = phase.since(channel.rest);
+        if channel.trust == 0 {
+            (channel.rest, channel.trust) = (phase, 1);
+        } else if radians(way) < HERE_RAD.0 {
+            channel.rest.0 = channel.rest.0.wrapping_add((way / 4).cast_unsigned());
+            channel.trust = (channel.trust + 1).min(MOST_TRUST);
+        } else {
+            channel.trust -= 1;
+        }
+    }
+
+    /// By how many radians a read's phase differs from those at rest; absent where that is not known.
+    #[must_use]
+    pub fn away_rad(&self, read: &Read) -> Option<f32> {
+        let (phase, code) = told(read)?;
+        let channel = self.channels[self.known(code)?];
+        (channel.trust >= TRUSTED).then(|| radians(phase.since(channel.rest)))
+    }
+
+    /// The tag may rest elsewhere now.
+    pub fn forget_rest(&mut self) {
+        self.channels.iter_mut().for_each(|channel| channel.trust = 0);
+    }
+
+    fn known(&self, code: u8) -> Option<usize> {
+        self.channels.iter().position(|channel| channel.code == code)
+    }
+}
+
+fn told(read: &Read) -> Option<(Phase, u8)> {
+    Some((Phase::new(read.phase_ddeg?), code(read.channel_khz?)))
 }
 
 impl Comparison {
@@ -235,6 +311,13 @@ impl core::iter::Sum for Signs {
     }
 }
 
+/// What a read says of a tag whose phase at rest is known: -1, it is there, to 1, it is away.
+#[must_use]
+pub fn away_vote(away_rad: f32) -> f32 {
+    let middle = (HERE_RAD.0 + HERE_RAD.1) / 2.0;
+    vote(away_rad, (middle, HERE_RAD.1 - middle))
+}
+
 /// Whether a tag moved, and why.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Motion {
@@ -348,6 +431,39 @@ mod tests {
         let random = Signs { steps: 10, step_mrad: 7_850, ..Signs::default() };
         (0..200).for_each(|_| noise.learn(random));
         assert!(noise.is_deaf());
+    }
+
+    #[test]
+    fn a_tag_is_away_when_its_phase_is_not_the_one_at_rest() {
+        let read = |n: u64, phase_ddeg| Read {
+            at: Uptime(1_000 + n * 200),
+            epc: Epc::new(&[1]).unwrap(),
+            antenna: 1,
+            rssi_cdbm: -6_000,
+            phase_ddeg: Some(phase_ddeg),
+            channel_khz: Some(866_300),
+        };
+        let rested = |phase: fn(u64) -> u16| {
+            let mut comparer = Comparer::default();
+            for n in 0..30 {
+                comparer.compare(&read(n, phase(n)));
+                comparer.learn_rest(&read(n, phase(n)));
+            }
+            comparer
+        };
+        let mut steady = rested(|n| 880 + (n % 3 * 20) as u16);
+        let vote = |comparer: &Comparer, ddeg| comparer.away_rad(&read(31, ddeg)).map(away_vote);
+        assert_eq!(vote(&steady, 900), Some(-1.0));
+        assert_eq!(vote(&steady, 2_700), Some(-1.0), "a half turn more is the same");
+        assert_eq!(vote(&steady, 1_500), Some(1.0));
+        let beside_a_body = vote(&steady, 1_130).unwrap();
+        assert!(beside_a_body < 0.0, "{beside_a_body}");
+        (0..40).for_each(|n| steady.learn_rest(&read(32 + n, 1_500)));
+        assert_eq!(vote(&steady, 1_500), Some(-1.0), "pushed aside, it rests there");
+        steady.forget_rest();
+        assert_eq!(vote(&steady, 1_500), None);
+        let unsteady = rested(|n| (n * 613 % 1_800) as u16);
+        assert_eq!(vote(&unsteady, 900), None, "a reader that does not keep its phase");
     }
 
     #[test]

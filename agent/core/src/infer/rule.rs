@@ -12,8 +12,6 @@ pub enum Rule {
     PhaseMoves,
     /// Picked up: its level changes, and not those of its neighbours.
     LevelMoves,
-    /// Picked up: it is not read any more where it rested.
-    Unread,
     /// Picked up: the sensor on it moved, and so it looks, or it lies otherwise.
     SensorMoves,
     /// Picked up: the sensor on it moved, and nothing else says so: perhaps it was nudged.
@@ -48,7 +46,6 @@ impl Rule {
             Self::Elsewhere | Self::FloorWins => 95,
             Self::PhaseMoves => 90,
             Self::LevelMoves => 75,
-            Self::Unread => 65,
             Self::CalmAgain | Self::Left | Self::NextDoor => 80,
             Self::CalmElsewhere | Self::HadLeft => 85,
             Self::BoothWins | Self::Parked => 70,
@@ -60,14 +57,9 @@ impl Rule {
     #[must_use]
     pub fn of(event: &Event) -> Option<Self> {
         let exact: &[Self] = match event.kind() {
-            Kind::PickedUp => &[
-                Self::Elsewhere,
-                Self::PhaseMoves,
-                Self::LevelMoves,
-                Self::Unread,
-                Self::SensorMoves,
-                Self::SensorAlone,
-            ],
+            Kind::PickedUp => {
+                &[Self::Elsewhere, Self::PhaseMoves, Self::LevelMoves, Self::SensorMoves, Self::SensorAlone]
+            }
             Kind::PutDown => &[Self::CalmAgain, Self::CalmElsewhere],
             Kind::CarriedOut => &[Self::FloorWins, Self::Left],
             Kind::CarriedIn => return Some(Self::BoothWins),

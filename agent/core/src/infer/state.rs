@@ -61,10 +61,10 @@ pub(super) struct Worn {
 }
 
 impl Worn {
-    /// How many ticks ago the garment was put on: when at least six of eight ticks began to be restless or
-    /// silent.
+    /// How many ticks ago the garment was put on: in the middle of the first eight ticks of which at least six are
+    /// restless or silent. It was in a hand before.
     pub(super) fn put_on_ago(self) -> u64 {
         let worn = self.restless | self.silent;
-        (7..64).rev().find(|ago| (worn >> (ago - 7) & 0xff).count_ones() >= 6).unwrap_or(0)
+        (7..64).rev().find(|ago| (worn >> (ago - 7) & 0xff).count_ones() >= 6).map_or(0, |ago| ago - 4)
     }
 }

@@ -34,6 +34,8 @@ pub(super) const RECENT_MS: u64 = TICK_MS * RECENT_TICKS as u64;
 /// seconds, of which the first may be the last of the movement.
 const CALM_MS: u64 = 1_500;
 const CALM_BEFORE_MS: u64 = 4_000;
+/// How long before it looked calm it came to rest, at most, in milliseconds: its phase tells when.
+const CALM_MOST_MS: u64 = 8_000;
 /// A tag first seen in a booth so soon after its reader started was there before, in milliseconds.
 const WARM_UP_MS: u64 = 20_000;
 /// A tag that rested elsewhere before a restart is expected there for so long, in milliseconds, while the
@@ -43,9 +45,6 @@ const HOME_WAIT_MS: u64 = 120_000;
 const LEFT_MS: u64 = 25_000;
 /// The same while nobody is in the booth.
 const LEFT_FREE_MS: u64 = 8_000;
-/// A tag unseen at its rail for so long is not there any more, in milliseconds: while all around is quiet,
-/// and while somebody stands before the rail.
-const GONE_MS: (u64, u64) = (30_000, 60_000);
 /// How long a garment must have rested before a movement means anything, in milliseconds.
 const LEARN_MS: u64 = 2_000;
 /// How long a movement takes to show, in milliseconds.
@@ -151,7 +150,8 @@ impl Tag {
             self.tracks[oldest] = track;
             oldest
         });
-        self.tracks[slot].handle_read(read);
+        let at_rest = self.resting_at() == Some(antenna);
+        self.tracks[slot].handle_read(read, at_rest);
     }
 
     /// How its antennas hear it.
@@ -308,8 +308,10 @@ impl Tag {
         let quiet_here = listening.is_none() || unseen_ms >= 1_500;
         let elsewhere = best.as_ref().filter(|best| best.zone != zone && quiet_here);
         let moves = learned && (track.phase_moves() || track.level_moves(commotion));
-        let gone = missed > 8.0 && unseen_ms >= if commotion { GONE_MS.1 } else { GONE_MS.0 };
-        let onset = if moves || missed > 3.0 {
+        // Unread alone is no evidence: garments that others are pushed over fall silent where they are.
+        let onset = if moves && track.phase_moves() {
+            Some(track.moves_since())
+        } else if moves || missed > 3.0 {
             Some(disturbed.unwrap_or(if moves { now - MOVES_AFTER_MS } else { track.last }))
         } else {
             None
@@ -322,8 +324,6 @@ impl Tag {
             Rule::PhaseMoves
         } else if moves {
             Rule::LevelMoves
-        } else if gone {
-            Rule::Unread
         } else {
             return None;
         };
@@ -356,7 +356,11 @@ impl Tag {
         if calm_ms < CALM_MS {
             return None;
         }
-        let at = (around.now - calm_ms - CALM_BEFORE_MS).max(since);
+        let at = match self.tracks[best.track].moved_last() {
+            Some(last) => last.max(around.now - calm_ms - CALM_MOST_MS),
+            None => around.now - calm_ms - CALM_BEFORE_MS,
+        };
+        let at = at.max(since);
         let evidence = self.evidence(&best, 0, at.since(since));
         self.rest(&best, at);
         let rule = if from == Some(best.zone) { Rule::CalmAgain } else { Rule::CalmElsewhere };

@@ -10,7 +10,7 @@ use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::read::Read;
 
 use super::learned::{Elsewhere, Heard as Habitual};
-use super::motion::{Comparer, Noise, Signs};
+use super::motion::{Comparer, Noise, Signs, away_vote};
 use super::presence::{Heard, Presence, presence};
 
 /// Length of a tick in milliseconds: how often states are looked at.
@@ -33,11 +33,16 @@ const CARRIED_CDB: (u32, u32) = (350, 500);
 /// The same of a tag whose surroundings move, and the most of a tag at rest. Readers round to whole dB.
 const UNSTEADY_CDB: u32 = 200;
 const CALM_CDB: u32 = 160;
+/// Votes that it moves, less what each read takes away, must add up to so many for so long, in milliseconds, for a
+/// garment to be carried: one that is only pushed swings for a second. No more than the most are kept, so that the
+/// sum is soon gone when it rests.
+const CARRIED_VOTES: (f32, f32) = (4.0, 8.0);
+const CARRIED_MS: u32 = 2_000;
+const DRIFT: f32 = 0.1;
+/// A phase step of a tag that moves, at least, in radians: when it was put down is told by the last of them.
+const MOVING_RAD: f32 = 0.35;
 /// Ticks over which changes of the level are averaged: four seconds.
 const LEVEL_TICKS: usize = 8;
-/// Ticks over which movement is judged: two seconds, and the present tick, which has just begun when states
-/// are looked at.
-const MOTION_TICKS: usize = 5;
 
 /// Ticks over which the rate at rest is averaged.
 const REST_TICKS: u8 = 60;
@@ -52,11 +57,15 @@ const ELSEWHERE_WEIGHTS: (f32, f32) = (1.0 / 16.0, 1.0 / 1_024.0);
 pub(super) struct Track {
     pub(super) last: Uptime,
     comparer: Comparer,
+    /// Votes that it moves, added up read by read and never less than 0, and since when they are more.
+    moved: f32,
+    onset: Moment,
+    /// The last step of its phase that told of movement.
+    stepped: Moment,
     /// Each of the last ticks; the current one is first.
     recent: [Tick; RECENT_TICKS],
-    /// Phase steps in each of them, and what these vote, in hundredths.
-    votes: [i16; MOTION_TICKS],
-    steps: [u8; MOTION_TICKS],
+    /// Phase steps in the current tick.
+    steps: u8,
     /// The sum of the current tick's steps in thousandths of a radian.
     step_mrad: u16,
     /// Mean of the last reads, in milliwatts: what zones are compared by.
@@ -92,9 +101,11 @@ impl Track {
             antenna,
             last: now,
             comparer: Comparer::default(),
+            moved: 0.0,
+            onset: Moment::of(now),
+            stepped: Moment::of(now),
             recent: [Tick::default(); RECENT_TICKS],
-            votes: [0; MOTION_TICKS],
-            steps: [0; MOTION_TICKS],
+            steps: 0,
             step_mrad: 0,
             mean_mw: 0.0,
             total: 0,
@@ -109,28 +120,43 @@ impl Track {
         }
     }
 
-    pub(super) fn handle_read(&mut self, read: &Read) {
+    /// Takes a read. `at_rest`: the garment rests where this antenna looks.
+    pub(super) fn handle_read(&mut self, read: &Read, at_rest: bool) {
+        let away = self.comparer.away_rad(read).map(away_vote);
         let pause = read.at.since(self.last);
         if pause > TICK_MS * RECENT_TICKS as u64 {
             // Long unseen: what it looked like then says nothing of where it is today.
             self.total = 0;
         }
         let compared = self.comparer.compare(read);
+        if at_rest {
+            self.comparer.learn_rest(read);
+        }
         let tick = &mut self.recent[0];
         tick.reads = tick.reads.saturating_add(1);
         if let Some(change_cdb) = compared.change_cdb {
             tick.changes = tick.changes.saturating_add(1);
             tick.change_cdb = tick.change_cdb.saturating_add(change_cdb);
         }
+        let mut moved = away;
         if let Some(step) = compared.step_rad {
             let signs = compared.signs(self.noise);
-            self.steps[0] = self.steps[0].saturating_add(1);
-            self.votes[0] = self.votes[0].saturating_add(i16::try_from(signs.votes).expect("at most 100"));
+            moved = Some(away.unwrap_or(0.0) + signs.votes as f32 / 100.0);
+            if step > MOVING_RAD {
+                self.stepped = Moment::of(read.at);
+            }
+            self.steps = self.steps.saturating_add(1);
             self.step_mrad =
                 self.step_mrad.saturating_add(u16::try_from(signs.step_mrad).expect("at most 1,571"));
             self.has_phase = true;
             self.quick_step += (step - self.quick_step) / 4.0;
             self.slow_step += (step - self.slow_step) / 16.0;
+        }
+        if let Some(votes) = moved {
+            if self.moved == 0.0 {
+                self.onset = Moment::of(read.at);
+            }
+            self.moved = (self.moved + votes - DRIFT).clamp(0.0, CARRIED_VOTES.1);
         }
         self.last = self.last.max(read.at);
         self.total = self.total.saturating_add(1);
@@ -140,7 +166,7 @@ impl Track {
 
     /// Learns how the phase of a garment strays that does not move, as far as is known.
     pub(super) fn learn_noise(&mut self) {
-        let (steps, step_mrad) = (self.steps[0].into(), self.step_mrad.into());
+        let (steps, step_mrad) = (self.steps.into(), self.step_mrad.into());
         self.noise.learn(Signs { steps, step_mrad, ..Signs::default() });
     }
 
@@ -179,9 +205,7 @@ impl Track {
             self.rest_rate += (f32::from(self.recent[0].reads) - self.rest_rate) * weight;
         }
         self.recent.rotate_right(1);
-        self.votes.rotate_right(1);
-        self.steps.rotate_right(1);
-        (self.recent[0], self.votes[0], self.steps[0], self.step_mrad) = (Tick::default(), 0, 0, 0);
+        (self.recent[0], self.steps, self.step_mrad) = (Tick::default(), 0, 0);
     }
 
     /// What of it outlives a restart, if it was learned; and how many reads a hundred ticks bring at rest.
@@ -215,6 +239,7 @@ impl Track {
     pub(super) fn rest_here(&mut self) {
         self.rest_rate = self.reads_recently() as f32 / RECENT_TICKS as f32;
         self.rest_ticks = 10;
+        self.comparer.forget_rest();
     }
 
     /// Reads in the last five seconds.
@@ -243,11 +268,24 @@ impl Track {
         self.rest_rate
     }
 
-    /// Whether the phase says that it moves: the last two seconds do, and its last few reads still do. A
-    /// shop has a thousand tags at rest for each that is carried, so that one sign is not enough.
+    /// Whether the phase says that it moves: has for two seconds, and still does. A shop has a thousand tags at
+    /// rest for each that is carried, so that one sign is not enough.
     pub(super) fn phase_moves(&self) -> bool {
         let latest = self.recent[1].reads > 0 && self.quick_step > CARRIED_RAD;
-        latest && self.phase_tells() && self.signs().motion().moved
+        latest
+            && self.phase_tells()
+            && self.moved >= CARRIED_VOTES.0
+            && self.last.since(self.moves_since()) >= u64::from(CARRIED_MS)
+    }
+
+    /// Since when the votes say that it moves.
+    pub(super) fn moves_since(&self) -> Uptime {
+        self.onset.before(self.last)
+    }
+
+    /// When its phase last told of movement; absent where the phase does not tell.
+    pub(super) fn moved_last(&self) -> Option<Uptime> {
+        self.phase_tells().then(|| self.stepped.before(self.last))
     }
 
     /// Whether the reader tells the phase, and it says something.
@@ -293,17 +331,20 @@ impl Track {
         let change_cdb: u32 = recent.iter().map(|tick| u32::from(tick.change_cdb)).sum();
         Some((changes, change_cdb.checked_div(changes)?))
     }
+}
 
-    /// What the last two seconds say of movement.
-    fn signs(&self) -> Signs {
-        let recent = || self.recent[..MOTION_TICKS].iter();
-        Signs {
-            steps: self.steps.iter().map(|steps| u16::from(*steps)).sum(),
-            votes: self.votes.iter().map(|votes| i32::from(*votes)).sum(),
-            changes: recent().map(|tick| u16::from(tick.changes)).sum(),
-            change_cdb: recent().map(|tick| u32::from(tick.change_cdb)).sum(),
-            ..Signs::default()
-        }
+/// A moment of the last 49 days: the lowest 32 bits of its milliseconds.
+#[derive(Clone, Copy, Debug)]
+struct Moment(u32);
+
+impl Moment {
+    fn of(at: Uptime) -> Self {
+        Self((at.0 & u64::from(u32::MAX)) as u32)
+    }
+
+    /// The moment, which is not after this one.
+    fn before(self, now: Uptime) -> Uptime {
+        now - u64::from(Self::of(now).0.wrapping_sub(self.0))
     }
 }
 
@@ -331,7 +372,7 @@ mod tests {
     fn rested(phase: Option<u16>) -> Track {
         let mut track = Track::new(0, Uptime(0));
         for n in 0..40u64 {
-            track.handle_read(&read(n * 250, if n % 3 == 0 { -6_100 } else { -6_000 }, phase));
+            track.handle_read(&read(n * 250, if n % 3 == 0 { -6_100 } else { -6_000 }, phase), true);
             if n % 2 == 1 {
                 track.end_tick(true);
             }
@@ -359,20 +400,37 @@ mod tests {
     #[test]
     fn a_turning_phase_is_movement_whatever_the_level() {
         let mut track = rested(Some(900));
-        for n in 0..8u16 {
-            track.handle_read(&read(10_000 + u64::from(n) * 250, -6_000, Some(900 + n * 400)));
+        for n in 0..12u16 {
+            track.handle_read(&read(10_000 + u64::from(n) * 250, -6_000, Some(900 + n * 400)), true);
             if n % 2 == 1 {
                 track.end_tick(false);
             }
         }
         assert!(track.phase_moves() && !track.level_moves(false));
+        assert_eq!(track.moves_since(), Uptime(10_250), "the first read that differed");
+    }
+
+    #[test]
+    fn a_garment_that_is_pushed_aside_is_not_carried() {
+        let mut track = rested(Some(900));
+        // It swings for a second, and then hangs 2 cm from where it was.
+        let swing = [700u16, 1_700, 900, 1_600];
+        for n in 0..60u16 {
+            let phase = swing.get(usize::from(n)).copied().unwrap_or(1_300 + n % 2 * 30);
+            track.handle_read(&read(10_000 + u64::from(n) * 250, -6_000, Some(phase)), true);
+            if n % 2 == 1 {
+                track.end_tick(true);
+                assert!(!track.phase_moves(), "after {} ms: {track:?}", u64::from(n) * 250);
+            }
+        }
+        assert_eq!(track.moved_last(), Some(Uptime(11_000)), "the step to where it hangs now");
     }
 
     #[test]
     fn a_phase_that_means_nothing_is_not_listened_to() {
         let mut track = rested(None);
         for n in 0..200u16 {
-            track.handle_read(&read(10_000 + u64::from(n) * 250, -6_000, Some(n % 7 * 513 % 1_800)));
+            track.handle_read(&read(10_000 + u64::from(n) * 250, -6_000, Some(n % 7 * 513 % 1_800)), true);
             if n % 2 == 1 {
                 track.learn_noise();
                 track.end_tick(true);
@@ -381,11 +439,10 @@ mod tests {
         assert!(!moves(&track) && track.is_calm() && !track.is_restless());
         for n in 0..10 {
             let at = 60_000 + n * 500;
-            track.handle_read(&read(
-                at,
-                [-5_400, -6_300, -5_800][n as usize % 3],
-                Some(n as u16 * 513 % 1_800),
-            ));
+            track.handle_read(
+                &read(at, [-5_400, -6_300, -5_800][n as usize % 3], Some(n as u16 * 513 % 1_800)),
+                true,
+            );
             track.end_tick(false);
         }
         assert!(track.level_moves(false), "the level decides in its place");
@@ -395,7 +452,7 @@ mod tests {
     fn a_half_turn_more_or_less_is_no_movement() {
         let mut track = rested(Some(900));
         for n in 0..8u16 {
-            track.handle_read(&read(10_000 + u64::from(n) * 250, -6_000, Some(900 + n % 2 * 1_800)));
+            track.handle_read(&read(10_000 + u64::from(n) * 250, -6_000, Some(900 + n % 2 * 1_800)), true);
         }
         assert!(!moves(&track));
     }
@@ -404,7 +461,7 @@ mod tests {
     fn a_level_that_goes_up_and_down_is_movement() {
         let mut track = rested(None);
         for n in 0..10 {
-            track.handle_read(&read(10_000 + n * 500, [-5_400, -6_300, -5_800][n as usize % 3], None));
+            track.handle_read(&read(10_000 + n * 500, [-5_400, -6_300, -5_800][n as usize % 3], None), true);
             track.end_tick(false);
         }
         assert!(track.level_moves(false), "{:?}", track.level_change(LEVEL_TICKS));
@@ -419,7 +476,7 @@ mod tests {
         for cdbm in [-6_000, -6_200, -6_000, -6_100] {
             (0..40).for_each(|_| {
                 at += 250;
-                stray.handle_read(&read(at, cdbm, None));
+                stray.handle_read(&read(at, cdbm, None), true);
                 stray.learn_elsewhere();
                 stray.end_tick(false);
             });
@@ -428,7 +485,7 @@ mod tests {
         assert!(!judged.present && judged.rise_db.unwrap() < 1.5, "{judged:?}");
         (0..20).for_each(|_| {
             at += 250;
-            stray.handle_read(&read(at, -5_000, None));
+            stray.handle_read(&read(at, -5_000, None), true);
             stray.end_tick(false);
         });
         assert!(stray.presence(5.0).unwrap().present, "{:?}", stray.presence(5.0));
@@ -439,7 +496,7 @@ mod tests {
     fn one_jump_of_the_level_is_another_channel() {
         let mut track = rested(None);
         for n in 0..8 {
-            track.handle_read(&read(10_000 + n * 250, -5_300, None));
+            track.handle_read(&read(10_000 + n * 250, -5_300, None), true);
         }
         assert!(!moves(&track));
     }
@@ -448,7 +505,7 @@ mod tests {
     fn somebody_walking_past_is_no_movement() {
         let mut track = rested(None);
         for (n, cdbm) in [-6_200, -6_700, -6_800, -6_700, -6_300, -6_000].into_iter().enumerate() {
-            track.handle_read(&read(10_000 + n as u64 * 300, cdbm, None));
+            track.handle_read(&read(10_000 + n as u64 * 300, cdbm, None), true);
         }
         assert!(!moves(&track));
     }

@@ -92,7 +92,6 @@ fn why(event: &Event, Evidence { reads, margin_db, unrest, dwell_ds }: Evidence)
         Rule::LevelMoves => format!(
             "after {stay} at rest the level of its {reads} latest reads changes, and its neighbours' do not"
         ),
-        Rule::Unread => format!("after {stay} at rest it is not read any more ({reads} reads of late)"),
         Rule::SensorMoves => {
             format!("after {stay} at rest the sensor on it moved, and it looks so or lies otherwise")
         }
