@@ -138,13 +138,19 @@ impl Shop {
     /// Opens the shop at time 0, stocked and empty of people.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        Self::with_layout(settings, Layout::demo())
+    }
+
+    /// The same with another floor plan of the same zones.
+    #[must_use]
+    pub fn with_layout(settings: Settings, layout: Layout) -> Self {
         let handling = match settings.difficulty {
             Difficulty::Easy => Handling { stack_db: 2.0, jostle_m: 0.004, shield_db: 19.0..25.0 },
             Difficulty::Normal => Handling { stack_db: 4.0, jostle_m: 0.015, shield_db: 17.0..26.0 },
             Difficulty::Hard => Handling { stack_db: 8.0, jostle_m: 0.04, shield_db: 13.0..28.0 },
         };
         let mut stock_rng = ChaCha8Rng::seed_from_u64(settings.seed);
-        let mut floor = Floor::new(Layout::demo(), handling);
+        let mut floor = Floor::new(layout, handling);
         let products = stock::products();
         let mut garments: Vec<(usize, Epc)> = Vec::new();
         for product in &products {

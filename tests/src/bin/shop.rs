@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use hangtag_protocol::id::ReaderId;
 use hangtag_tests::emulator::line::Line;
 use hangtag_tests::emulator::port::Port;
-use hangtag_tests::shop::layout::{Protocol, agent_toml, stores_toml};
+use hangtag_tests::shop::layout::{Layout, Protocol, agent_toml, stores_toml};
 use hangtag_tests::shop::stock::{catalogue_csv, products};
 use hangtag_tests::shop::{Difficulty, Pace, Settings, Shop};
 use hangtag_tests::uci::{Trial, trial_number};
@@ -39,6 +39,9 @@ enum Command {
         /// How hard the readers have it.
         #[arg(long, value_enum, default_value = "normal")]
         difficulty: DifficultyName,
+        /// The protocol of the readers at the rails; of the two only thingmagic tells phases.
+        #[arg(long, value_enum, default_value = "r200")]
+        rails: ProtocolName,
         /// The folder for capture.txt, truth.jsonl, catalogue.csv, stores.toml and agent.toml.
         #[arg(long)]
         out: PathBuf,
@@ -102,10 +105,19 @@ enum ProtocolName {
     R200,
 }
 
+impl From<ProtocolName> for Protocol {
+    fn from(name: ProtocolName) -> Self {
+        match name {
+            ProtocolName::Thingmagic => Self::ThingMagic,
+            ProtocolName::R200 => Self::R200,
+        }
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Capture { seed, minutes, pace, difficulty, out } => {
+        Command::Capture { seed, minutes, pace, difficulty, rails, out } => {
             let pace = match pace {
                 PaceName::Demo => Pace::Demo,
                 PaceName::Shop => Pace::Shop,
@@ -116,7 +128,7 @@ async fn main() -> anyhow::Result<()> {
                 DifficultyName::Normal => Difficulty::Normal,
                 DifficultyName::Hard => Difficulty::Hard,
             };
-            write_capture(Settings { seed, pace, difficulty }, minutes, &out)
+            write_capture(Settings { seed, pace, difficulty }, rails.into(), minutes, &out)
         }
         Command::Uci { trial, out } => {
             let sightings = read_trial(&trial)?.sightings();
@@ -127,11 +139,7 @@ async fn main() -> anyhow::Result<()> {
             file.flush().with_context(|| out.display().to_string())
         }
         Command::Play { trial, link, speed, protocol } => {
-            let protocol = match protocol {
-                ProtocolName::Thingmagic => Protocol::ThingMagic,
-                ProtocolName::R200 => Protocol::R200,
-            };
-            play(&read_trial(&trial)?, &link, speed, protocol).await
+            play(&read_trial(&trial)?, &link, speed, protocol.into()).await
         }
         Command::Score { truth, events, offset_ms, json } => {
             let truths = score::read_lines(&truth.display().to_string(), &read(&truth)?)?;
@@ -147,9 +155,9 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-fn write_capture(settings: Settings, minutes: u64, out: &Path) -> anyhow::Result<()> {
+fn write_capture(settings: Settings, rails: Protocol, minutes: u64, out: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    let mut shop = Shop::new(settings);
+    let mut shop = Shop::with_layout(settings, Layout::demo().with_rails(rails));
     let mut file = create(&out.join("capture.txt"))?;
     writeln!(file, "# simulated shop: {settings:?}, {minutes} minutes")?;
     let truths = capture::write(&mut file, &mut shop, minutes * 60_000)?;

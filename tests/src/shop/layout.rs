@@ -163,6 +163,17 @@ impl Layout {
         Self { zones, readers }
     }
 
+    /// The same shop with readers of another protocol at its rails.
+    #[must_use]
+    pub fn with_rails(mut self, protocol: Protocol) -> Self {
+        let zones = &self.zones;
+        let at_rails = |reader: &&mut Reader| {
+            reader.antennas.iter().all(|antenna| zones[antenna.zone].kind == ZoneKind::Rail)
+        };
+        self.readers.iter_mut().filter(at_rails).for_each(|reader| reader.protocol = protocol);
+        self
+    }
+
     /// The booth that a point is in or behind whose curtain it is; `None` in the rest of the shop.
     pub(super) fn booth_column(at: Point) -> Option<i32> {
         let column = libm::floor((at.x - BOOTH_1_X) / BOOTH_WIDTH + 0.5);
