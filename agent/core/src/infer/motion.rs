@@ -96,7 +96,8 @@ fn radians(way: i8) -> f32 {
     f32::from(way.unsigned_abs()) * (core::f32::consts::PI / 256.0)
 }
 
-/// A number from 1 to 255 that differs between all channels of a region.
+/// A number from 1 to 255 that differs between all channels of a region: they are at least 0.1 MHz apart, in a band
+/// of less than 25.5 MHz.
 fn code(khz: u32) -> u8 {
     (khz / 100 % 255) as u8 + 1
 }

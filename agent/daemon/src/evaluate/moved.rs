@@ -117,8 +117,8 @@ fn carried_reads(recording: &Recording) -> Result<Reads, EvaluateError> {
             antenna: row.number("antenna", 1.0, 255.0)? as u8,
             rssi_cdbm: (row.number("rssi", -90.0, -20.0)? * 100.0) as i16,
             phase_ddeg: Some(ddeg(row.number("phase_angle", 0.0, 4_095.0)?)),
-            // Only told apart.
-            channel_khz: Some(row.number("channel_index", 0.0, 255.0)? as u32),
+            // The hop table of the recordings: 50 channels of the United States, counted from 1.
+            channel_khz: Some(902_250 + 500 * row.number("channel_index", 1.0, 50.0)? as u32),
         };
         reads.entry(read.epc).or_default().push(read);
     }
