@@ -128,6 +128,11 @@ impl Layout {
         Ok(())
     }
 
+    /// The sensor tags that were added.
+    pub fn sensors(&self) -> impl Iterator<Item = Mac> {
+        self.sensors.iter().map(|(sensor, _)| *sensor)
+    }
+
     /// What a sensor tag is fixed to, if it was added.
     #[must_use]
     pub fn sensor(&self, sensor: Mac) -> Option<SensorOn> {

@@ -135,6 +135,45 @@ fn a_scanner_alone_may_do_where_no_garments_rest() {
 }
 
 #[test]
+fn sensors_that_are_configured_wrongly_are_errors() {
+    let sensors = "[[sensor]]\naddress = \"CB:B8:33:4C:88:4F\"\nzone = \"rail-z\"\n\
+                   [[sensor]]\naddress = \"CB:B8:33:4C:88:50\"\nepc = \"blue jeans\"\n\
+                   [[sensor]]\nreader = \"rail-a\"\nnumber = 1\nzone = \"rail-a\"\n";
+    let said = Door::new(&format!("{GOOD}{sensors}")).run(&["check"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    for part in [
+        "agent.toml:24: sensor CB:B8:33:4C:88:4F: zone = \"rail-z\": there is no [[zone]] with this id; there are \
+         \"rail-a\"\n",
+        "agent.toml:27: sensor CB:B8:33:4C:88:50: epc = \"blue jeans\": must be an EPC in hexadecimal",
+        "agent.toml:29: sensor 1 of \"rail-a\": reader = \"rail-a\": there is no [[reader]] with this id and \
+         protocol = \"node\"",
+    ] {
+        assert!(said.out.contains(part), "{part}: {}", said.out);
+    }
+}
+
+#[test]
+fn sensors_of_which_nothing_can_come_are_warned_of() {
+    let sensor = "[[sensor]]\naddress = \"CB:B8:33:4C:88:4F\"\nzone = \"rail-a\"\n";
+    let node = GOOD.replacen("\"r200\"", "\"node\"\noccupancy = \"rail-a\"", 1);
+    let booth = node.replacen("\"rail\"", "\"booth\"", 1);
+    let ruuvi = "[[reader]]\nid = \"tags\"\nport = \"elsewhere\"\nprotocol = \"ruuvi\"\n";
+    for (text, no_booth, unheard) in [
+        (format!("{node}{sensor}"), true, true),
+        (format!("{booth}{sensor}"), false, true),
+        (format!("{booth}{ruuvi}{sensor}"), false, false),
+        (format!("{booth}{}{sensor}", ruuvi.replace("ruuvi", "auto")), false, false),
+        (booth.clone(), false, false),
+    ] {
+        let said = Door::new(&text).run(&["check"]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let warns = |part: &str| said.out.contains(part);
+        assert_eq!(warns("reader \"rail-a\": occupancy = \"rail-a\": is no booth"), no_booth, "{}", said.out);
+        assert_eq!(warns("sensor CB:B8:33:4C:88:4F: no reader hears sensor tags"), unheard, "{}", said.out);
+    }
+}
+
+#[test]
 fn a_folder_without_rights_is_named_with_the_user() {
     let door = Door::new(GOOD);
     fs::create_dir(door.path("data")).unwrap();

@@ -11,12 +11,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use hangtag_agent_core::infer::ZoneKind;
+use hangtag_agent_core::intake::Protocol;
 use rustix::fs::{Access, access};
 use rustix::process::geteuid;
 
 use super::ask::user;
 use super::out::out;
-use crate::config::{Config, ConfigError, DeleteAfter, Setup, WhenFull};
+use crate::config::{Config, ConfigError, DeleteAfter, Reader, Setup, WhenFull};
 
 /// What `check --help` says at the end.
 pub(super) const CODES: &str = "\
@@ -50,6 +52,7 @@ pub(super) fn run(path: &Path) -> anyhow::Result<ExitCode> {
             password(&config, &mut found);
             port::look(&config.readers, &mut found);
             choices(&config, &mut found);
+            sensors(&config, &mut found);
             (tell(path, &config, &found), found.errors.is_empty())
         }
         Err(why @ ConfigError::Wrong { .. }) => (format!("{why}\n{}: not taken\n", path.display()), false),
@@ -151,14 +154,14 @@ fn choices(config: &Config, found: &mut Findings) {
     if config.spool.retention_h == 0 {
         found.warning("spool.retention_h = 0: a central that is restored from a backup cannot be refilled");
     }
-    let is_node = |reader: &&crate::config::Reader| matches!(reader.setup, Setup::Node { .. });
+    let is_node = |reader: &&Reader| matches!(reader.setup, Setup::Node { .. });
     if config.hours.is_some()
         && let Some(node) = config.readers.iter().find(is_node)
     {
         found.warning(format!("reader \"{}\": is a node, which the schedule does not stop", node.id));
     }
     for zone in config.layout.zones() {
-        let seen = |(number, reader): (usize, &crate::config::Reader)| {
+        let seen = |(number, reader): (usize, &Reader)| {
             let mut ports = reader.radio().into_iter().flat_map(|radio| &radio.antennas);
             ports.any(|port| config.layout.zone_at(number, *port).is_some_and(|seen| seen.id == zone.id))
         };
@@ -167,6 +170,33 @@ fn choices(config: &Config, found: &mut Findings) {
         let may_do = !zone.kind.is_floor() && (0..config.readers.len()).any(scans);
         if !may_do && !config.readers.iter().enumerate().any(seen) {
             found.warning(format!("zone \"{}\": no antenna looks at it", zone.id));
+        }
+    }
+}
+
+/// Sensors of which nothing can come.
+fn sensors(config: &Config, found: &mut Findings) {
+    for reader in &config.readers {
+        if let Setup::Node { occupancy: Some(zone), .. } = reader.setup
+            && config.layout.zones().iter().any(|known| known.id == zone && known.kind != ZoneKind::Booth)
+        {
+            found.warning(format!(
+                "reader \"{}\": occupancy = \"{zone}\": is no booth, and nothing comes of who is there",
+                reader.id
+            ));
+        }
+    }
+    let hears = |reader: &Reader| match &reader.setup {
+        Setup::Stated { settings, .. } => settings.protocol() == Protocol::Ruuvi,
+        Setup::Auto(_) => true,
+        Setup::Node { .. } => false,
+    };
+    if !config.readers.iter().any(hears) {
+        for sensor in config.layout.sensors() {
+            found.warning(format!(
+                "sensor {sensor}: no reader hears sensor tags, which takes one with \
+                                   protocol = \"ruuvi\""
+            ));
         }
     }
 }
