@@ -3,6 +3,7 @@
 //! | module | does |
 //! |---|---|
 //! | [`occupancy`] | says whether somebody is in a fitting booth, from one digital pin |
+//! | [`r200`] | makes an R200 module read, and finds the tags in its bytes |
 //! | [`sampler`] | condenses reads of the same tag at the same antenna, for a line too slow for all |
 //!
 //! The crate is `no_std` and allocates nothing; it names no chip. A board's program owns the pins and
@@ -11,4 +12,5 @@
 #![no_std]
 
 pub mod occupancy;
+pub mod r200;
 pub mod sampler;
