@@ -2,6 +2,10 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | [`config`] | how the node works, checked |
+//! | [`keep`] | that configuration in a flash, over a loss of power |
+//! | [`mod@line`] | a serial port that is never waited for |
+//! | [`node`] | the whole: module to gateway, and the gateway's word to the module |
 //! | [`occupancy`] | says whether somebody is in a fitting booth, from one digital pin |
 //! | [`r200`] | makes an R200 module read, and finds the tags in its bytes |
 //! | [`sampler`] | condenses reads of the same tag at the same antenna, for a line too slow for all |
@@ -11,6 +15,10 @@
 
 #![no_std]
 
+pub mod config;
+pub mod keep;
+pub mod line;
+pub mod node;
 pub mod occupancy;
 pub mod r200;
 pub mod sampler;

@@ -111,6 +111,11 @@ impl R200 {
         self.ask(Step::Stop, now);
     }
 
+    /// Wants nothing of it any more; what it does it goes on doing.
+    pub fn leave(&mut self) {
+        (self.radio, self.state) = (None, State::Off);
+    }
+
     /// Takes bytes of the module and hands on every tag in them.
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Uptime, mut take: impl FnMut(Seen)) {
         for &byte in bytes {

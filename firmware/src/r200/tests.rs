@@ -140,6 +140,21 @@ fn a_module_that_falls_silent_is_started_again() {
 }
 
 #[test]
+fn a_round_before_the_order_to_read_is_not_its_answer() {
+    let mut module = R200::new();
+    module.start(EUROPE, Uptime(0));
+    for code in [STOP, INFORMATION, REGION, POWER] {
+        assert_eq!(module.poll_command(Uptime(0)).unwrap()[2], code);
+        hear(&mut module, &frame(1, code, &[0]), 0);
+    }
+    hear(&mut module, NO_TAG_ROUND, 0);
+    assert_eq!(module.poll_turn(), None);
+    assert_eq!(module.poll_command(Uptime(0)).unwrap()[2], POLL_MANY);
+    hear(&mut module, NO_TAG_ROUND, 0);
+    assert_eq!(module.poll_turn(), Some(Turn::Reading));
+}
+
+#[test]
 fn an_echo_and_an_answer_to_something_else_lead_nowhere() {
     let mut module = R200::new();
     module.start(EUROPE, Uptime(0));
