@@ -3,8 +3,9 @@
 //! module would send. The modules in [`r200`], [`thingmagic`], [`chafon`], [`rs485`] and [`ruuvi`] touch no port and no
 //! clock; a barcode scanner needs no module, as it only sends lines. [`port`]
 //! puts them behind a pseudo-terminal, and [`live`] runs a whole shop in real time. [`node`] is a reader node of
-//! our own.
+//! our own, and [`board`] the same with its real firmware, in QEMU.
 
+pub mod board;
 pub mod carousel;
 pub mod chafon;
 pub mod line;
