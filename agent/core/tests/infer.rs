@@ -377,6 +377,9 @@ fn a_scan_is_an_event_at_once_in_the_visit_that_is_open() {
     assert_eq!((zone.as_str(), in_visit), ("booth-1", Some(visit)));
     let elsewhere = scan(&mut bench, at_rail);
     assert_eq!(elsewhere, (first.plus(1), "rail".into(), None), "the visit is another zone's");
+    bench.pass(12_000, |_| {});
+    assert_eq!(bench.kinds(1).last(), Some(&Kind::CarriedIn));
+    assert_eq!(scan(&mut bench, in_booth).2, None, "whoever scans now may be the next");
     bench.pass(60_000, |_| {});
     assert_eq!(bench.kinds(1).last(), Some(&Kind::CarriedOut));
     assert_eq!(scan(&mut bench, in_booth).2, None, "it has ended");

@@ -114,9 +114,10 @@ fn take_late(inference: &mut Inference, progress: &mut Progress, seen: &mut mpsc
         match late {
             // A scan is no evidence, and nobody makes it again. A sensor counts what it did meanwhile.
             Seen::Reader { .. } | Seen::Scan { .. } | Seen::Motion { .. } => handle(inference, &late),
-            // A node counts on it. What it tells is dated, and late enough to be no evidence.
+            // A node counts on it. Its reads are dated, and late enough to be no evidence; its sensors tell once.
             Seen::Frame { reader, ref taken } => {
                 occupancy(inference, reader, taken);
+                motions(inference, reader, taken);
                 progress.take(&late);
             }
             Seen::Read { .. } => {}
@@ -137,10 +138,7 @@ pub(crate) fn handle(inference: &mut Inference, message: &Seen) {
                 inference.handle_timeout(read.at);
                 inference.handle_read(*reader, read);
             }
-            for (at, sensor) in &taken.motions {
-                inference.handle_timeout(*at);
-                inference.handle_node_motion(*reader, *sensor, *at);
-            }
+            motions(inference, *reader, taken);
         }
         Seen::Reader { reader, state, at } => {
             inference.handle_timeout(*at);
@@ -156,6 +154,13 @@ pub(crate) fn handle(inference: &mut Inference, message: &Seen) {
             inference.handle_timeout(motion.at);
             inference.handle_motion(motion);
         }
+    }
+}
+
+fn motions(inference: &mut Inference, reader: usize, taken: &Taken) {
+    for (at, sensor) in &taken.motions {
+        inference.handle_timeout(*at);
+        inference.handle_node_motion(reader, *sensor, *at);
     }
 }
 

@@ -49,8 +49,8 @@ use track::TICK_MS;
 
 /// The most garments that are followed; one more makes the one unseen for longest be forgotten.
 pub const MAX_TAGS: usize = 200_000;
-/// A garment unseen for so long is forgotten, in milliseconds: a day.
-const FORGOTTEN_MS: u64 = 24 * 3_600_000;
+/// A garment unseen for so long is forgotten, in milliseconds: ten days, because shops close for holidays.
+const FORGOTTEN_MS: u64 = 10 * 24 * 3_600_000;
 /// A reader's state is told at least so often, in milliseconds, so that a gateway that dies hides at
 /// most this much of its coverage.
 const COVERAGE_MS: u64 = 60_000;
@@ -138,7 +138,7 @@ impl Inference {
     /// are ignored.
     pub fn handle_scan(&mut self, reader: usize, code: Code, at: Uptime) {
         let Some(zone) = self.layout.zone_of_scanner(reader) else { return };
-        let scan = Scan { zone: self.layout.zones()[zone].id, visit: self.visits[zone], code };
+        let scan = Scan { zone: self.layout.zones()[zone].id, visit: self.open_visit(zone, None, at), code };
         self.push(at, 100, What::Scanned(scan));
     }
 
@@ -307,19 +307,26 @@ impl Inference {
     /// garments have fallen silent, or a new one, named by the event about to be numbered.
     fn visit(&mut self, epc: Epc, zone: u16, now: Uptime) -> Seq {
         let epc = Known::from(epc);
-        let open = self.visits[usize::from(zone)].filter(|visit| {
-            self.tags.iter().any(|(other, tag)| {
-                *other != epc
-                    && tag.is_in_visit(zone, *visit)
-                    && tag.last_read().is_some_and(|last| now.since(last) < VISIT_PAUSE_MS)
-            })
-        });
+        let open = self.open_visit(zone.into(), Some(&epc), now);
         let visit = open.unwrap_or(self.next);
         self.visits[usize::from(zone)] = Some(visit);
         if let Some(State::Booth { visit: of_tag, .. }) = self.tags.get_mut(&epc).map(|tag| &mut tag.state) {
             *of_tag = visit;
         }
         visit
+    }
+
+    /// The visit that is open in a zone, if another garment of it was heard just now: else whoever was in the booth
+    /// may have gone.
+    fn open_visit(&self, zone: usize, besides: Option<&Known>, now: Uptime) -> Option<Seq> {
+        let number = u16::try_from(zone).expect("fewer than 65,536 zones");
+        self.visits[zone].filter(|visit| {
+            self.tags.iter().any(|(other, tag)| {
+                Some(other) != besides
+                    && tag.is_in_visit(number, *visit)
+                    && tag.last_read().is_some_and(|last| now.since(last) < VISIT_PAUSE_MS)
+            })
+        })
     }
 
     fn tell_coverage(&mut self, reader: usize, now: Uptime) {

@@ -194,7 +194,8 @@ impl Tag {
             State::New => None,
             State::Rest { since, .. } | State::Hand { since, .. } | State::Booth { since, .. } => Some(since),
         };
-        self.tracks.iter().map(|track| track.last).max().or(since)
+        // What was recalled of an antenna was read before all that is known here.
+        self.tracks.iter().map(|track| track.last).max().max(since)
     }
 
     /// Ends a tick: looks at the tracks, changes the state, concludes.

@@ -3,6 +3,7 @@ use hangtag_protocol::event::{Kind, ReaderState};
 use hangtag_protocol::id::{ReaderId, Seq, ZoneId};
 use hangtag_protocol::read::Read;
 
+use super::super::state::State;
 use super::super::{Layout, Zone, ZoneKind};
 use super::*;
 
@@ -187,14 +188,31 @@ fn what_is_written_is_read_whatever_the_slices_and_kept_until_it_is_heard() {
     assert!((named("rail").reads_per_s - 4.0).abs() < 0.2, "{zones:?}");
     assert_eq!((named("booth").at_rest, named("booth").background), (1, 1));
     assert!((named("booth").background_dbm.unwrap() + 66.0).abs() < 1.0, "{zones:?}");
-    // Nobody is heard: the same is written again, until a day has passed.
+    // Nobody is heard: the same is written again, until ten days have passed.
     let mut again = Inference::new(layout(ZONES), BootId(2), Seq(1), Uptime(7));
     assert_eq!(again.remember(&read), 3);
     assert_eq!(learned(&again, 7), bytes);
     assert_eq!(again.tags(), 0, "nobody is there until it is heard");
-    let day_ms = 24 * HOUR_MS;
-    assert_eq!(Learned::read(&learned(&again, day_ms - HOUR_MS)).unwrap().tags(), 3);
-    assert_eq!(Learned::read(&learned(&again, day_ms + 7)).unwrap().tags(), 0);
+    let weekend_ms = 3 * 24 * HOUR_MS;
+    assert_eq!(Learned::read(&learned(&again, weekend_ms)).unwrap().tags(), 3);
+    assert_eq!(Learned::read(&learned(&again, FORGOTTEN_MS + 7)).unwrap().tags(), 0);
+}
+
+#[test]
+fn a_garment_in_a_hand_is_not_forgotten_by_an_agent_that_starts_on_a_gateway_that_runs_for_long() {
+    let mut bench = Bench::new();
+    day(&mut bench, 120_000);
+    let bytes = learned(&bench.inference, bench.now);
+    let now = Uptime(2 * FORGOTTEN_MS);
+    bench.inference.tags.get_mut(&Known::from(epc(1))).unwrap().state =
+        State::Hand { since: now, from: None };
+    let mut other = Inference::new(layout(ZONES), BootId(1), Seq(1), now);
+    other.remember(&Learned::read(&bytes).unwrap());
+    other.restore(&bench.inference.snapshot(), now).unwrap();
+    let followed = other.tags();
+    assert!(followed > 0);
+    other.handle_timeout(now + 120_000);
+    assert_eq!(other.tags(), followed);
 }
 
 #[test]
