@@ -23,7 +23,8 @@ use super::layout::{Layout, ZoneKind};
 use super::presence::MARGIN_DB;
 use super::rule::Rule;
 use super::state::{Conclusion, State};
-use super::tag::{RECENT_MS, TRY_ON_MS, Tag, WORN_TICKS};
+use super::tag::booth::{TRY_ON_MS, WORN_TICKS};
+use super::tag::{RECENT_MS, Tag};
 use super::track::{TICK_MS, Track};
 
 /// Ticks for which the booth next door must win: 20 seconds.

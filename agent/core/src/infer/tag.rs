@@ -1,8 +1,8 @@
 //! The state machine of one garment. Enters: how its tag looks to the antennas at the end of a tick.
-//! Leaves: at most one conclusion per tick.
+//! Leaves: at most one conclusion per tick. What happens in fitting booths is in [`booth`].
 //!
 //! ```text
-//!            calm on a rail or shelf          moves, or is gone, or is elsewhere
+//!            calm on a rail or shelf          moves, or is elsewhere
 //!   New ───────────────────────────▶ Rest ───────────────────────────▶ Hand
 //!    │                                ▲        calm again: PutDown      │ ▲
 //!    │                                └─────────────────────────────────┘ │ elsewhere, or
@@ -11,17 +11,17 @@
 //!                                                       └ restless for long: TriedOn
 //! ```
 
+pub(super) mod booth;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::event::Evidence;
-use hangtag_protocol::id::Seq;
 use hangtag_protocol::read::Read;
 
 use super::layout::Layout;
 use super::learned::{Habit, Home};
-use super::presence::MARGIN_DB;
 use super::rule::Rule;
 use super::state::{Conclusion, State, Surroundings, Worn};
 use super::track::{RECENT_TICKS, TICK_MS, Track};
@@ -41,20 +41,10 @@ const WARM_UP_MS: u64 = 20_000;
 /// A tag that rested elsewhere before a restart is expected there for so long, in milliseconds, while the
 /// reader there does not listen yet.
 const HOME_WAIT_MS: u64 = 120_000;
-/// A tag unseen in its booth for so long was carried out, in milliseconds.
-const LEFT_MS: u64 = 25_000;
-/// The same while nobody is in the booth.
-const LEFT_FREE_MS: u64 = 8_000;
 /// How long a garment must have rested before a movement means anything, in milliseconds.
 const LEARN_MS: u64 = 2_000;
 /// How long a movement takes to show, in milliseconds.
 const MOVES_AFTER_MS: u64 = 1_500;
-/// The shortest stay in a booth in which a garment can have been tried on, in milliseconds.
-pub(super) const TRY_ON_MS: u64 = 30_000;
-/// Ticks of the last 64 (32 s) in which a worn garment is restless or silent, at least.
-pub(super) const WORN_TICKS: u32 = 34;
-/// Ticks of them in which it was read and restless, at least: silence alone proves nothing.
-const WORN_READ_TICKS: u32 = 6;
 
 /// One garment.
 #[derive(Clone, Debug)]
@@ -372,90 +362,6 @@ impl Tag {
             confidence,
             evidence,
         })
-    }
-
-    fn end_tick_booth(&mut self, best: Option<Best>, around: &Surroundings<'_>) -> Option<Conclusion> {
-        let State::Booth { zone, visit, since, tried } = self.state else { return None };
-        let now = around.now;
-        // A booth may have several antennas.
-        let is_here = |track: &Track| around.layout.zone_of(track.antenna.into()) == usize::from(zone);
-        let here = || self.tracks.iter().filter(|track| is_here(track));
-        let latest = here().max_by_key(|track| track.last);
-        let last = latest.map_or(since, |track| track.last);
-        let reads = latest.map_or(0, Track::reads_recently).try_into().unwrap_or(u16::MAX);
-        let listening = around.listening_in(usize::from(zone));
-        let unseen_ms = listening.map_or(0, |listening| now.since(last.max(listening)));
-        let stay_ms = now.since(since);
-
-        let seen = here().any(Track::seen_last_tick);
-        let restless = here().any(|track| track.seen_last_tick() && track.is_restless());
-        // Without a body nothing is worn, and nothing hides what is there.
-        let free = around.free[usize::from(zone)];
-        if listening.is_some() {
-            let worn = self.worn.get_or_insert_default();
-            worn.restless = worn.restless << 1 | u64::from(restless && !free);
-            worn.silent = worn.silent << 1 | u64::from(!seen && !free);
-        }
-        let quiet_here = |ms| listening.is_none() || unseen_ms > ms;
-
-        // The booth next door hears a worn garment too: only a floor zone ends a stay at once.
-        let on_floor =
-            best.as_ref().is_some_and(|best| self.is_floor(best.zone, around) && quiet_here(2_000));
-        let next_door = best
-            .as_ref()
-            .is_some_and(|best| best.zone != zone && self.is_booth(best.zone, around) && quiet_here(10_000));
-        if on_floor || next_door || unseen_ms >= if free { LEFT_FREE_MS } else { LEFT_MS } {
-            let at = last.max(since);
-            let evidence = Evidence {
-                reads,
-                margin_db: best.as_ref().map_or(0, |best| whole_db(best.margin_db)),
-                unrest: 0,
-                dwell_ds: deciseconds(at.since(since)),
-            };
-            (self.calm_ticks, self.worn) = (0, None);
-            self.state = State::Hand { since: at, from: None };
-            let confidence = if on_floor { Rule::FloorWins } else { Rule::Left }.confidence();
-            return Some(Conclusion::CarriedOut { at, zone, visit, confidence, evidence });
-        }
-
-        let of_late = self.worn.as_deref().copied().unwrap_or_default();
-        let Worn { restless, silent } = of_late;
-        let worn = (restless | silent).count_ones();
-        let restless = restless.count_ones();
-        if tried
-            || free
-            || stay_ms < TRY_ON_MS
-            || worn < WORN_TICKS
-            || restless < WORN_READ_TICKS
-            || unseen_ms > 8_000
-        {
-            return None;
-        }
-        self.state = State::Booth { zone, visit, since, tried: true };
-        let at = (now - of_late.put_on_ago() * TICK_MS).max(since);
-        let evidence = Evidence {
-            reads,
-            margin_db: best.as_ref().map_or(0, |best| whole_db(best.margin_db)),
-            unrest: u8::try_from(worn * 100 / 64).expect("a share of 64 in percent"),
-            dwell_ds: deciseconds(stay_ms),
-        };
-        let confidence =
-            Rule::Worn.confidence() + u8::try_from((worn - WORN_TICKS).min(30)).expect("at most 30");
-        Some(Conclusion::TriedOn { at, zone, visit, confidence, evidence })
-    }
-
-    fn carried_in(&mut self, best: &Best, around: &Surroundings<'_>) -> Option<Conclusion> {
-        let track = &self.tracks[best.track];
-        if best.margin_db < MARGIN_DB || track.ticks_seen() < 4 {
-            return None;
-        }
-        let at = around.now - track.ticks_seen() as u64 * TICK_MS;
-        let evidence = self.evidence(best, 0, 0);
-        self.worn = None;
-        // The visit is known to the booth; it is set when the event is numbered.
-        self.state = State::Booth { zone: best.zone, visit: Seq(0), since: at, tried: false };
-        let confidence = Rule::BoothWins.confidence() + whole_db(best.margin_db).min(25);
-        Some(Conclusion::CarriedIn { at, zone: best.zone, confidence, evidence })
     }
 
     fn evidence(&self, best: &Best, unrest: u8, dwell_ms: u64) -> Evidence {
