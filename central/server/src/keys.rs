@@ -9,9 +9,9 @@
 //!
 //! The files must be closed to all but their owner.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crypto_box::SecretKey;
@@ -28,6 +28,8 @@ use crate::problem::Problem;
 
 const SECRET: &str = "codes.secret";
 const KEY: &str = "key";
+/// How the names of files begin that are being written.
+const UNFINISHED: &str = ".unfinished-";
 
 /// A key in the folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,7 +154,7 @@ pub(crate) fn make(folder: &Path, made: Timestamp) -> Result<Entry, MakeError> {
     if files(folder).map_err(failed(folder))?.is_empty() && !secret.exists() {
         let mut bytes = Zeroizing::new([0; KEY_BYTES]);
         OsRng.fill_bytes(&mut *bytes);
-        write(&secret, &text_of(&bytes)).map_err(failed(&secret))?;
+        write(&secret, |file| file.write_all(text_of(&bytes).as_bytes())).map_err(failed(&secret))?;
     } else if let Err(problem) = one::<SecretFile>(&secret) {
         // Another secret would give every shopper another number.
         return Err(MakeError::Folder(vec![problem]));
@@ -162,7 +164,7 @@ pub(crate) fn make(folder: &Path, made: Timestamp) -> Result<Entry, MakeError> {
     let path = folder.join(format!("{}.{KEY}", entry.id));
     let bytes = Zeroizing::new(key.to_bytes());
     let text = Zeroizing::new(format!("made = \"{made}\"\n{}", *text_of(&bytes)));
-    write(&path, &text).map_err(failed(&path))?;
+    write(&path, |file| file.write_all(text.as_bytes())).map_err(failed(&path))?;
     Ok(entry)
 }
 
@@ -200,12 +202,16 @@ fn one<T: for<'d> Deserialize<'d>>(path: &Path) -> Result<T, Problem> {
     toml::from_str(&text).map_err(|why| Problem::toml(path, &text, &why))
 }
 
-/// Writes a file that was not there, for its owner only, to stable storage.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+/// Writes a file that was not there, for its owner only, to stable storage. Whatever stops it, the file is there whole
+/// or not at all: half a secret would be taken for one that must be restored.
+fn write(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // Its mode is 600, and what a power cut leaves of it has an ending that is of no key.
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
+    fill(file.as_file_mut())?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path)?;
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -267,5 +273,25 @@ mod tests {
         let refused = make(folder, at(5)).unwrap_err().to_string();
         assert!(refused.contains("codes.secret: No such file"), "{refused}");
         assert_eq!(files(folder).unwrap().len(), 1, "nothing was made");
+    }
+
+    #[test]
+    fn a_file_that_was_not_finished_does_not_stand_in_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = dir.path().join(SECRET);
+        let cut = write(&secret, |file| {
+            file.write_all(b"key = \"htk")?;
+            assert!(!secret.exists(), "a power cut here leaves half a secret");
+            Err(ErrorKind::StorageFull.into())
+        });
+        assert_eq!(cut.unwrap_err().kind(), ErrorKind::StorageFull);
+        // What a power cut leaves.
+        fs::write(dir.path().join(format!("{UNFINISHED}1")), "key = \"htk").unwrap();
+        let made = make(dir.path(), at(0)).unwrap();
+        assert_eq!(read(dir.path()).unwrap().entries, [made]);
+        let before = fs::read(&secret).unwrap();
+        let again = write(&secret, |file| file.write_all(b"other"));
+        assert_eq!(again.unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&secret).unwrap(), before);
     }
 }
