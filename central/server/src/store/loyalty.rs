@@ -7,18 +7,18 @@ use hangtag_central_core::loyalty::{Keys, Opened};
 use hangtag_protocol::id::Seq;
 use hangtag_protocol::scan::Sealed;
 use hangtag_protocol::topic::Gateway;
+use rusqlite::types::{Null, Value};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use super::StoreError;
-use super::read::content;
 
 /// What is not opened of what was sealed to one key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Unopened {
     /// The key's id.
     pub key: String,
-    /// `sealed`: the key is not there; `broken`: it does not open them.
+    /// `sealed`: the key is not there; `broken`: it does not open them, or they are damaged.
     pub state: String,
     /// How many.
     pub scans: u64,
@@ -53,7 +53,8 @@ pub(super) fn insert(
     Ok(())
 }
 
-/// Opens codes that wait for one of these keys. How many there were.
+/// Opens codes that wait for one of these keys. How many there were. A row that cannot be read counts as broken, and
+/// stays as it is.
 pub(super) fn open_sealed(db: &Connection, keys: &Keys, most: u32) -> Result<usize, StoreError> {
     let mut query = db.prepare_cached(
         "SELECT store, gateway, epoch, seq, sealed FROM loyalty INDEXED BY loyalty_unopened
@@ -68,16 +69,26 @@ pub(super) fn open_sealed(db: &Connection, keys: &Keys, most: u32) -> Result<usi
         let mut rows = query.query(params![key.to_string(), most])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            let id: (String, String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-            let sealed = Sealed::new(key, row.get(4)?);
-            found.push((id, sealed.map_err(|why| content(&why.to_string(), "a sealed code"))?));
+            let id: [Value; 4] = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
+            found.push((id, row.get::<_, Value>(4)?));
         }
-        for ((store, gateway, epoch, seq), sealed) in &found {
-            let (state, bytes, code) = row(keys, sealed);
-            if state == BROKEN {
-                tracing::warn!(gateway, epoch, seq, %key, "a loyalty code cannot be opened");
+        for ([store, gateway, epoch, seq], kept) in &found {
+            let sealed = match kept {
+                Value::Blob(bytes) => Sealed::new(key, bytes.clone()).map_err(|why| why.to_string()),
+                other => Err(format!("it is kept as {}", other.data_type())),
+            };
+            let opened = sealed.as_ref().map(|sealed| row(keys, sealed));
+            if let Ok((BROKEN, ..)) | Err(_) = opened {
+                let why = sealed.as_ref().err();
+                tracing::warn!(?gateway, ?epoch, ?seq, %key, why, "a loyalty code cannot be opened");
             }
-            update.execute(params![store, gateway, epoch, seq, state, bytes, code])?;
+            match opened {
+                Ok((state, bytes, code)) => {
+                    update.execute(params![store, gateway, epoch, seq, state, bytes, code])?
+                }
+                // It would be found again and again, and hold up the others.
+                Err(_) => update.execute(params![store, gateway, epoch, seq, BROKEN, kept, Null])?,
+            };
         }
         count += found.len();
     }

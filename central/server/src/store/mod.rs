@@ -21,7 +21,7 @@
 //!   received                     when central got it (Unix ms)
 //! loyalty      one row per scanned loyalty code, by the event's id; nothing that it could be read from
 //!   key                          the id of the key to which it was sealed, 16 hexadecimal digits
-//!   state                        sealed: its key is not there; opened; broken: its key does not open it
+//!   state                        sealed: its key is not there; opened; broken: its key does not open it, or it is damaged
 //!   sealed                       as it came, until it is opened
 //!   code                         opened: the keyed hash that stands for it, 64 hexadecimal digits
 //! epoch        one row per spool life of a gateway: when its first and last batch came (Unix ms)

@@ -5,7 +5,7 @@
 //! fails alone is set aside, so that it does not hold up the others; when what is recorded of its gateway
 //! cannot be read, without settling anything. While nothing comes, what was set aside before the program
 //! started is tried again: a newer version may be able to read it; and loyalty codes are opened whose key is there at
-//! last.
+//! last, again and again until that succeeds.
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -16,7 +16,10 @@ use std::time::{Duration, Instant};
 use hangtag_protocol::topic::Gateway;
 use hangtag_protocol::watermark::Watermark;
 use jiff::Timestamp;
+use tokio::runtime;
 use tokio::sync::{mpsc, watch};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout_at;
 
 use super::append::Appended;
 use super::{Message, Options, Store, StoreError};
@@ -82,6 +85,20 @@ pub(crate) struct Writer {
     pub failing: watch::Sender<Option<Failing>>,
 }
 
+/// When loyalty codes are opened that came before their key.
+pub(super) struct Unsealing {
+    /// When that is tried next; never when all are open.
+    due: Option<Instant>,
+    /// How long after it failed.
+    pause: Duration,
+}
+
+impl Default for Unsealing {
+    fn default() -> Self {
+        Self { due: Some(Instant::now()), pause: PAUSE.0 }
+    }
+}
+
 /// What waits to be stored.
 #[derive(Default)]
 struct Queue {
@@ -94,7 +111,11 @@ struct Queue {
 
 impl Writer {
     /// Works until the input closes. Blocks: give it a thread.
-    pub(crate) fn run(mut self, mut store: Store) {
+    pub(crate) fn run(self, store: Store) {
+        self.go_on(store, Unsealing::default());
+    }
+
+    pub(super) fn go_on(mut self, mut store: Store, mut unsealing: Unsealing) {
         let mut queue = Queue::default();
         let mut pause = PAUSE.0;
         let mut fails = 0;
@@ -102,11 +123,10 @@ impl Writer {
             tracing::error!(%error, "cannot look for what was set aside");
             VecDeque::new()
         });
-        let mut sealed = true;
         loop {
             while queue.is_empty() && self.input.is_empty() && !self.input.is_closed() {
-                if sealed {
-                    sealed = self.open_sealed(&mut store);
+                if unsealing.due.is_some_and(|due| due <= Instant::now()) {
+                    self.open_sealed(&mut store, &mut unsealing);
                     continue;
                 }
                 let Some(id) = aside.pop_front() else { break };
@@ -114,8 +134,11 @@ impl Writer {
                     return;
                 }
             }
-            if !self.fill(&mut queue) {
+            if !self.fill(&mut queue, unsealing.due) {
                 return;
+            }
+            if queue.is_empty() {
+                continue;
             }
             let settled = match queue.store(&mut store, fails >= TRIES) {
                 Ok(settled) => settled,
@@ -149,12 +172,13 @@ impl Writer {
         }
     }
 
-    /// Waits until there is something to do. False when nothing will come any more.
-    fn fill(&mut self, queue: &mut Queue) -> bool {
+    /// Waits until there is something to do, or something else is due. False when nothing will come any more.
+    fn fill(&mut self, queue: &mut Queue, due: Option<Instant>) -> bool {
         if queue.is_empty() {
-            match self.input.blocking_recv() {
-                Some(input) => queue.push(input),
-                None => return false,
+            match self.receive(due) {
+                Ok(Some(input)) => queue.push(input),
+                Ok(None) => return false,
+                Err(_elapsed) => return true,
             }
         }
         while queue.messages() < QUEUE {
@@ -162,6 +186,21 @@ impl Writer {
             queue.push(input);
         }
         true
+    }
+
+    /// The next question; none when no more will come.
+    fn receive(&mut self, due: Option<Instant>) -> Result<Option<Input>, Elapsed> {
+        let clock = due.map(|due| (due, runtime::Builder::new_current_thread().enable_time().build()));
+        match clock {
+            Some((due, Ok(clock))) => {
+                clock.block_on(async { timeout_at(due.into(), self.input.recv()).await })
+            }
+            Some((_, Err(error))) => {
+                tracing::error!(%error, "loyalty codes are not opened before the next message comes");
+                Ok(self.input.blocking_recv())
+            }
+            None => Ok(self.input.blocking_recv()),
+        }
     }
 
     /// Tries to store what an earlier version of this program could not read. False when nobody listens.
@@ -181,18 +220,19 @@ impl Writer {
         }
     }
 
-    /// Opens some of the loyalty codes whose key came later than they. False when there are no more.
-    fn open_sealed(&self, store: &mut Store) -> bool {
+    /// Opens some of the loyalty codes whose key came later than they.
+    pub(super) fn open_sealed(&self, store: &mut Store, unsealing: &mut Unsealing) {
         match store.open_sealed(SEALED) {
-            Ok(0) => false,
+            Ok(0) => unsealing.due = None,
             Ok(count) => {
                 tracing::info!(count, "opened loyalty codes whose key was not there when they came");
+                unsealing.pause = PAUSE.0;
                 self.changed.send_modify(|commits| *commits += 1);
-                true
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot open loyalty codes that came before their key");
-                false
+                tracing::warn!(%error, "cannot open loyalty codes that came before their key, will try again");
+                unsealing.due = Some(Instant::now() + unsealing.pause);
+                unsealing.pause = (unsealing.pause * 2).min(PAUSE.1);
             }
         }
     }

@@ -49,7 +49,7 @@ fn bytes(hex: &str) -> Vec<u8> {
     pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
 }
 
-fn with_keys(secret: u8, private: &[u8]) -> Options {
+pub(crate) fn with_keys(secret: u8, private: &[u8]) -> Options {
     let mut keys = Keys::new(Zeroizing::new([secret; 32]));
     for key in private {
         keys.add(&[*key; 32]);
@@ -57,7 +57,7 @@ fn with_keys(secret: u8, private: &[u8]) -> Options {
     Options { keys: Arc::new(keys), ..options() }
 }
 
-fn loyalty(at: u64, change: u8) -> Event {
+pub(crate) fn loyalty(at: u64, change: u8) -> Event {
     let mut sealed = bytes(BOX);
     sealed[40] ^= change;
     let key = PublicKey::new(bytes(PUBLIC).try_into().unwrap()).id();
@@ -88,6 +88,20 @@ fn codes_are_opened_when_they_come_or_when_their_key_does() {
     bench.send(&message);
     bench.send(&batch(3, vec![loyalty(3_000, 0)]));
     assert_eq!(bench.ask::<String>(STATES), format!("{opened},3opened-{HASH}"));
+}
+
+#[test]
+fn a_row_that_cannot_be_read_does_not_hold_up_the_others() {
+    let mut bench = Bench::new();
+    bench.send(&batch(1, vec![loyalty(1_000, 0), loyalty(2_000, 0), loyalty(3_000, 0)]));
+    let db = Connection::open(&bench.path).unwrap();
+    let damage = "UPDATE loyalty SET sealed = CASE seq WHEN 1 THEN x'0102' ELSE 'text' END WHERE seq < 3";
+    db.execute_batch(damage).unwrap();
+    bench.store = Store::open(&bench.path, with_keys(5, &[9])).unwrap();
+    assert_eq!([2, 2].map(|most| bench.store.open_sealed(most).unwrap()), [2, 1]);
+    assert_eq!(bench.store.open_sealed(2).unwrap(), 0);
+    let kept = format!("1broken2-,2broken4-,3opened-{HASH}");
+    assert_eq!(bench.ask::<String>(STATES), kept, "nothing is lost");
 }
 
 #[test]

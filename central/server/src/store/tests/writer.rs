@@ -1,7 +1,10 @@
 //! The writing thread, driven through its channels.
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, watch};
 
+use super::super::writer::Unsealing;
 use super::super::{Delivery, Failing, Input, Settled, Writer};
 use super::*;
 
@@ -70,6 +73,39 @@ fn a_poisonous_message_is_set_aside_and_the_others_are_stored() {
     assert!(reason.starts_with("settled 3 ") && reason.contains("poison"), "{reason}");
     let mut store = Store::open(&bench.path, options()).unwrap();
     assert_eq!(store.watermark(&gateway()).unwrap().epochs[0].contiguous_to, Seq(6));
+}
+
+#[tokio::test]
+async fn loyalty_codes_are_tried_again_though_nothing_else_comes() {
+    let mut bench = Bench::new();
+    bench.send(&batch(1, vec![loyalty::loyalty(1_000, 0), loyalty::loyalty(2_000, 0)]));
+    let db = Connection::open(&bench.path).unwrap();
+    db.execute_batch(
+        "CREATE TRIGGER busy BEFORE UPDATE ON loyalty WHEN NEW.seq = 2
+         BEGIN SELECT RAISE(ABORT, 'cannot be written'); END",
+    )
+    .unwrap();
+    let options = loyalty::with_keys(5, &[9]);
+    let (input, writer_input) = mpsc::channel(1);
+    let (changed, mut commits) = watch::channel(0);
+    let writer = Writer {
+        path: bench.path.clone(),
+        options: options.clone(),
+        input: writer_input,
+        output: mpsc::channel(1).0,
+        changed,
+        failing: watch::channel(None).0,
+    };
+    let mut store = Store::open(&bench.path, options).unwrap();
+    let mut unsealing = Unsealing::default();
+    writer.open_sealed(&mut store, &mut unsealing);
+    assert_eq!(bench.ask::<String>("SELECT group_concat(state) FROM loyalty"), "sealed,sealed");
+    db.execute_batch("DROP TRIGGER busy").unwrap();
+    let thread = std::thread::spawn(move || writer.go_on(store, unsealing));
+    tokio::time::timeout(Duration::from_secs(120), commits.changed()).await.unwrap().unwrap();
+    assert_eq!(bench.ask::<String>("SELECT group_concat(state) FROM loyalty"), "opened,opened");
+    drop(input);
+    thread.join().unwrap();
 }
 
 /// Stores two messages of one gateway with a damaged row and one of another, and returns which gateways
