@@ -193,7 +193,7 @@ impl Intake {
                     () = self.cancel.cancelled() => return Lost::Cancelled,
                 };
                 match found {
-                    Ok(bytes) => *heard = bytes,
+                    Ok(bytes) => heard = bytes,
                     Err(lost) => return lost,
                 }
             }

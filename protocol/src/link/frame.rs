@@ -202,7 +202,8 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Bytes in any chunks to frames.
+/// Bytes in any chunks to frames. What it holds is overwritten when it is dropped: where a node is looked for, a scanner
+/// may be, and its codes are nobody's business.
 #[derive(Debug, Default)]
 pub struct Deframer {
     pending: ArrayVec<u8, MAX_CODED>,
@@ -248,5 +249,31 @@ impl Deframer {
     #[must_use]
     pub fn garbage(&self) -> u64 {
         self.garbage
+    }
+
+    fn wipe(&mut self) {
+        self.pending.clear();
+        while self.pending.try_push(0).is_ok() {}
+        // Or the compiler may leave out what nobody reads.
+        core::hint::black_box(&mut self.pending);
+    }
+}
+
+impl Drop for Deframer {
+    fn drop(&mut self) {
+        self.wipe();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_held_is_overwritten() {
+        let mut ears = Deframer::new();
+        ears.handle_bytes(b"4711-SECRET\r", |frame| panic!("{frame:?}"));
+        ears.wipe();
+        assert_eq!(ears.pending.as_slice(), [0; MAX_CODED]);
     }
 }

@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::chafon::{self, Dialect};
 use super::scanner::Lines;
@@ -65,14 +65,14 @@ impl Language {
     }
 }
 
-/// Room for a line and for what comes at once behind it, in bytes.
+/// Room for a line, or a frame, and for what comes at once behind it, in bytes.
 const SCANNED: usize = 8_192;
 
 /// Bytes in any chunks to messages.
 pub(super) struct Decoder {
     language: Language,
     // Never grows beyond the longest frame: bytes are understood or skipped as they come.
-    pending: Vec<u8>,
+    pending: Zeroizing<Vec<u8>>,
     garbage: u64,
 }
 
@@ -85,24 +85,25 @@ impl Decoder {
             Settings::Ruuvi => Language::Ruuvi,
             Settings::Scanner { loyalty } => Language::Scanner(Lines::new(loyalty.clone())),
         };
-        Self::of(language)
+        // A buffer that grows leaves what it held behind, and a scanner's cannot be wiped then.
+        let capacity = if let Language::Scanner(_) = language { SCANNED } else { 0 };
+        Self::of(language, capacity)
     }
 
-    /// One that hears whoever speaks a language.
+    /// One that hears whoever speaks a language, or another: it may be a scanner.
     pub(super) fn hearing(protocol: Protocol) -> Self {
-        Self::of(match protocol {
+        let language = match protocol {
             Protocol::R200 => Language::R200,
             Protocol::ThingMagic => Language::ThingMagic,
             Protocol::Chafon => Language::Chafon { address: chafon::BROADCAST, dialect: None },
             Protocol::Ruuvi => Language::Ruuvi,
             Protocol::Scanner => Language::Scanner(Lines::new(Vec::new())),
-        })
+        };
+        Self::of(language, SCANNED)
     }
 
-    fn of(language: Language) -> Self {
-        // A buffer that grows leaves what it held behind, and a scanner's cannot be wiped then.
-        let capacity = if let Language::Scanner(_) = language { SCANNED } else { 0 };
-        Self { language, pending: Vec::with_capacity(capacity), garbage: 0 }
+    fn of(language: Language, capacity: usize) -> Self {
+        Self { language, pending: Zeroizing::new(Vec::with_capacity(capacity)), garbage: 0 }
     }
 
     pub(super) fn handle_bytes(&mut self, bytes: &[u8], mut on_message: impl FnMut(Message)) {
@@ -122,15 +123,13 @@ impl Decoder {
                 }
             }
         }
-        self.pending.drain(..start);
-        self.wipe();
+        self.take_out(start);
     }
 
-    /// Overwrites what was taken out, if it may have been a loyalty code.
-    fn wipe(&mut self) {
-        if let Language::Scanner(_) = self.language {
-            self.pending.spare_capacity_mut().zeroize();
-        }
+    /// Takes out the first bytes, and overwrites what that leaves behind: it may have been a loyalty code.
+    fn take_out(&mut self, count: usize) {
+        self.pending.drain(..count);
+        self.pending.spare_capacity_mut()[..count].zeroize();
     }
 
     /// Gives up waiting for the rest of a frame: its first byte was garbage after all, and a good frame may
@@ -141,7 +140,7 @@ impl Decoder {
             return self.forget();
         }
         while !self.pending.is_empty() {
-            self.pending.remove(0);
+            self.take_out(1);
             self.garbage += 1;
             self.handle_bytes(&[], &mut on_message);
         }
@@ -150,8 +149,7 @@ impl Decoder {
     /// Forgets what has begun: its rest will not come.
     pub(super) fn forget(&mut self) {
         self.garbage += self.pending.len() as u64;
-        self.pending.clear();
-        self.wipe();
+        self.pending.zeroize();
         self.language.begin_anew();
     }
 

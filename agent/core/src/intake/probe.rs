@@ -28,6 +28,7 @@ use core::fmt;
 
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::link::Deframer;
+use zeroize::Zeroizing;
 
 use super::decoder::Decoder;
 use super::{Message, Protocol, Step, chafon, r200, ruuvi, thingmagic};
@@ -96,7 +97,7 @@ impl Probe {
             baud: 0,
             ears: ears.map(|protocol| (protocol, Decoder::hearing(protocol))),
             node_ear: Deframer::new(),
-            heard: Heard::default(),
+            heard: Heard::new(),
             mute: None,
             actions: VecDeque::new(),
             outcome: None,
@@ -166,8 +167,8 @@ impl Probe {
 
     /// What a scanner sent by which it was known: the codes in it are still to be read.
     #[must_use]
-    pub fn into_heard(self) -> Vec<u8> {
-        self.heard.into_bytes()
+    pub fn take_heard(&mut self) -> Zeroizing<Vec<u8>> {
+        self.heard.take_bytes()
     }
 
     /// Tries what comes next in the plan.

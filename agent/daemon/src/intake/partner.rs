@@ -5,6 +5,7 @@ use hangtag_agent_core::intake::probe::{Outcome, Who};
 use hangtag_agent_core::intake::{Known, Protocol, Session, Settings};
 use tokio_serial::SerialStream;
 use tracing::{debug, info};
+use zeroize::Zeroizing;
 
 use super::{Intake, Lost, probing};
 use crate::clock;
@@ -41,7 +42,7 @@ impl Intake {
         port: &mut SerialStream,
         wishes: &Wishes,
         partner: &mut Option<Partner>,
-    ) -> Result<Vec<u8>, Lost> {
+    ) -> Result<Zeroizing<Vec<u8>>, Lost> {
         let before = partner.as_ref().map(Partner::who);
         let known = Known { baud: wishes.baud, before, address: wishes.address };
         let (outcome, heard) = probing::probe(port, &known).await.map_err(Lost::Failed)?;
@@ -52,7 +53,7 @@ impl Intake {
                 tokio_serial::SerialPort::set_baud_rate(port, baud)
                     .map_err(|why| Lost::Failed(why.into()))?;
                 self.meet(wishes.settings(Protocol::Scanner).map_err(Lost::Unknown)?, baud, partner);
-                return Ok(Vec::new());
+                return Ok(Zeroizing::default());
             }
             (Outcome::Nothing { why }, _) => {
                 return Err(Lost::Unknown(format!("no reader was found: {why}")));
@@ -70,11 +71,11 @@ impl Intake {
             Who::Node => {
                 wishes.node().map_err(but)?;
                 *partner = Some(Partner::Node(baud));
-                Ok(Vec::new())
+                Ok(Zeroizing::default())
             }
             Who::Reader(protocol) => {
                 self.meet(wishes.settings(protocol).map_err(but)?, baud, partner);
-                Ok(if protocol == Protocol::Scanner { heard } else { Vec::new() })
+                Ok(if protocol == Protocol::Scanner { heard } else { Zeroizing::default() })
             }
         }
     }

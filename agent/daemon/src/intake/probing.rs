@@ -19,7 +19,10 @@ use crate::clock;
 ///
 /// # Errors
 /// When the port fails or takes no bytes.
-pub(crate) async fn probe(port: &mut SerialStream, known: &Known) -> io::Result<(Outcome, Vec<u8>)> {
+pub(crate) async fn probe(
+    port: &mut SerialStream,
+    known: &Known,
+) -> io::Result<(Outcome, Zeroizing<Vec<u8>>)> {
     let mut probe = Probe::new(known, clock::uptime());
     // What comes may be a loyalty code.
     let mut buffer = Zeroizing::new([0; 4_096]);
@@ -37,7 +40,7 @@ pub(crate) async fn probe(port: &mut SerialStream, known: &Known) -> io::Result<
             }
         }
         if let Some(outcome) = probe.poll_outcome() {
-            return Ok((outcome, probe.into_heard()));
+            return Ok((outcome, probe.take_heard()));
         }
         let due = probe.poll_timeout().map_or(0, |at| at.since(clock::uptime()));
         match timeout(Duration::from_millis(due), port.read(&mut buffer[..])).await {

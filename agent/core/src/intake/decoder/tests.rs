@@ -202,3 +202,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_hears_a_scanner_without_knowing_keeps_its_codes_in_one_place() {
+    for protocol in
+        [Protocol::ThingMagic, Protocol::R200, Protocol::Ruuvi, Protocol::Chafon, Protocol::Scanner]
+    {
+        let mut decoder = Decoder::hearing(protocol);
+        let place = decoder.pending.as_ptr();
+        // Codes, and what begins like the longest frame of any protocol.
+        for begin in
+            [b"4711-SECRET\r".as_slice(), b"4711-SEC", &[0xFF, 248], &[0xBB, 2, 0x22, 0, 255], &[0xCA, 255]]
+        {
+            for chunk in [begin, &[b'7'; 4_096], begin] {
+                decoder.handle_bytes(chunk, |_| ());
+                assert_eq!(decoder.pending.as_ptr(), place, "{protocol:?}");
+            }
+            decoder.give_up(|_| ());
+            decoder.forget();
+            assert_eq!((decoder.pending.as_ptr(), decoder.pending.capacity()), (place, SCANNED));
+        }
+    }
+}

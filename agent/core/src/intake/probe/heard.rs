@@ -1,7 +1,9 @@
 //! What came in at a port since its speed was set. Enters: bytes. Leaves: what no single frame tells. It may hold a
-//! loyalty code: it has no form in which it can be shown.
+//! loyalty code: it has no form in which it can be shown, and is wiped.
 
 use alloc::vec::Vec;
+
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::super::{Scan, r200};
 
@@ -10,13 +12,17 @@ const KEPT: usize = 16_384;
 /// A line of fewer characters may be noise.
 const SHORTEST_CODE: usize = 4;
 
-#[derive(Default)]
 pub(super) struct Heard {
-    bytes: Vec<u8>,
+    // Never grows: what it held would be left behind.
+    bytes: Zeroizing<Vec<u8>>,
     count: u64,
 }
 
 impl Heard {
+    pub(super) fn new() -> Self {
+        Self { bytes: Zeroizing::new(Vec::with_capacity(KEPT)), count: 0 }
+    }
+
     pub(super) fn take(&mut self, bytes: &[u8]) {
         self.count += bytes.len() as u64;
         let room = KEPT.saturating_sub(self.bytes.len());
@@ -25,7 +31,7 @@ impl Heard {
 
     /// Another speed was set: what came in before means nothing at it.
     pub(super) fn begin_anew(&mut self) {
-        self.bytes.clear();
+        self.bytes.zeroize();
     }
 
     /// Bytes that came in at all speeds.
@@ -33,8 +39,8 @@ impl Heard {
         self.count
     }
 
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    pub(super) fn take_bytes(&mut self) -> Zeroizing<Vec<u8>> {
+        core::mem::take(&mut self.bytes)
     }
 
     /// How an R200 that was heard frames what it says.
@@ -62,5 +68,27 @@ impl Heard {
                 && code.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_control())
                 && !code.starts_with(b"$")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_heard_stays_in_one_place_that_is_wiped() {
+        let mut heard = Heard::new();
+        let place = heard.bytes.as_ptr();
+        for _ in 0..3 {
+            for _ in 0..KEPT / 100 + 2 {
+                heard.take(&[b'7'; 100]);
+            }
+            assert_eq!((heard.bytes.len(), heard.bytes.as_ptr()), (KEPT, place));
+            heard.begin_anew();
+            assert!(heard.bytes.is_empty());
+        }
+        heard.take(b"4711");
+        let bytes: Zeroizing<Vec<u8>> = heard.take_bytes();
+        assert_eq!((bytes.as_slice(), bytes.as_ptr()), (b"4711".as_slice(), place));
     }
 }

@@ -192,7 +192,7 @@ fn a_scanner_is_known_by_a_code_and_the_code_is_not_lost_and_not_shown() {
     let who = Who::Reader(Protocol::Scanner);
     let found = Found { who, baud: 9_600, module: None, was_reading: true };
     assert_eq!(outcome, Some(Outcome::Found(found)));
-    assert_eq!(probe.into_heard(), b"4711-SECRET\r");
+    assert_eq!(probe.take_heard().as_slice(), b"4711-SECRET\r");
 }
 
 #[test]
