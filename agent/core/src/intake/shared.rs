@@ -53,7 +53,11 @@ impl Shared {
     /// Starts over: the port was lost and is open again.
     pub fn handle_reopened(&mut self, now: Uptime) {
         self.turn = None;
-        self.members.iter_mut().for_each(|member| member.session.handle_reopened(now));
+        for Member { session, waits } in &mut self.members {
+            session.handle_reopened(now);
+            // It waited for a line that is gone.
+            *waits = None;
+        }
         self.look(now);
     }
 

@@ -141,3 +141,22 @@ fn a_line_that_was_lost_is_begun_anew() {
         assert!(matches!(&told[..], [Notice::Module(_), Notice::Listening]), "{told:?}");
     }
 }
+
+#[test]
+fn who_waited_when_the_line_was_lost_has_not_waited_since() {
+    let mut line = Line::new(&[1, 2], &[1, 2]);
+    line.run(5_000);
+    while line.shared.members[1].waits.is_none() {
+        line.run(1);
+    }
+    line.search = None;
+    line.now = line.now + 3_600_000;
+    line.shared.handle_reopened(line.now);
+    line.there.retain(|address| *address != 2);
+    line.told(1);
+    line.run(10_000);
+    line.there.push(2);
+    line.run(15_000);
+    let told = line.told(1);
+    assert!(told.contains(&Notice::Listening), "{told:?}");
+}
