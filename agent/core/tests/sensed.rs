@@ -14,6 +14,8 @@ use hangtag_protocol::read::Read;
 
 const RAIL: u8 = 1;
 const BOOTH: u8 = 2;
+/// The number of the reader that hears sensor tags.
+const RECEIVER: usize = 1;
 const GARMENT: Mac = Mac([1; 6]);
 const FIXTURE: Mac = Mac([2; 6]);
 
@@ -40,13 +42,16 @@ impl Bench {
         let reader = ReaderId::new("node").unwrap();
         let number = layout.add_reader(reader, &[(RAIL, rail), (BOOTH, booth)]).unwrap();
         layout.add_occupancy(number, booth).unwrap();
+        assert_eq!(layout.add_reader(ReaderId::new("receiver").unwrap(), &[]), Ok(RECEIVER));
         layout.add_sensor(GARMENT, SensorOn::Garment(epc(1))).unwrap();
         layout.add_node_sensor(number, 4, SensorOn::Garment(epc(2))).unwrap();
         layout.add_sensor(FIXTURE, SensorOn::Fixture(rail)).unwrap();
         let inference = Inference::new(layout, BootId(1), Seq(1), Uptime(0));
         let (heard, mg) = ([0; 3], [0, 0, 1_000]);
         let mut bench = Self { inference, now: 0, events: Vec::new(), random: 7, heard, mg };
-        bench.inference.handle_reader(0, ReaderState::Listening, Uptime(0));
+        for reader in [0, RECEIVER] {
+            bench.inference.handle_reader(reader, ReaderState::Listening, Uptime(0));
+        }
         bench.rest(30_000);
         bench
     }
@@ -97,7 +102,7 @@ impl Bench {
         }
         let number = usize::from(sensor.0[0]);
         let since = std::mem::replace(&mut self.heard[number], self.now);
-        self.inference.handle_motion(&Motion {
+        let motion = Motion {
             at: Uptime(self.now),
             since: Uptime(since),
             sensor,
@@ -105,7 +110,8 @@ impl Bench {
             moves,
             acceleration_mg: Some(self.mg),
             battery_mv: None,
-        });
+        };
+        self.inference.handle_motion(RECEIVER, &motion);
     }
 
     fn booth(&mut self, state: BoothState) {
@@ -153,10 +159,10 @@ fn a_sensor_of_a_node_that_began_to_move_is_a_pick_up_too() {
 fn lost_advertisements_lose_no_pick_up_and_double_none() {
     let mut bench = Bench::new();
     bench.sensor(GARMENT, 0, false);
-    bench.rest(300_000);
+    bench.rest(55_000);
     bench.sensor(GARMENT, 1, true);
     bench.rest(20_000);
-    assert_eq!(bench.kinds(), [Kind::PickedUp, Kind::PutDown], "nobody heard the sensor for minutes");
+    assert_eq!(bench.kinds(), [Kind::PickedUp, Kind::PutDown], "nobody heard the sensor for a minute");
     bench.sensor(GARMENT, 0, false);
     // In a hand, as the reader sees: its levels go up and down.
     bench.pass(6_000, |b| {
@@ -170,6 +176,44 @@ fn lost_advertisements_lose_no_pick_up_and_double_none() {
     bench.sensor(GARMENT, 3, true);
     bench.rest(20_000);
     assert_eq!(bench.kinds(), seen, "that was what the reader saw");
+}
+
+#[test]
+fn what_moved_nobody_knows_when_is_no_pick_up() {
+    for state in [ReaderState::Off, ReaderState::Absent, ReaderState::Silent] {
+        let mut bench = Bench::new();
+        bench.sensor(GARMENT, 0, false);
+        bench.rest(5_000);
+        bench.inference.handle_reader(RECEIVER, state, Uptime(bench.now));
+        bench.rest(10_000);
+        bench.inference.handle_reader(RECEIVER, ReaderState::Listening, Uptime(bench.now));
+        bench.rest(1_000);
+        bench.sensor(GARMENT, 1, true);
+        bench.rest(20_000);
+        assert_eq!(bench.told(), [], "{state:?} until a second before");
+        bench.sensor(GARMENT, 1, true);
+        bench.rest(250);
+        assert_eq!(bench.told(), [(Kind::PickedUp, 97)], "heard twice since {state:?}");
+    }
+    let mut bench = Bench::new();
+    bench.sensor(GARMENT, 0, false);
+    bench.rest(61_000);
+    bench.sensor(GARMENT, 1, true);
+    bench.rest(20_000);
+    assert_eq!(bench.kinds(), [], "heard too seldom");
+}
+
+#[test]
+fn a_garment_that_no_reader_hears_is_said_to_have_moved_by_its_sensor_alone() {
+    for (turned, confidence) in [(true, 97), (false, 60)] {
+        let mut bench = Bench::new();
+        bench.sensor(GARMENT, 0, false);
+        // Others hide it: for long enough to know nothing, not for long enough to have left.
+        bench.pass(6_000, |b| (2..=9).for_each(|garment| b.hangs(garment)));
+        bench.sensor(GARMENT, 1, turned);
+        bench.pass(250, |_| ());
+        assert_eq!(bench.told(), [(Kind::PickedUp, confidence)], "turned: {turned}");
+    }
 }
 
 #[test]

@@ -112,7 +112,7 @@ pub(crate) async fn run(
 fn take_late(inference: &mut Inference, progress: &mut Progress, seen: &mut mpsc::Receiver<Seen>) {
     while let Ok(late) = seen.try_recv() {
         match late {
-            // A scan is no evidence, and nobody makes it again. A sensor counts what it did meanwhile.
+            // A scan is no evidence, and nobody makes it again. A sensor tag tells of its rail too, and counts.
             Seen::Reader { .. } | Seen::Scan { .. } | Seen::Motion { .. } => handle(inference, &late),
             // A node counts on it. Its reads are dated, and late enough to be no evidence; its sensors tell once.
             Seen::Frame { reader, ref taken } => {
@@ -150,9 +150,9 @@ pub(crate) fn handle(inference: &mut Inference, message: &Seen) {
                 inference.handle_scan(*reader, code.clone(), *at);
             }
         }
-        Seen::Motion { motion, .. } => {
+        Seen::Motion { reader, motion } => {
             inference.handle_timeout(motion.at);
-            inference.handle_motion(motion);
+            inference.handle_motion(*reader, motion);
         }
     }
 }

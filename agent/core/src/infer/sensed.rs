@@ -2,8 +2,9 @@
 //! somebody is in a booth. Leaves: pick-ups, and what [`tag`](super::tag) is told of its surroundings.
 //!
 //! - A sensor on a garment that moved while the garment rested: it was picked up. A sensor tag counts its own
-//!   movements, so that a lost advertisement loses no pick-up; its time is then that of the next one. What moved
-//!   until the garment had come to rest belongs to what brought it there.
+//!   movements, so that some lost advertisements lose no pick-up; its time is then that of the next one. What moved
+//!   until the garment had come to rest belongs to what brought it there, and of what moved while its receiver did
+//!   not listen, or within more than a minute, nobody knows when.
 //! - A sensor on a rail or shelf that moved shakes all that hangs there: for some seconds changes of the level are
 //!   taken as while somebody walks past.
 //! - In a booth that is said to be free nothing is tried on, and what is not heard there any more has left sooner.
@@ -14,7 +15,7 @@ use alloc::vec::Vec;
 
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Epc;
-use hangtag_protocol::event::Evidence;
+use hangtag_protocol::event::{Evidence, ReaderState};
 use hangtag_protocol::link::message::BoothState;
 use indexmap::IndexMap;
 
@@ -28,6 +29,8 @@ use crate::intake::{Mac, Motion};
 
 /// A garment that was put down swings for so long, in milliseconds: an advertisement may come seconds later.
 const SWINGS_MS: u64 = 10_000;
+/// What a sensor tag counted over a longer time may have been at any time, in milliseconds.
+const KNOWN_WHEN_MS: u64 = 60_000;
 /// A rail that was moved shakes what hangs there for so long, in milliseconds: until its sensor is heard again, and as
 /// long as levels are compared.
 const SHAKES_MS: u64 = 8_000;
@@ -77,14 +80,24 @@ impl Sensed {
 }
 
 impl Inference {
-    /// Takes what a sensor tag said of itself. Sensors that the layout does not name are ignored.
-    pub fn handle_motion(&mut self, motion: &Motion) {
+    /// Takes what a sensor tag said of itself to the receiver with this number in the layout. Sensors that the
+    /// layout does not name are ignored, and so are movements of garments that may have been while the receiver did
+    /// not listen, or more than a minute ago.
+    pub fn handle_motion(&mut self, reader: usize, motion: &Motion) {
         let Some(on) = self.layout.sensor(motion.sensor) else { return };
         let turned = self.sensed.turned(motion);
-        if motion.moves == 0 {
+        if motion.moves == 0 || matches!(on, SensorOn::Garment(_)) && !self.knows_when(reader, motion) {
             return;
         }
         self.moved(on, turned, motion.since, motion.at);
+    }
+
+    /// Whether the receiver listened since it heard the sensor before, and that is not long ago.
+    fn knows_when(&self, reader: usize, motion: &Motion) -> bool {
+        let receiver = &self.readers[reader];
+        receiver.state == ReaderState::Listening
+            && receiver.since <= motion.since
+            && motion.at.since(motion.since) <= KNOWN_WHEN_MS
     }
 
     /// Takes that a sensor that is wired to a reader node began to move. Sensors that the layout does not name are
@@ -138,7 +151,7 @@ impl Inference {
                 };
                 tag.lift(zone, at);
                 // Others that are pushed along the rail nudge it.
-                let rule = if turned || !still { Rule::SensorMoves } else { Rule::SensorAlone };
+                let rule = if turned || reads > 0 && !still { Rule::SensorMoves } else { Rule::SensorAlone };
                 let confidence = rule.confidence();
                 if self.layout.zones()[usize::from(zone)].kind.is_floor() {
                     self.conclude(epc, Conclusion::PickedUp { at, zone, confidence, evidence }, at);
