@@ -139,10 +139,13 @@ impl Keeper {
         };
     }
 
-    /// Writes what was learned up to the end.
+    /// Writes what was learned up to the end, unless the disk hangs.
     pub(crate) async fn finish(mut self, inference: &Inference, now: Uptime) {
-        if let State::Saving(crc, task) = std::mem::replace(&mut self.state, State::Idle) {
-            self.wait(crc, task).await;
+        if let State::Saving(crc, task) = std::mem::replace(&mut self.state, State::Idle)
+            && !self.wait(crc, task).await
+        {
+            // It goes on, and two would write into one file.
+            return;
         }
         let mut writing = inference.begin_learned(&self.of);
         while !inference.write_learned(&mut writing, SLICE, now) {}
@@ -151,10 +154,17 @@ impl Keeper {
         }
     }
 
-    async fn wait(&mut self, crc: u32, task: JoinHandle<io::Result<()>>) {
+    /// Whether it has ended.
+    async fn wait(&mut self, crc: u32, task: JoinHandle<io::Result<()>>) -> bool {
         match timeout(PATIENCE, task).await {
-            Ok(saved) => self.saved(crc, saved.map_err(io::Error::other).flatten()),
-            Err(_) => warn!(file = %self.path.display(), "what was learned is not written: the disk hangs"),
+            Ok(saved) => {
+                self.saved(crc, saved.map_err(io::Error::other).flatten());
+                true
+            }
+            Err(_) => {
+                warn!(file = %self.path.display(), "what was learned is not written: the disk hangs");
+                false
+            }
         }
     }
 

@@ -90,6 +90,15 @@ async fn the_end_writes_what_is_then_remembered() {
 }
 
 #[tokio::test]
+async fn a_save_that_hangs_is_left_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let mut keeper = Keeper::open(data.path(), &gateway("gw-1"), &mut inference(), Uptime(0));
+    keeper.state = State::Saving(0, tokio::spawn(std::future::pending()));
+    keeper.finish(&stocked(3), Uptime(12_000)).await;
+    assert_eq!(files(data.path()), [""; 0], "two would write into one file");
+}
+
+#[tokio::test]
 async fn a_damaged_file_and_another_gateways_are_set_aside_and_learning_begins_anew() {
     let data = tempfile::tempdir().unwrap();
     let stocked = stocked(3);
