@@ -75,8 +75,8 @@ pub(crate) struct Keeper {
 
 enum State {
     Idle,
-    /// It is made ready.
-    Slicing(Writing),
+    /// It is made ready; when the next slice comes.
+    Slicing(Writing, Uptime),
     /// It is written; the checksum of its bytes.
     Saving(u32, JoinHandle<io::Result<()>>),
 }
@@ -113,7 +113,7 @@ impl Keeper {
     pub(crate) fn due(&self, now: Uptime) -> Uptime {
         match &self.state {
             State::Idle => self.due,
-            State::Slicing(_) => now + PAUSE_MS,
+            State::Slicing(_, next) => *next,
             State::Saving(_, task) if task.is_finished() => now,
             State::Saving(..) => now + 1_000,
         }
@@ -125,11 +125,12 @@ impl Keeper {
             State::Idle if now < self.due => State::Idle,
             State::Idle => {
                 self.due = now + EVERY_MS;
-                State::Slicing(inference.begin_learned(&self.of))
+                State::Slicing(inference.begin_learned(&self.of), now + PAUSE_MS)
             }
-            State::Slicing(mut writing) => match inference.write_learned(&mut writing, SLICE, now) {
+            early @ State::Slicing(_, next) if now < next => early,
+            State::Slicing(mut writing, _) => match inference.write_learned(&mut writing, SLICE, now) {
                 true => self.save(writing.finish()),
-                false => State::Slicing(writing),
+                false => State::Slicing(writing, now + PAUSE_MS),
             },
             State::Saving(crc, task) if task.is_finished() => {
                 self.saved(crc, task.await.map_err(io::Error::other).flatten());
