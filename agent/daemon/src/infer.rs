@@ -10,6 +10,7 @@ use std::time::Duration;
 use hangtag_agent_core::infer::Inference;
 use hangtag_agent_core::intake::node::{Marks, Taken};
 use hangtag_protocol::clock::Uptime;
+use hangtag_protocol::link::message::BoothState;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::sleep;
 use tracing::{debug, warn};
@@ -116,7 +117,7 @@ fn take_late(inference: &mut Inference, progress: &mut Progress, seen: &mut mpsc
             Seen::Reader { .. } | Seen::Scan { .. } | Seen::Motion { .. } => handle(inference, &late),
             // A node counts on it. Its reads are dated, and late enough to be no evidence; its sensors tell once.
             Seen::Frame { reader, ref taken } => {
-                occupancy(inference, reader, taken);
+                occupancy(inference, reader, &taken.occupancy);
                 motions(inference, reader, taken);
                 progress.take(&late);
             }
@@ -133,11 +134,16 @@ pub(crate) fn handle(inference: &mut Inference, message: &Seen) {
             inference.handle_read(*reader, read);
         }
         Seen::Frame { reader, taken } => {
-            occupancy(inference, *reader, taken);
+            let mut told = taken.occupancy.as_slice();
             for read in &taken.reads {
+                let before = told.iter().take_while(|(at, _)| *at <= read.at).count();
+                let (due, rest) = told.split_at(before);
+                occupancy(inference, *reader, due);
+                told = rest;
                 inference.handle_timeout(read.at);
                 inference.handle_read(*reader, read);
             }
+            occupancy(inference, *reader, told);
             motions(inference, *reader, taken);
         }
         Seen::Reader { reader, state, at } => {
@@ -164,8 +170,9 @@ fn motions(inference: &mut Inference, reader: usize, taken: &Taken) {
     }
 }
 
-fn occupancy(inference: &mut Inference, reader: usize, taken: &Taken) {
-    for (at, state) in &taken.occupancy {
+fn occupancy(inference: &mut Inference, reader: usize, told: &[(Uptime, BoothState)]) {
+    for (at, state) in told {
+        inference.handle_timeout(*at);
         inference.handle_occupancy(reader, *state, *at);
     }
 }
@@ -249,6 +256,15 @@ mod tests {
         let What::Scanned(scan) = &event.what else { panic!("{event:?}") };
         assert_eq!((seq, event.at, &scan.code), (Seq::FIRST, Uptime(100), &code));
         assert_eq!((inference.poll_event(), progress.untold.is_some()), (None, true));
+    }
+
+    #[test]
+    fn the_time_before_a_booths_word_is_over_when_it_is_taken() {
+        let mut inference = Inference::new(Layout::default(), BootId(1), Seq::FIRST, Uptime(0));
+        let Seen::Frame { reader, mut taken } = frame(2, false) else { unreachable!() };
+        taken.occupancy = vec![(Uptime(10_000), BoothState::Free), (Uptime(20_000), BoothState::Occupied)];
+        handle(&mut inference, &Seen::Frame { reader, taken });
+        assert!(inference.poll_timeout() > Uptime(20_000), "{:?}", inference.poll_timeout());
     }
 
     #[test]
