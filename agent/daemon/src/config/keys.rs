@@ -59,7 +59,7 @@ fn config(top: &mut Table<'_, '_>, folder: &Path, broken: bool) -> Option<Config
             top.missing("reader", "given by a [[reader]] table for each");
         }
         // What cannot be understood may be the key.
-        let mut all = Readers::new(has_loyalty || broken);
+        let mut all = Readers::new(has_loyalty || broken, &zones.sound);
         let known = zones_known.then_some(&zones.names);
         let read: Vec<_> = tables.into_iter().map(|mut table| all.take(&mut table, folder, known)).collect();
         read.into_iter().collect::<Option<Vec<_>>>()

@@ -563,18 +563,48 @@ zone = "rail-a"
             let why = sensor(text).unwrap_err();
             assert!(why.contains(named) && why.lines().count() == 1, "{named}: {why}");
         }
-        let node = GOOD.replacen("\"r200\"", "\"node\"\noccupancy = \"booth-9\"", 1);
-        let why = load(&node).unwrap_err();
-        assert!(why.contains("occupancy = \"booth-9\": there is no [[zone]]"), "{why}");
-        assert!(load(&node.replace("booth-9", "rail-a")).is_ok());
-        let of_node = |text: &str| load(&format!("{}[[sensor]]\n{text}", node.replace("booth-9", "rail-a")));
+        let node = GOOD.replacen("\"r200\"", "\"node\"", 1);
+        let of_node = |text: &str| load(&format!("{node}[[sensor]]\n{text}"));
         assert!(of_node("reader = \"rail-a\"\nnumber = 2\nepc = \"30\"\n").is_ok());
         let why = of_node("reader = \"rail-b\"\nnumber = 2\nepc = \"30\"\n").unwrap_err();
         assert!(why.contains("sensor 2 of \"rail-b\": reader = \"rail-b\": there is no [[reader]]"), "{why}");
         let why = of_node("reader = \"rail-a\"\nepc = \"30\"\n").unwrap_err();
         assert!(why.contains("sensor 1: number: is missing") && why.lines().count() == 1, "{why}");
-        let why = load(&GOOD.replacen("region", "occupancy = \"rail-a\"\nregion", 1)).unwrap_err();
-        assert!(why.contains("occupancy: there is no such key"), "{why}");
+    }
+
+    #[test]
+    fn of_each_booth_one_node_tells() {
+        let text = GOOD.replacen("[[reader]]", "[[zone]]\nid = \"booth-1\"\nkind = \"booth\"\n[[reader]]", 1);
+        let node = |zone: &str| text.replacen("\"r200\"", &format!("\"node\"\noccupancy = \"{zone}\""), 1);
+        let good = node("booth-1");
+        let zone = ZoneId::new("booth-1").unwrap();
+        let setup = load(&good).unwrap().readers.remove(0).setup;
+        assert!(matches!(setup, Setup::Node { occupancy: Some(told), .. } if told == zone));
+        let reader = &good[good.find("[[reader]]").unwrap()..];
+        let second = reader.replacen("rail-a", "rail-b", 1).replacen("usb-1", "usb-2", 1);
+        for (text, named) in [
+            (
+                node("booth-9"),
+                "reader \"rail-a\": occupancy = \"booth-9\": there is no [[zone]] with this id",
+            ),
+            (
+                node("rail-a"),
+                "agent.toml:18: reader \"rail-a\": occupancy = \"rail-a\": the [[zone]] with this id is no booth",
+            ),
+            (
+                format!("{good}{second}"),
+                "agent.toml:28: reader \"rail-b\": occupancy = \"booth-1\": reader \"rail-a\" tells of this booth",
+            ),
+            (
+                GOOD.replacen("region", "occupancy = \"rail-a\"\nregion", 1),
+                "reader \"rail-a\": occupancy: there is no such key",
+            ),
+        ] {
+            let why = load(&text).unwrap_err();
+            assert!(why.contains(named) && why.lines().count() == 1, "{named}: {why}");
+        }
+        let third = second.replacen("occupancy = \"booth-1\"\n", "", 1);
+        assert!(load(&format!("{good}{third}")).is_ok(), "a node need not tell");
     }
 
     #[test]

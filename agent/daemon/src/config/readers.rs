@@ -1,9 +1,10 @@
 //! The readers in the configuration. Enters: their tables. Leaves: readers, and the zones before them, or what is
 //! wrong with them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use hangtag_agent_core::infer::{Zone, ZoneKind};
 use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Settings, node};
 use hangtag_protocol::id::{ReaderId, ZoneId};
 use serde::Deserialize;
@@ -21,12 +22,19 @@ pub(super) struct Readers {
     ports: Ports,
     /// There is a key to which loyalty codes can be sealed.
     may_seal: bool,
+    /// The zones that are no booths.
+    no_booths: BTreeSet<ZoneId>,
+    /// Which node tells of a booth.
+    told_of: BTreeMap<ZoneId, Option<ReaderId>>,
 }
 
 impl Readers {
-    /// None yet.
-    pub(super) fn new(may_seal: bool) -> Self {
-        Self { ids: BTreeSet::new(), ports: Ports::default(), may_seal }
+    /// None yet. `zones` are those of which nothing is wrong.
+    pub(super) fn new(may_seal: bool, zones: &[Zone]) -> Self {
+        let no_booths =
+            zones.iter().filter(|zone| zone.kind != ZoneKind::Booth).map(|zone| zone.id).collect();
+        let (ids, ports, told_of) = (BTreeSet::new(), Ports::default(), BTreeMap::new());
+        Self { ids, ports, may_seal, no_booths, told_of }
     }
 
     /// Takes one; relative paths are relative to a folder. `zones` are those that there are, if that is known.
@@ -47,7 +55,7 @@ impl Readers {
         let word: Option<Word> = table.need("protocol", &one_of());
         let told = match word {
             Some(Word::Auto) => auto(table, zones),
-            Some(Word::Node) => node(table, zones),
+            Some(Word::Node) => self.node(table, id, zones),
             Some(Word::R200) => stated(table, Protocol::R200, zones),
             Some(Word::ThingMagic) => stated(table, Protocol::ThingMagic, zones),
             Some(Word::Chafon) => stated(table, Protocol::Chafon, zones),
@@ -77,6 +85,35 @@ impl Readers {
         table.end();
         let (setup, before) = told?;
         Some((Reader { id: id?, port: port?, setup }, before))
+    }
+
+    /// What a reader node is told. What the module behind it can do, the node says.
+    fn node(
+        &mut self,
+        table: &mut Table<'_, '_>,
+        id: Option<ReaderId>,
+        zones: Option<&BTreeSet<ZoneId>>,
+    ) -> Option<(Setup, Before)> {
+        let baud = table.may("baud", node::FACTORY_BAUD, &baud());
+        let occupancy = table.maybe("occupancy", &name());
+        known(table, "occupancy", occupancy.flatten(), zones);
+        if let Some(zone) = occupancy.flatten() {
+            self.booth(table, id, zone);
+        }
+        let (radio, _, antennas) = transmitter(table, &[], node::MOST_PORTS, zones)?;
+        Some((Setup::Node { baud: baud?, radio, occupancy: occupancy? }, Before::Antennas(antennas)))
+    }
+
+    /// A node tells who is in a zone: that must be a booth, and two would contradict each other.
+    fn booth(&mut self, table: &Table<'_, '_>, id: Option<ReaderId>, zone: ZoneId) {
+        if self.no_booths.contains(&zone) {
+            table.wrong("occupancy", "the [[zone]] with this id is no booth: it must have kind = \"booth\"");
+        } else if let Some(other) = self.told_of.get(&zone) {
+            let other = other.map_or("another reader".to_owned(), |other| format!("reader \"{other}\""));
+            table.wrong("occupancy", format!("{other} tells of this booth already"));
+        } else {
+            self.told_of.insert(zone, id);
+        }
     }
 }
 
@@ -127,15 +164,6 @@ fn stated(
         }
     };
     Some((Setup::Stated { baud: baud?, settings }, before))
-}
-
-/// What a reader node is told. What the module behind it can do, the node says.
-fn node(table: &mut Table<'_, '_>, zones: Option<&BTreeSet<ZoneId>>) -> Option<(Setup, Before)> {
-    let baud = table.may("baud", node::FACTORY_BAUD, &baud());
-    let occupancy = table.maybe("occupancy", &name());
-    known(table, "occupancy", occupancy.flatten(), zones);
-    let (radio, _, antennas) = transmitter(table, &[], node::MOST_PORTS, zones)?;
-    Some((Setup::Node { baud: baud?, radio, occupancy: occupancy? }, Before::Antennas(antennas)))
 }
 
 /// What is told to a reader that is to be found out. Its keys say what it may be: a reader of tags, a scanner, or

@@ -11,7 +11,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use hangtag_agent_core::infer::ZoneKind;
 use hangtag_agent_core::intake::Protocol;
 use rustix::fs::{Access, access};
 use rustix::process::geteuid;
@@ -176,16 +175,6 @@ fn choices(config: &Config, found: &mut Findings) {
 
 /// Sensors of which nothing can come.
 fn sensors(config: &Config, found: &mut Findings) {
-    for reader in &config.readers {
-        if let Setup::Node { occupancy: Some(zone), .. } = reader.setup
-            && config.layout.zones().iter().any(|known| known.id == zone && known.kind != ZoneKind::Booth)
-        {
-            found.warning(format!(
-                "reader \"{}\": occupancy = \"{zone}\": is no booth, and nothing comes of who is there",
-                reader.id
-            ));
-        }
-    }
     let hears = |reader: &Reader| match &reader.setup {
         Setup::Stated { settings, .. } => settings.protocol() == Protocol::Ruuvi,
         Setup::Auto(_) => true,
