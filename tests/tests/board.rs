@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use hangtag_protocol::link::message::Outcome;
 use hangtag_tests::emulator::board::{Board, image, refusal};
 use hangtag_tests::harness::gateway::{Gateway, STOPS_WITHIN};
+use hangtag_tests::harness::node::{self, durable};
 use hangtag_tests::harness::process::{Process, wait_for};
-use hangtag_tests::harness::site::Site;
-use hangtag_tests::harness::{folder, free_port, seed, skip};
+use hangtag_tests::harness::{folder, seed, skip};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -20,17 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// A reader with one antenna, as an R200 has.
 const READER: &str = "loose-1";
 
-/// A gateway one of whose readers is a node. No broker is there: what is accepted stays.
 fn gateway(folder: &Path) -> anyhow::Result<Gateway> {
-    let nowhere = free_port()?;
-    let site = Site::for_test(folder, nowhere)?;
-    let gateway = Gateway::create(&site, "agent", &folder.join("agent-data"), nowhere, "")?;
-    let file = folder.join("agent.toml");
-    let text = std::fs::read_to_string(&file)?;
-    let with_node = text.replacen("protocol = \"r200\"", "protocol = \"node\"", 1);
-    ensure!(with_node != text, "there is no reader to replace:\n{text}");
-    std::fs::write(file, with_node)?;
-    Ok(gateway)
+    node::gateway(folder, &folder.join("agent-data"), "r200")
 }
 
 fn told(board: &Board) -> u64 {
@@ -47,22 +38,6 @@ fn wait_idle(board: &mut Board, agent: &mut Process, reads: u64) -> anyhow::Resu
             .then_some(()))
     });
     waited.with_context(|| format!("{:?}", board.counts()))
-}
-
-/// What the gateway has durable of the node's run: reads, and reads that the node says it dropped. Another agent
-/// on the same data says it to who asks.
-fn durable(gateway: &Gateway) -> anyhow::Result<(u64, u64)> {
-    let before = std::fs::read_to_string(gateway.log()).unwrap_or_default().len();
-    let mut agent = gateway.start()?;
-    let found = wait_for("the agent to greet the node", PATIENCE, || {
-        agent.check()?;
-        let text = std::fs::read_to_string(gateway.log())?;
-        let said = text[before..].split_once("; had ").map(|(_, said)| said.to_owned());
-        Ok(said.filter(|said| said.contains('\n')))
-    })?;
-    agent.stop(STOPS_WITHIN)?;
-    let mut numbers = found.split(' ').filter_map(|word| word.parse::<u64>().ok());
-    Ok((numbers.next().context("no reads")?, numbers.next().context("no dropped")?))
 }
 
 #[test]

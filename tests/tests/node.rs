@@ -12,9 +12,9 @@ use hangtag_tests::emulator::line::Faults;
 use hangtag_tests::emulator::node::{Narrow, Node, Roomy, Settings};
 use hangtag_tests::harness::gateway::{Gateway, STOPS_WITHIN};
 use hangtag_tests::harness::image::{Image, refusal, scratch};
+use hangtag_tests::harness::node::durable;
 use hangtag_tests::harness::process::{Process, wait_for};
-use hangtag_tests::harness::site::Site;
-use hangtag_tests::harness::{folder, folder_in, free_port, seed, skip};
+use hangtag_tests::harness::{self, folder, folder_in, seed, skip};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -36,18 +36,9 @@ fn narrow(identity: Identity, now: Uptime) -> Narrow {
     Narrow::new(identity, now)
 }
 
-/// A gateway whose reader is a node. No broker is there: what is accepted stays.
 fn gateway(folder: &Path, data: &Path) -> anyhow::Result<Gateway> {
-    let nowhere = free_port()?;
-    let site = Site::for_test(folder, nowhere)?;
-    let gateway = Gateway::create(&site, "agent", data, nowhere, "")?;
-    let file = folder.join("agent.toml");
-    let text = std::fs::read_to_string(&file)?;
     // One reader is one of four antennas; the others are never plugged in.
-    let with_node = text.replacen("protocol = \"thingmagic\"", "protocol = \"node\"", 1);
-    anyhow::ensure!(with_node != text, "there is no reader to replace:\n{text}");
-    std::fs::write(file, with_node)?;
-    Ok(gateway)
+    harness::node::gateway(folder, data, "thingmagic")
 }
 
 fn wait_idle(node: &Node, agent: &mut Process, reads: u64) -> anyhow::Result<()> {
@@ -58,22 +49,6 @@ fn wait_idle(node: &Node, agent: &mut Process, reads: u64) -> anyhow::Result<()>
         Ok((told && counts.idle.load(Ordering::Acquire)).then_some(()))
     })
     .with_context(|| format!("{counts:?}"))
-}
-
-/// What the gateway has durable of the node's run: reads, and reads that the node says it dropped. Another agent
-/// on the same data says it to who asks.
-fn durable(gateway: &Gateway) -> anyhow::Result<(u64, u64)> {
-    let before = std::fs::read_to_string(gateway.log()).unwrap_or_default().len();
-    let mut agent = gateway.start()?;
-    let found = wait_for("the agent to greet the node", PATIENCE, || {
-        agent.check()?;
-        let text = std::fs::read_to_string(gateway.log())?;
-        let said = text[before..].split_once("; had ").map(|(_, said)| said.to_owned());
-        Ok(said.filter(|said| said.contains('\n')))
-    })?;
-    agent.stop(STOPS_WITHIN)?;
-    let mut numbers = found.split(' ').filter_map(|word| word.parse::<u64>().ok());
-    Ok((numbers.next().context("no reads")?, numbers.next().context("no dropped")?))
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! A node between an invented module and an invented gateway, with a flash that fails when it is told to.
+
 extern crate std;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Conversations with an invented R200 module that refuses, falls silent, echoes and stutters.
+
 extern crate std;
 
 use super::*;

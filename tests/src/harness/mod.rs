@@ -24,6 +24,7 @@ pub mod gateway;
 pub mod image;
 pub mod judge;
 pub mod listener;
+pub mod node;
 pub mod onlooker;
 pub mod process;
 pub mod site;

@@ -1,3 +1,5 @@
+//! The learned file on a disk: replaced whole or not at all, and set aside when it cannot be read.
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use hangtag_agent_core::infer::{Layout, Zone, ZoneKind};

@@ -1,3 +1,6 @@
+//! What a site teaches, over restarts: it hides nothing that happens and invents nothing, and damaged bytes are
+//! refused.
+
 use hangtag_protocol::clock::BootId;
 use hangtag_protocol::event::{Kind, ReaderState};
 use hangtag_protocol::id::{ReaderId, Seq, ZoneId};

@@ -1,3 +1,5 @@
+//! Tags that lie, are carried, are pushed aside or stand beside a body, as two seconds of reads.
+
 use super::*;
 use hangtag_protocol::epc::Epc;
 

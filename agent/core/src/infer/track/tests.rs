@@ -1,3 +1,5 @@
+//! One tag before one antenna: when it is calm, when it moves, and what only looks so.
+
 use super::*;
 use hangtag_protocol::epc::Epc;
 
