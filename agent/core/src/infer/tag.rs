@@ -11,7 +11,9 @@
 //!                                                       └ restless for long: TriedOn
 //! ```
 
+mod best;
 pub(super) mod booth;
+mod habit;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -20,11 +22,11 @@ use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::event::Evidence;
 use hangtag_protocol::read::Read;
 
-use super::layout::Layout;
-use super::learned::{Habit, Home};
 use super::rule::Rule;
 use super::state::{Conclusion, State, Surroundings, Worn};
 use super::track::{RECENT_TICKS, TICK_MS, Track};
+
+use best::Best;
 
 /// Antennas that one tag is followed at; the one unseen for longest makes room.
 const MAX_TRACKS: usize = 4;
@@ -57,68 +59,9 @@ pub(super) struct Tag {
     worn: Option<Box<Worn>>,
 }
 
-/// Where a tag is read best.
-#[derive(Clone, Copy)]
-struct Best {
-    track: usize,
-    zone: u16,
-    margin_db: f32,
-}
-
 impl Tag {
     pub(super) fn new() -> Self {
         Self { tracks: Box::default(), state: State::New, calm_ticks: 0, worn: None }
-    }
-
-    /// A garment that was followed before a restart. In a booth it counts as heard right now: the time
-    /// in which nobody listened is no evidence that it left.
-    pub(super) fn restored(state: State, layout: &Layout, now: Uptime) -> Self {
-        let mut tag = Self { state, ..Self::new() };
-        if let State::Booth { zone, .. } = state {
-            let antennas = (0..layout.antennas()).filter(|a| layout.zone_of(*a) == usize::from(zone));
-            let track =
-                |antenna| Track::new(u16::try_from(antenna).expect("fewer than 65,536 antennas"), now);
-            tag.tracks = antennas.take(MAX_TRACKS).map(track).collect();
-        }
-        tag
-    }
-
-    /// Takes up what was learned before a restart.
-    pub(super) fn recall(&mut self, habit: &Habit) {
-        let mut tracks = core::mem::take(&mut self.tracks).into_vec();
-        let mut at = |antenna| {
-            let known = tracks.iter().position(|track: &Track| track.antenna == antenna);
-            known.or_else(|| {
-                (tracks.len() < MAX_TRACKS).then(|| {
-                    tracks.push(Track::new(antenna, Uptime(0)));
-                    tracks.len() - 1
-                })
-            })
-        };
-        let home = habit.home.and_then(|home| Some((at(home.antenna)?, home.reads)));
-        let heard: Vec<_> =
-            habit.heard.iter().filter_map(|heard| Some((at(heard.antenna)?, *heard))).collect();
-        heard.into_iter().for_each(|(slot, heard)| tracks[slot].recall(heard));
-        if let Some((slot, reads)) = home {
-            tracks[slot].recall_rest(reads);
-        }
-        self.tracks = tracks.into_boxed_slice();
-    }
-
-    /// What of it outlives a restart, if anything was learned.
-    pub(super) fn habit(&self, unheard_h: u8) -> Option<Habit> {
-        let home = self.home().map(|track| Home { antenna: track.antenna, reads: track.habit().1 });
-        let heard: Box<[_]> = self.tracks.iter().filter_map(|track| track.habit().0).collect();
-        (home.is_some() || !heard.is_empty()).then_some(Habit { unheard_h, home, heard })
-    }
-
-    /// Where it rests, or where it rested before a restart, if it has not come to rest since.
-    fn home(&self) -> Option<&Track> {
-        match self.state {
-            State::Rest { antenna, .. } => self.tracks.iter().find(|track| track.antenna == antenna),
-            State::New => self.tracks.iter().find(|track| track.is_home()),
-            State::Hand { .. } | State::Booth { .. } => None,
-        }
     }
 
     pub(super) fn handle_read(&mut self, antenna: u16, read: &Read) {
@@ -381,34 +324,6 @@ impl Tag {
             track.rest_here();
         }
         self.state = State::Rest { zone: best.zone, antenna: track.antenna, since, disturbed: None };
-    }
-
-    /// The zone where it is read best, if it was read enough of late, and by how much it wins.
-    fn best(&self, around: &Surroundings<'_>) -> Option<Best> {
-        let zone_of = |track: &Track| around.layout.zone_of(track.antenna.into());
-        let recent = |track: &&Track| around.now.since(track.last) < RECENT_MS && track.reads_recently() >= 3;
-        // What always strays here from where it rests must be more than that to be here.
-        let home = self.resting_at();
-        let here = |track: &&Track| {
-            let presence = track.presence(around.surest[usize::from(track.antenna)]);
-            home == Some(track.antenna) || presence.is_none_or(|presence| presence.present)
-        };
-        let level = |track: &Track| track.level_dbm();
-        let (slot, track) = self
-            .tracks
-            .iter()
-            .enumerate()
-            .filter(|(_, track)| recent(track) && here(track))
-            .max_by(|a, b| level(a.1).total_cmp(&level(b.1)))?;
-        let others = self.tracks.iter().filter(|other| zone_of(other) != zone_of(track));
-        let next = others
-            .filter(|other| around.now.since(other.last) < RECENT_MS)
-            .map(level)
-            .max_by(f32::total_cmp)
-            // Nothing else hears it: it is below what readers can hear.
-            .unwrap_or(-80.0);
-        let zone = u16::try_from(zone_of(track)).expect("fewer than 65,536 zones");
-        Some(Best { track: slot, zone, margin_db: level(track) - next })
     }
 
     fn watch_calm(&mut self, best: Option<&Best>, now: Uptime) {
