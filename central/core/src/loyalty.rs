@@ -123,8 +123,7 @@ mod tests {
     const HASH: &str = "20f99e0f4c36058b2badbba92d9a00df9f170656ceab79489ad6dabfb53a4669";
 
     fn bytes(hex: &str) -> Vec<u8> {
-        let pairs = hex.as_bytes().chunks(2).map(|pair| core::str::from_utf8(pair).unwrap());
-        pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+        hex::decode(hex).unwrap()
     }
 
     fn keys(keys: &[u8]) -> Keys {

@@ -45,8 +45,7 @@ const BOX: &str = "89d87edeacbf870674a93e3a1b2396bc3da546eaefa39b4ab6b8dde8ec0bd
 const HASH: &str = "20f99e0f4c36058b2badbba92d9a00df9f170656ceab79489ad6dabfb53a4669";
 
 fn bytes(hex: &str) -> Vec<u8> {
-    let pairs = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
-    pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+    hex::decode(hex).unwrap()
 }
 
 pub(crate) fn with_keys(secret: u8, private: &[u8]) -> Options {
