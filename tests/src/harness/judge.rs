@@ -4,7 +4,8 @@
 //! Events are compared number by number. Where a gateway began a new epoch because somebody else used its
 //! numbers, the same event may stand in the log under one number and in central under another: then they
 //! are compared by content, and what they point to, the opening of their visit or the event that they
-//! retract, by its content.
+//! retract, by its content. Two agents of one machine can conclude the same in the same millisecond: what
+//! was accepted twice central must have twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -231,13 +232,16 @@ impl Stored {
     fn by_content(&self, accepted_logs: &[&Path]) -> anyhow::Result<Verdict> {
         let logs = accepted_logs.iter().map(|log| read_log(log)).collect::<anyhow::Result<Vec<_>>>()?;
         let numbers: Vec<Numbers<'_>> = logs.iter().map(|log| by_id(log)).collect();
-        let mut accepted: BTreeMap<&Content, &Numbered> = BTreeMap::new();
-        let mut verdict = Verdict::default();
+        // Whoever cloned a gateway has cloned its log as well: what stands in two logs was accepted once.
+        let accepted: BTreeSet<(&Content, &str, i64)> =
+            logs.iter().flatten().map(|event| (&event.content, &*event.epoch, event.seq)).collect();
+        let mut times: BTreeMap<&Content, u64> = BTreeMap::new();
+        accepted.iter().for_each(|(content, ..)| *times.entry(content).or_default() += 1);
+        let mut verdict = self.verdict(accepted.len());
         let stored: BTreeMap<&Content, &Numbered> = self.events.iter().map(|e| (&e.content, e)).collect();
         let stored_numbers = by_id(&self.events);
         for (log, own) in logs.iter().zip(&numbers) {
             for event in log {
-                accepted.insert(&event.content, event);
                 let Some(found) = stored.get(&event.content) else { continue };
                 // What a clone began before it was one, only the original's log has.
                 let others = || numbers.iter().find_map(|other| other.get(&event.target()?));
@@ -253,16 +257,27 @@ impl Stored {
                 }
             }
         }
-        verdict.missing = accepted.keys().filter(|content| !stored.contains_key(*content)).count() as u64;
-        verdict.unlogged = stored.keys().filter(|content| !accepted.contains_key(*content)).count() as u64;
-        let Verdict { missing, unlogged, unlinked, changed, .. } = verdict;
-        Ok(Verdict { missing, unlogged, unlinked, changed, ..self.verdict(accepted.len()) })
+        let contents = self.contents();
+        let stored_times = |content: &Content| contents.get(content).copied().unwrap_or(0);
+        verdict.missing =
+            times.iter().map(|(content, times)| times.saturating_sub(stored_times(content))).sum();
+        verdict.unlogged = contents.keys().filter(|content| !times.contains_key(*content)).count() as u64;
+        let accepted_times = |content: &Content| times.get(content).map_or(1, |times| *times);
+        verdict.doubled =
+            contents.iter().map(|(content, count)| count.saturating_sub(accepted_times(content))).sum();
+        Ok(verdict)
+    }
+
+    /// How often each content is stored.
+    fn contents(&self) -> BTreeMap<&Content, u64> {
+        let mut contents = BTreeMap::new();
+        self.events.iter().for_each(|event| *contents.entry(&event.content).or_default() += 1);
+        contents
     }
 
     /// What the database says by itself.
     fn verdict(&self, accepted: usize) -> Verdict {
         let mut verdict = Verdict { accepted: accepted as u64, try_ons: self.try_ons, ..Verdict::default() };
-        let mut contents: BTreeMap<&Content, u64> = BTreeMap::new();
         let mut numbers: BTreeMap<&str, (i64, i64, i64)> = BTreeMap::new();
         for Numbered { epoch, seq, content, .. } in &self.events {
             verdict.in_central += 1;
@@ -270,10 +285,9 @@ impl Stored {
             *verdict.by_kind.entry(content.kind.clone()).or_default() += 1;
             let (first, last, count) = numbers.entry(epoch).or_insert((*seq, *seq, 0));
             (*first, *last, *count) = ((*first).min(*seq), (*last).max(*seq), *count + 1);
-            *contents.entry(content).or_default() += 1;
         }
         verdict.epochs = numbers.len() as u64;
-        verdict.doubled = contents.values().map(|count| count - 1).sum();
+        verdict.doubled = self.contents().values().map(|count| count - 1).sum();
         verdict.gaps =
             numbers.values().map(|(first, last, count)| (last - first + 1 - count).unsigned_abs()).sum();
         verdict
@@ -420,6 +434,20 @@ mod tests {
         assert_eq!(moved(0, 2)?.changed, 1, "it points to another one");
         assert_eq!(moved(0, 0)?.changed, 1, "it points to none although the other one has moved with it");
         assert_eq!(moved(1, 1)?.changed, 1, "it points to itself");
+        Ok(())
+    }
+
+    #[test]
+    fn what_two_agents_accepted_at_one_time_central_has_twice() -> anyhow::Result<()> {
+        let own = line(1, 1);
+        let others = own.replace(r#""epoch":"e""#, r#""epoch":"f""#);
+        let first = row(1, "e", 1, 1);
+        let judged = |second: &str| judged(&(own.clone() + &others), &(first.clone() + second));
+        let one = judged(&row(9, "f", 9, 9))?;
+        let both = judged(&row(1, "f", 1, 1))?;
+        let three = judged(&(row(1, "f", 1, 1) + &row(1, "f", 2, 1)))?;
+        assert_eq!((both.accepted, both.is_exact()), (2, true), "{both:?}");
+        assert_eq!((one.missing, three.doubled), (1, 1), "{one:?} {three:?}");
         Ok(())
     }
 }
