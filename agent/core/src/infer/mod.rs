@@ -19,6 +19,7 @@ mod state;
 mod stay;
 mod tag;
 mod track;
+mod votes;
 
 use alloc::collections::VecDeque;
 use alloc::vec;

@@ -19,19 +19,26 @@
 //! - The level can never decide: its vote is less than [`ENOUGH`]. People who walk past move it too, and a
 //!   reader's change of channel. One odd phase decides nothing either.
 //! - Where a channel's phase has proved to be steady while the tag rested ([`Comparer::learn_rest`]), each read tells
-//!   also whether the tag is where it was ([`Comparer::away_rad`], [`away_vote`]): a body beside a tag turns its
-//!   phase by up to 0.4 rad, and a tag that was pushed aside is away, but not moving. Where readers do not keep
-//!   their phase, or hop over more than four channels, nothing is learned and nothing is told.
+//!   also whether the tag is where it was ([`Comparer::turned`], [`away_vote`]): a body beside a tag turns its
+//!   phase by up to 0.4 rad. On all channels it turns alike, because they differ by less than a hundredth of their
+//!   frequency: of a tag that was pushed aside, or put down elsewhere, the reads of all channels agree on a new turn;
+//!   of one that is carried no two do. Where readers do not keep their phase, or hop over more than four channels,
+//!   nothing is learned and nothing is told.
 //! - Doppler is not used: on the recordings that have it, it says nothing (the same spread, ±150 Hz, for
 //!   tags that lie and tags that are carried).
 //!
 //! The numbers were chosen on some of the recordings that `hangtag-agent evaluate` knows and are
 //! reported on others; it says which.
 
+mod phase;
+
 use core::ops::{Add, AddAssign};
 
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::read::Read;
+
+pub use phase::Turn;
+use phase::{Phase, told};
 
 /// The sum of votes above which a tag moved.
 pub const ENOUGH: f32 = 1.25;
@@ -48,6 +55,9 @@ const STEP_NOISES: (f32, f32) = (2.0, 1.5);
 /// A read's phase differs by this much from the one at rest, in radians: at most, of a tag that is there, and at
 /// least, of one that is away. A body beside a tag at rest turns its phase by 0.4 rad.
 const HERE_RAD: (f32, f32) = (0.35, 0.6);
+/// The turns of a tag that is away differ so much from read to read: that says nothing, and how much more or less
+/// makes a whole vote, in radians.
+const TURNING_RAD: (f32, f32) = (0.35, 0.15);
 /// How many more reads must have agreed with a phase at rest than have not for it to be known, and how many are
 /// counted: a tag that was pushed aside is known in its new place after that many.
 const TRUSTED: u8 = 5;
@@ -62,6 +72,8 @@ pub struct Comparer {
     last_ms: u32,
     last_cdbm: i16,
     heard: bool,
+    /// Whether the reader uses more channels than there is room for.
+    hops: bool,
 }
 
 // There is one for each of very many tags: times are the lowest 32 bits of milliseconds.
@@ -76,32 +88,6 @@ struct Channel {
     trust: u8,
 }
 
-/// A phase without half turns, which readers may add: 256 stand for half a turn.
-#[derive(Clone, Copy, Debug, Default)]
-struct Phase(u8);
-
-impl Phase {
-    fn new(ddeg: u16) -> Self {
-        Self((u32::from(ddeg % 1_800) * 256 / 1_800) as u8)
-    }
-
-    /// The shorter way from another phase, in 256ths of half a turn.
-    fn since(self, other: Self) -> i8 {
-        self.0.wrapping_sub(other.0).cast_signed()
-    }
-}
-
-/// A way between phases in radians, 0 to π/2.
-fn radians(way: i8) -> f32 {
-    f32::from(way.unsigned_abs()) * (core::f32::consts::PI / 256.0)
-}
-
-/// A number from 1 to 255 that differs between all channels of a region: they are at least 0.1 MHz apart, in a band
-/// of less than 25.5 MHz.
-fn code(khz: u32) -> u8 {
-    (khz / 100 % 255) as u8 + 1
-}
-
 /// How a read differs from those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Comparison {
@@ -109,6 +95,9 @@ pub struct Comparison {
     pub step_rad: Option<f32>,
     /// By how many hundredths of a dB the level changed since the last read; absent after a pause.
     pub change_cdb: Option<u16>,
+    /// By how many radians the phase turned since the last reads of this channel, however long ago; absent of the
+    /// first one.
+    pub turn_rad: Option<f32>,
 }
 
 impl Comparer {
@@ -118,10 +107,13 @@ impl Comparer {
         let pause_ms = at_ms.wrapping_sub(self.last_ms);
         let change_cdb = (self.heard && pause_ms < LEVEL_MS).then(|| read.rssi_cdbm.abs_diff(self.last_cdbm));
         (self.last_ms, self.last_cdbm, self.heard) = (at_ms, read.rssi_cdbm, true);
-        Comparison { step_rad: self.step_rad(read, at_ms), change_cdb }
+        let turned = self.compare_phase(read, at_ms);
+        let step_rad = turned.and_then(|(rad, recent)| recent.then_some(rad));
+        Comparison { step_rad, change_cdb, turn_rad: turned.map(|(rad, _)| rad) }
     }
 
-    fn step_rad(&mut self, read: &Read, at_ms: u32) -> Option<f32> {
+    /// By how many radians it turned, and whether that was of late.
+    fn compare_phase(&mut self, read: &Read, at_ms: u32) -> Option<(f32, bool)> {
         let (phase, code) = told(read)?;
         let age_ms = |channel: &Channel| at_ms.wrapping_sub(channel.at_ms);
         let known = self.known(code);
@@ -132,6 +124,7 @@ impl Comparer {
         });
         let anchor = self.channels[slot];
         if known.is_none() {
+            self.hops |= anchor.code != 0;
             self.channels[slot] = Channel { at_ms, code, phase, ..Channel::default() };
             return None;
         }
@@ -139,7 +132,7 @@ impl Comparer {
             self.channels[slot] = Channel { at_ms, phase, ..anchor };
         }
         let limit_ms = if anchor.trust >= TRUSTED { STEADY_PHASE_MS } else { PHASE_MS };
-        (age_ms(&anchor) <= limit_ms).then(|| radians(phase.since(anchor.phase)))
+        Some((phase.since(anchor.phase).rad(), age_ms(&anchor) <= limit_ms))
     }
 
     /// Learns where the tag rests: its phase on each channel.
@@ -150,20 +143,36 @@ impl Comparer {
         let way = phase.since(channel.rest);
         if channel.trust == 0 {
             (channel.rest, channel.trust) = (phase, 1);
-        } else if radians(way) < HERE_RAD.0 {
-            channel.rest.0 = channel.rest.0.wrapping_add((way / 4).cast_unsigned());
+        } else if way.rad() < HERE_RAD.0 {
+            channel.rest = channel.rest.turned(Turn::default().drawn_to(way));
             channel.trust = (channel.trust + 1).min(MOST_TRUST);
         } else {
             channel.trust -= 1;
         }
     }
 
-    /// By how many radians a read's phase differs from those at rest; absent where that is not known.
+    /// By how much a read's phase differs from those at rest; absent where that is not known.
     #[must_use]
-    pub fn away_rad(&self, read: &Read) -> Option<f32> {
+    pub fn turned(&self, read: &Read) -> Option<Turn> {
         let (phase, code) = told(read)?;
         let channel = self.channels[self.known(code)?];
-        (channel.trust >= TRUSTED).then(|| radians(phase.since(channel.rest)))
+        (channel.trust >= TRUSTED).then(|| phase.since(channel.rest))
+    }
+
+    /// The tag rests elsewhere now, from where its phase differs so much: on all channels, if that is true, and what
+    /// the next read of one contradicts is not believed.
+    pub fn move_rest(&mut self, by: Turn) {
+        for channel in self.channels.iter_mut().filter(|channel| channel.trust >= TRUSTED) {
+            (channel.rest, channel.trust) = (channel.rest.turned(by), TRUSTED);
+        }
+    }
+
+    /// The tag was taken: only channels of which it is known how they differ still say something.
+    pub fn lift(&mut self) {
+        self.channels
+            .iter_mut()
+            .filter(|channel| channel.trust < TRUSTED)
+            .for_each(|channel| channel.trust = 0);
     }
 
     /// The tag may rest elsewhere now.
@@ -171,13 +180,15 @@ impl Comparer {
         self.channels.iter_mut().for_each(|channel| channel.trust = 0);
     }
 
+    /// Whether the reader hops over more channels than are followed: there only reads close together compare.
+    #[must_use]
+    pub fn hops(&self) -> bool {
+        self.hops
+    }
+
     fn known(&self, code: u8) -> Option<usize> {
         self.channels.iter().position(|channel| channel.code == code)
     }
-}
-
-fn told(read: &Read) -> Option<(Phase, u8)> {
-    Some((Phase::new(read.phase_ddeg?), code(read.channel_khz?)))
 }
 
 impl Comparison {
@@ -317,6 +328,12 @@ impl core::iter::Sum for Signs {
 pub fn away_vote(away_rad: f32) -> f32 {
     let middle = (HERE_RAD.0 + HERE_RAD.1) / 2.0;
     vote(away_rad, (middle, HERE_RAD.1 - middle))
+}
+
+/// What the difference between a tag's turns at two reads says of one that is away: -1, it is still, to 1, it moves.
+#[must_use]
+pub fn turning_vote(step_rad: f32) -> f32 {
+    vote(step_rad, TURNING_RAD)
 }
 
 /// Whether a tag moved, and why.

@@ -149,7 +149,7 @@ impl Inference {
                     unrest: 100,
                     dwell_ds: u16::try_from(at.since(since) / 100).unwrap_or(u16::MAX),
                 };
-                tag.lift(zone, at);
+                tag.lift(Some(zone), at);
                 // Others that are pushed along the rail nudge it.
                 let rule = if turned || reads > 0 && !still { Rule::SensorMoves } else { Rule::SensorAlone };
                 let confidence = rule.confidence();

@@ -24,7 +24,7 @@ use hangtag_protocol::read::Read;
 
 use super::rule::Rule;
 use super::state::{Conclusion, State, Surroundings, Worn};
-use super::track::{RECENT_TICKS, TICK_MS, Track};
+use super::track::{RECENT_TICKS, TICK_MS, Track, Whereabouts};
 
 use best::Best;
 
@@ -36,8 +36,6 @@ pub(super) const RECENT_MS: u64 = TICK_MS * RECENT_TICKS as u64;
 /// seconds, of which the first may be the last of the movement.
 const CALM_MS: u64 = 1_500;
 const CALM_BEFORE_MS: u64 = 4_000;
-/// How long before it looked calm it came to rest, at most, in milliseconds: its phase tells when.
-const CALM_MOST_MS: u64 = 8_000;
 /// A tag first seen in a booth so soon after its reader started was there before, in milliseconds.
 const WARM_UP_MS: u64 = 20_000;
 /// A tag that rested elsewhere before a restart is expected there for so long, in milliseconds, while the
@@ -45,9 +43,6 @@ const WARM_UP_MS: u64 = 20_000;
 const HOME_WAIT_MS: u64 = 120_000;
 /// How long a garment must have rested before a movement means anything, in milliseconds.
 const LEARN_MS: u64 = 2_000;
-/// How long a movement takes to show, in milliseconds.
-const MOVES_AFTER_MS: u64 = 1_500;
-
 /// One garment.
 #[derive(Clone, Debug)]
 pub(super) struct Tag {
@@ -83,8 +78,12 @@ impl Tag {
             self.tracks[oldest] = track;
             oldest
         });
-        let at_rest = self.resting_at() == Some(antenna);
-        self.tracks[slot].handle_read(read, at_rest);
+        let whereabouts = match self.resting_at() {
+            Some(resting_at) if resting_at == antenna => Whereabouts::Here,
+            Some(_) => Whereabouts::Elsewhere,
+            None => Whereabouts::Unknown,
+        };
+        self.tracks[slot].handle_read(read, whereabouts);
     }
 
     /// How its antennas hear it.
@@ -95,12 +94,14 @@ impl Tag {
     /// A sensor on it moved: it is not calm.
     pub(super) fn stir(&mut self) {
         self.calm_ticks = 0;
+        self.tracks.iter_mut().for_each(Track::stir);
     }
 
-    /// A sensor on it says that it left its rest.
-    pub(super) fn lift(&mut self, from: u16, at: Uptime) {
+    /// It left its rest.
+    pub(super) fn lift(&mut self, from: Option<u16>, at: Uptime) {
         self.calm_ticks = 0;
-        self.state = State::Hand { since: at, from: Some(from) };
+        self.tracks.iter_mut().for_each(Track::lift);
+        self.state = State::Hand { since: at, from };
     }
 
     /// It was never carried into the booth where it is: it hangs there.
@@ -213,7 +214,7 @@ impl Tag {
             return self.carried_in(&best, around);
         }
         // Stock that was there before us, or was brought by staff: no event.
-        if self.calm_ms() >= CALM_MS {
+        if self.laid(&best, around.now).is_some() {
             self.rest(&best, around.now);
         }
         None
@@ -241,36 +242,31 @@ impl Tag {
 
         let quiet_here = listening.is_none() || unseen_ms >= 1_500;
         let elsewhere = best.as_ref().filter(|best| best.zone != zone && quiet_here);
-        let moves = learned && (track.phase_moves() || track.level_moves(commotion));
+        let by_phase = track.moves_by_phase();
+        let moves = by_phase.or_else(|| track.moves_by_level(commotion)).filter(|_| learned);
         // Unread alone is no evidence: garments that others are pushed over fall silent where they are.
-        let onset = if moves && track.phase_moves() {
-            Some(track.moves_since())
-        } else if moves || missed > 3.0 {
-            Some(disturbed.unwrap_or(if moves { now - MOVES_AFTER_MS } else { track.last }))
-        } else {
-            None
-        };
+        let silent = (missed > 3.0).then(|| disturbed.unwrap_or(track.last));
+        let onset = moves.or(silent);
         self.state = State::Rest { zone, antenna, since, disturbed: onset };
 
         let rule = if elsewhere.is_some() {
             Rule::Elsewhere
-        } else if moves && track.phase_moves() {
-            Rule::PhaseMoves
-        } else if moves {
-            Rule::LevelMoves
-        } else {
+        } else if moves.is_none() {
             return None;
+        } else if by_phase.is_some() {
+            Rule::PhaseMoves
+        } else {
+            Rule::LevelMoves
         };
         let confidence = rule.confidence();
         let evidence = Evidence {
             reads: track.reads_recently().try_into().unwrap_or(u16::MAX),
             margin_db: elsewhere.map_or(0, |best| whole_db(best.margin_db)),
-            unrest: if moves { 100 } else { 0 },
+            unrest: if moves.is_some() { 100 } else { 0 },
             dwell_ds: deciseconds(now.since(since)),
         };
         let at = onset.unwrap_or(track.last);
-        self.calm_ticks = 0;
-        self.state = State::Hand { since: at, from: Some(zone) };
+        self.lift(Some(zone), at);
         // What staff move in the back room is nobody's interest.
         self.is_floor(zone, around).then_some(Conclusion::PickedUp { at, zone, confidence, evidence })
     }
@@ -286,15 +282,7 @@ impl Tag {
         if self.is_booth(best.zone, around) {
             return self.carried_in(&best, around);
         }
-        let calm_ms = self.calm_ms();
-        if calm_ms < CALM_MS {
-            return None;
-        }
-        let at = match self.tracks[best.track].moved_last() {
-            Some(last) => last.max(around.now - calm_ms - CALM_MOST_MS),
-            None => around.now - calm_ms - CALM_BEFORE_MS,
-        };
-        let at = at.max(since);
+        let at = self.laid(&best, around.now)?.max(since);
         let evidence = self.evidence(&best, 0, at.since(since));
         self.rest(&best, at);
         let rule = if from == Some(best.zone) { Rule::CalmAgain } else { Rule::CalmElsewhere };
@@ -305,6 +293,16 @@ impl Tag {
             confidence,
             evidence,
         })
+    }
+
+    /// Since when it has been at rest where it is read best, if it is.
+    fn laid(&self, best: &Best, now: Uptime) -> Option<Uptime> {
+        let track = &self.tracks[best.track];
+        if track.knows_rest() {
+            return track.laid();
+        }
+        let calm_ms = self.calm_ms();
+        (calm_ms >= CALM_MS).then(|| now - calm_ms - CALM_BEFORE_MS)
     }
 
     fn evidence(&self, best: &Best, unrest: u8, dwell_ms: u64) -> Evidence {

@@ -1,17 +1,20 @@
-//! How one tag looks to one antenna: level, rate, and whether it moves. Enters: reads. Leaves:
-//! measures that the state machine in [`tag`](super::tag) decides by.
+//! How one tag looks to one antenna: level, rate, whether it moves, and whether it has come to rest. Enters: reads.
+//! Leaves: measures that the state machine in [`tag`](super::tag) decides by.
 //!
 //! Whether it moves is decided by [`motion`](super::motion) where the reader tells the phase. Where it
-//! does not, by changes of the level over four seconds: a tag that is carried passes through the ups and
-//! downs of the field, read by read. The level itself says little: it jumps once when the reader changes
-//! its channel, and sinks and rises once when somebody walks past.
+//! does not, by changes of the level: a tag that is carried passes through the ups and downs of the field, read by
+//! read. The level itself says little: it jumps once when the reader changes its channel, and sinks and rises once
+//! when somebody walks past. Each read [votes](super::votes) on it.
 
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::read::Read;
 
 use super::learned::{Elsewhere, Heard as Habitual};
-use super::motion::{Comparer, Noise, Signs, away_vote};
+use super::motion::{Comparer, Noise, Signs, Turn};
 use super::presence::{Heard, Presence, presence};
+use super::votes::{Restlessness, Votes};
+
+mod voting;
 
 /// Length of a tick in milliseconds: how often states are looked at.
 pub(super) const TICK_MS: u64 = 500;
@@ -20,27 +23,14 @@ pub(super) const RECENT_TICKS: usize = 10;
 
 /// Reads that the mean level weighs: as in Intel's RSP controller.
 const LEVEL_READS: f32 = 20.0;
-/// Mean phase step, in radians, of the last few reads of a tag that is carried: at rest it is about 0.15,
-/// and 0.79 if every phase is equally likely.
-const CARRIED_RAD: f32 = 0.42;
-/// The same of a tag that lies or hangs, at most.
+/// Mean phase step, in radians, of the last few reads of a tag that lies or hangs, at most.
 const CALM_RAD: f32 = 0.3;
 /// Mean phase step, in radians, of the last sixteen or so reads of a tag that is worn.
 const WORN_RAD: f32 = 0.18;
-/// Mean change of the level from read to read, in hundredths of a dB, of a tag that is carried: while
-/// all around is quiet, and while somebody walks past.
-const CARRIED_CDB: (u32, u32) = (350, 500);
-/// The same of a tag whose surroundings move, and the most of a tag at rest. Readers round to whole dB.
+/// Mean change of the level from read to read, in hundredths of a dB, of a tag whose surroundings move, and the most
+/// of a tag at rest. Readers round to whole dB.
 const UNSTEADY_CDB: u32 = 200;
 const CALM_CDB: u32 = 160;
-/// Votes that it moves, less what each read takes away, must add up to so many for so long, in milliseconds, for a
-/// garment to be carried: one that is only pushed swings for a second. No more than the most are kept, so that the
-/// sum is soon gone when it rests.
-const CARRIED_VOTES: (f32, f32) = (4.0, 8.0);
-const CARRIED_MS: u32 = 2_000;
-const DRIFT: f32 = 0.1;
-/// A phase step of a tag that moves, at least, in radians: when it was put down is told by the last of them.
-const MOVING_RAD: f32 = 0.35;
 /// Ticks over which changes of the level are averaged: four seconds.
 const LEVEL_TICKS: usize = 8;
 
@@ -57,11 +47,9 @@ const ELSEWHERE_WEIGHTS: (f32, f32) = (1.0 / 16.0, 1.0 / 1_024.0);
 pub(super) struct Track {
     pub(super) last: Uptime,
     comparer: Comparer,
-    /// Votes that it moves, added up read by read and never less than 0, and since when they are more.
-    moved: f32,
-    onset: Moment,
-    /// The last step of its phase that told of movement.
-    stepped: Moment,
+    /// While it rests here, that it moves; while it is carried, that it has come to rest.
+    votes: Votes,
+    restlessness: Restlessness,
     /// Each of the last ticks; the current one is first.
     recent: [Tick; RECENT_TICKS],
     /// Phase steps in the current tick.
@@ -75,8 +63,9 @@ pub(super) struct Track {
     /// How many reads a tick brings while the garment rests, and over how many ticks that was learned.
     rest_ticks: u8,
     rest_rate: f32,
-    /// Mean phase step in radians: of the last four reads or so, and of the last sixteen.
-    quick_step: f32,
+    /// Mean phase step in radians: of the last four reads or so, and of the last sixteen. Where the phase does not
+    /// tell, the first is what the level votes.
+    quick: f32,
     slow_step: f32,
     noise: Noise,
     /// The loudest that it was heard here while it was heard at rest in another zone, in dBm, and in how
@@ -84,7 +73,21 @@ pub(super) struct Track {
     elsewhere_dbm: f32,
     elsewhere_ticks: u8,
     has_phase: bool,
+    /// By how much the last read's phase differed from those at rest, and how many reads in a row agreed on it.
+    turned: Turn,
+    aside: u8,
     pub(super) antenna: u16,
+}
+
+/// What is known of where a garment is, as seen from an antenna.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    /// It rests where this antenna looks.
+    Here,
+    /// It rests elsewhere.
+    Elsewhere,
+    /// Somebody carries it, or nothing is known.
+    Unknown,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,9 +104,8 @@ impl Track {
             antenna,
             last: now,
             comparer: Comparer::default(),
-            moved: 0.0,
-            onset: Moment::of(now),
-            stepped: Moment::of(now),
+            votes: Votes::none(now),
+            restlessness: Restlessness::default(),
             recent: [Tick::default(); RECENT_TICKS],
             steps: 0,
             step_mrad: 0,
@@ -111,53 +113,43 @@ impl Track {
             total: 0,
             rest_ticks: 0,
             rest_rate: 0.0,
-            quick_step: 0.0,
+            quick: 0.0,
             slow_step: 0.0,
             has_phase: false,
+            turned: Turn::default(),
+            aside: 0,
             noise: Noise::default(),
             elsewhere_dbm: 0.0,
             elsewhere_ticks: 0,
         }
     }
 
-    /// Takes a read. `at_rest`: the garment rests where this antenna looks.
-    pub(super) fn handle_read(&mut self, read: &Read, at_rest: bool) {
-        let away = self.comparer.away_rad(read).map(away_vote);
+    /// Takes a read of a garment of which so much is known.
+    pub(super) fn handle_read(&mut self, read: &Read, whereabouts: Whereabouts) {
         let pause = read.at.since(self.last);
         if pause > TICK_MS * RECENT_TICKS as u64 {
             // Long unseen: what it looked like then says nothing of where it is today.
             self.total = 0;
         }
+        let turned = self.comparer.turned(read);
         let compared = self.comparer.compare(read);
-        if at_rest {
-            self.comparer.learn_rest(read);
-        }
         let tick = &mut self.recent[0];
         tick.reads = tick.reads.saturating_add(1);
         if let Some(change_cdb) = compared.change_cdb {
             tick.changes = tick.changes.saturating_add(1);
             tick.change_cdb = tick.change_cdb.saturating_add(change_cdb);
         }
-        let mut moved = away;
         if let Some(step) = compared.step_rad {
-            let signs = compared.signs(self.noise);
-            moved = Some(away.unwrap_or(0.0) + signs.votes as f32 / 100.0);
-            if step > MOVING_RAD {
-                self.stepped = Moment::of(read.at);
-            }
+            let step_mrad = compared.signs(self.noise).step_mrad;
             self.steps = self.steps.saturating_add(1);
-            self.step_mrad =
-                self.step_mrad.saturating_add(u16::try_from(signs.step_mrad).expect("at most 1,571"));
+            self.step_mrad = self.step_mrad.saturating_add(u16::try_from(step_mrad).expect("at most 1,571"));
             self.has_phase = true;
-            self.quick_step += (step - self.quick_step) / 4.0;
             self.slow_step += (step - self.slow_step) / 16.0;
         }
-        if let Some(votes) = moved {
-            if self.moved == 0.0 {
-                self.onset = Moment::of(read.at);
-            }
-            self.moved = (self.moved + votes - DRIFT).clamp(0.0, CARRIED_VOTES.1);
+        if let (Some(step), true) = (compared.step_rad, self.phase_tells()) {
+            self.quick += (step - self.quick) / 4.0;
         }
+        self.vote(read, compared, turned, whereabouts);
         self.last = self.last.max(read.at);
         self.total = self.total.saturating_add(1);
         let weight = 1.0 / f32::from(self.total).min(LEVEL_READS);
@@ -239,7 +231,23 @@ impl Track {
     pub(super) fn rest_here(&mut self) {
         self.rest_rate = self.reads_recently() as f32 / RECENT_TICKS as f32;
         self.rest_ticks = 10;
-        self.comparer.forget_rest();
+        self.votes.forget();
+        if self.knows_rest() {
+            self.comparer.move_rest(self.turned);
+        } else {
+            self.comparer.forget_rest();
+        }
+    }
+
+    /// What its reads said is not true any more.
+    pub(super) fn stir(&mut self) {
+        self.votes.forget();
+    }
+
+    /// It rests here no more.
+    pub(super) fn lift(&mut self) {
+        self.votes.forget();
+        self.comparer.lift();
     }
 
     /// Reads in the last five seconds.
@@ -268,39 +276,9 @@ impl Track {
         self.rest_rate
     }
 
-    /// Whether the phase says that it moves: has for two seconds, and still does. A shop has a thousand tags at
-    /// rest for each that is carried, so that one sign is not enough.
-    pub(super) fn phase_moves(&self) -> bool {
-        let latest = self.recent[1].reads > 0 && self.quick_step > CARRIED_RAD;
-        latest
-            && self.phase_tells()
-            && self.moved >= CARRIED_VOTES.0
-            && self.last.since(self.moves_since()) >= u64::from(CARRIED_MS)
-    }
-
-    /// Since when the votes say that it moves.
-    pub(super) fn moves_since(&self) -> Uptime {
-        self.onset.before(self.last)
-    }
-
-    /// When its phase last told of movement; absent where the phase does not tell.
-    pub(super) fn moved_last(&self) -> Option<Uptime> {
-        self.phase_tells().then(|| self.stepped.before(self.last))
-    }
-
     /// Whether the reader tells the phase, and it says something.
     fn phase_tells(&self) -> bool {
         self.has_phase && !self.noise.is_deaf()
-    }
-
-    /// Whether the level says that it moves; `in_commotion` more is asked for.
-    /// Where the phase tells, it decides alone.
-    pub(super) fn level_moves(&self, in_commotion: bool) -> bool {
-        if self.phase_tells() {
-            return false;
-        }
-        let least = if in_commotion { CARRIED_CDB.1 } else { CARRIED_CDB.0 };
-        self.level_change(LEVEL_TICKS).is_some_and(|(pairs, mean)| pairs >= 4 && mean >= least)
     }
 
     /// Whether its level changes more than noise explains.
@@ -312,7 +290,7 @@ impl Track {
     pub(super) fn is_calm(&self) -> bool {
         let recent = self.level_change(RECENT_TICKS);
         let even = recent.is_some_and(|(pairs, mean)| pairs >= 3 && mean <= CALM_CDB);
-        even && (self.quick_step < CALM_RAD || !self.phase_tells())
+        even && (self.quick < CALM_RAD || !self.phase_tells())
     }
 
     /// Whether what is read of it now is restless.
@@ -330,21 +308,6 @@ impl Track {
         let changes: u32 = recent.iter().map(|tick| u32::from(tick.changes)).sum();
         let change_cdb: u32 = recent.iter().map(|tick| u32::from(tick.change_cdb)).sum();
         Some((changes, change_cdb.checked_div(changes)?))
-    }
-}
-
-/// A moment of the last 49 days: the lowest 32 bits of its milliseconds.
-#[derive(Clone, Copy, Debug)]
-struct Moment(u32);
-
-impl Moment {
-    fn of(at: Uptime) -> Self {
-        Self((at.0 & u64::from(u32::MAX)) as u32)
-    }
-
-    /// The moment, which is not after this one.
-    fn before(self, now: Uptime) -> Uptime {
-        now - u64::from(Self::of(now).0.wrapping_sub(self.0))
     }
 }
 

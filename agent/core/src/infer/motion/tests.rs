@@ -109,7 +109,7 @@ fn a_tag_is_away_when_its_phase_is_not_the_one_at_rest() {
         comparer
     };
     let mut steady = rested(|n| 880 + (n % 3 * 20) as u16);
-    let vote = |comparer: &Comparer, ddeg| comparer.away_rad(&read(31, ddeg)).map(away_vote);
+    let vote = |comparer: &Comparer, ddeg| comparer.turned(&read(31, ddeg)).map(|turn| away_vote(turn.rad()));
     assert_eq!(vote(&steady, 900), Some(-1.0));
     assert_eq!(vote(&steady, 2_700), Some(-1.0), "a half turn more is the same");
     assert_eq!(vote(&steady, 1_500), Some(1.0));

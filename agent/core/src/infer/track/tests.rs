@@ -18,7 +18,7 @@ fn read(at: u64, rssi_cdbm: i16, phase: Option<u16>) -> Read {
 fn rested(phase: Option<u16>) -> Track {
     let mut track = Track::new(0, Uptime(0));
     for n in 0..40u64 {
-        track.handle_read(&read(n * 250, if n % 3 == 0 { -6_100 } else { -6_000 }, phase), true);
+        track.handle_read(&read(n * 250, if n % 3 == 0 { -6_100 } else { -6_000 }, phase), Whereabouts::Here);
         if n % 2 == 1 {
             track.end_tick(true);
         }
@@ -27,7 +27,7 @@ fn rested(phase: Option<u16>) -> Track {
 }
 
 fn moves(track: &Track) -> bool {
-    track.phase_moves() || track.level_moves(false)
+    track.moves_by_phase().is_some() || track.moves_by_level(false).is_some()
 }
 
 #[test]
@@ -47,36 +47,116 @@ fn a_tag_at_rest_does_not_move() {
 fn a_turning_phase_is_movement_whatever_the_level() {
     let mut track = rested(Some(900));
     for n in 0..12u16 {
-        track.handle_read(&read(10_000 + u64::from(n) * 250, -6_000, Some(900 + n * 400)), true);
+        track.handle_read(&read(10_000 + u64::from(n) * 250, -6_000, Some(900 + n * 400)), Whereabouts::Here);
         if n % 2 == 1 {
             track.end_tick(false);
         }
     }
-    assert!(track.phase_moves() && !track.level_moves(false));
-    assert_eq!(track.moves_since(), Uptime(10_250), "the first read that differed");
+    assert_eq!(track.moves_by_level(false), None);
+    assert_eq!(track.moves_by_phase(), Some(Uptime(10_250)), "the first read that differed");
 }
 
 #[test]
 fn a_garment_that_is_pushed_aside_is_not_carried() {
     let mut track = rested(Some(900));
-    // It swings for a second, and then hangs 2 cm from where it was.
-    let swing = [700u16, 1_700, 900, 1_600];
+    // It swings less and less for a second, and then hangs 2 cm from where it was.
+    let swing = [700u16, 1_600, 1_150, 1_400];
     for n in 0..60u16 {
         let phase = swing.get(usize::from(n)).copied().unwrap_or(1_300 + n % 2 * 30);
-        track.handle_read(&read(10_000 + u64::from(n) * 250, -6_000, Some(phase)), true);
+        track.handle_read(&read(10_000 + u64::from(n) * 250, -6_000, Some(phase)), Whereabouts::Here);
         if n % 2 == 1 {
             track.end_tick(true);
-            assert!(!track.phase_moves(), "after {} ms: {track:?}", u64::from(n) * 250);
+            assert!(!moves(&track), "after {} ms: {track:?}", u64::from(n) * 250);
         }
     }
-    assert_eq!(track.moved_last(), Some(Uptime(11_000)), "the step to where it hangs now");
+}
+
+/// A read on one of the four channels of the EU, each of which the reader tells with a phase of its own.
+fn hopped(n: u64, at: u64, phase: u16) -> Read {
+    let channel = n / 4 % 4;
+    let phase_ddeg = Some((phase + channel as u16 * 370) % 1_800);
+    Read { channel_khz: Some(865_700 + channel as u32 * 600), ..read(at, -6_000, phase_ddeg) }
+}
+
+/// A minute at rest before a reader that hops.
+fn rested_before_a_hopping_reader() -> Track {
+    let mut track = Track::new(0, Uptime(0));
+    (0..240).for_each(|n| track.handle_read(&hopped(n, n * 250, 900), Whereabouts::Here));
+    track.end_tick(true);
+    track
+}
+
+#[test]
+fn a_garment_that_comes_to_rest_is_known_across_channels() {
+    let mut track = rested_before_a_hopping_reader();
+    track.lift();
+    let mut at = 60_000;
+    for n in 0..40 {
+        at += 250;
+        track.handle_read(&hopped(n, at, (n * 613 % 1_800) as u16), Whereabouts::Unknown);
+        assert_eq!(track.laid(), None, "it is carried");
+    }
+    let laid = at;
+    let since = (0..40).find_map(|n| {
+        at += 250;
+        track.handle_read(&hopped(n, at, 300), Whereabouts::Unknown);
+        track.laid()
+    });
+    let since = since.expect("it has come to rest");
+    assert!(since.0 >= laid && since.0 <= laid + 500 && at <= laid + 2_500, "{since:?} {at}");
+    track.rest_here();
+    for n in 0..40 {
+        at += 250;
+        track.handle_read(&hopped(n, at, 300), Whereabouts::Here);
+        track.end_tick(true);
+        assert!(!moves(&track), "it rests where it was put down");
+    }
+}
+
+#[test]
+fn a_garment_that_is_pushed_aside_can_be_picked_up_there() {
+    let mut track = rested_before_a_hopping_reader();
+    let mut at = 60_000;
+    let mut goes_on = |track: &mut Track, reads: u64, phase: fn(u64) -> u16| {
+        (0..reads).any(|n| {
+            at += 250;
+            track.handle_read(&hopped(n, at, phase(n)), Whereabouts::Here);
+            track.end_tick(true);
+            moves(track)
+        })
+    };
+    assert!(!goes_on(&mut track, 40, |_| 1_500), "it hangs 5 cm further");
+    assert!(!goes_on(&mut track, 1, |_| 200), "one odd read");
+    assert!(!goes_on(&mut track, 40, |_| 1_500));
+    assert!(goes_on(&mut track, 12, |n| (n * 613 % 1_800) as u16));
+}
+
+#[test]
+fn a_level_that_is_even_again_is_rest() {
+    let mut track = rested(None);
+    track.lift();
+    let mut at = 10_000;
+    for n in 0..20 {
+        at += 250;
+        track.handle_read(&read(at, [-5_400, -6_300, -5_800][n % 3], None), Whereabouts::Unknown);
+        assert_eq!(track.laid(), None, "it is carried");
+    }
+    for n in 0..20 {
+        at += 250;
+        track.handle_read(&read(at, if n % 3 == 0 { -5_700 } else { -5_600 }, None), Whereabouts::Unknown);
+    }
+    let since = track.laid().expect("it has come to rest");
+    assert!((15_000..=15_500).contains(&since.0), "{since:?}");
 }
 
 #[test]
 fn a_phase_that_means_nothing_is_not_listened_to() {
     let mut track = rested(None);
     for n in 0..200u16 {
-        track.handle_read(&read(10_000 + u64::from(n) * 250, -6_000, Some(n % 7 * 513 % 1_800)), true);
+        track.handle_read(
+            &read(10_000 + u64::from(n) * 250, -6_000, Some(n % 7 * 513 % 1_800)),
+            Whereabouts::Here,
+        );
         if n % 2 == 1 {
             track.learn_noise();
             track.end_tick(true);
@@ -87,18 +167,21 @@ fn a_phase_that_means_nothing_is_not_listened_to() {
         let at = 60_000 + n * 500;
         track.handle_read(
             &read(at, [-5_400, -6_300, -5_800][n as usize % 3], Some(n as u16 * 513 % 1_800)),
-            true,
+            Whereabouts::Here,
         );
         track.end_tick(false);
     }
-    assert!(track.level_moves(false), "the level decides in its place");
+    assert!(track.moves_by_level(false).is_some(), "the level decides in its place");
 }
 
 #[test]
 fn a_half_turn_more_or_less_is_no_movement() {
     let mut track = rested(Some(900));
     for n in 0..8u16 {
-        track.handle_read(&read(10_000 + u64::from(n) * 250, -6_000, Some(900 + n % 2 * 1_800)), true);
+        track.handle_read(
+            &read(10_000 + u64::from(n) * 250, -6_000, Some(900 + n % 2 * 1_800)),
+            Whereabouts::Here,
+        );
     }
     assert!(!moves(&track));
 }
@@ -107,10 +190,13 @@ fn a_half_turn_more_or_less_is_no_movement() {
 fn a_level_that_goes_up_and_down_is_movement() {
     let mut track = rested(None);
     for n in 0..10 {
-        track.handle_read(&read(10_000 + n * 500, [-5_400, -6_300, -5_800][n as usize % 3], None), true);
+        track.handle_read(
+            &read(10_000 + n * 500, [-5_400, -6_300, -5_800][n as usize % 3], None),
+            Whereabouts::Here,
+        );
         track.end_tick(false);
     }
-    assert!(track.level_moves(false), "{:?}", track.level_change(LEVEL_TICKS));
+    assert!(track.moves_by_level(false).is_some(), "{track:?}");
     assert!(!track.is_calm() && track.is_restless());
 }
 
@@ -122,7 +208,7 @@ fn a_stray_is_known_by_how_loud_it_ever_was() {
     for cdbm in [-6_000, -6_200, -6_000, -6_100] {
         (0..40).for_each(|_| {
             at += 250;
-            stray.handle_read(&read(at, cdbm, None), true);
+            stray.handle_read(&read(at, cdbm, None), Whereabouts::Here);
             stray.learn_elsewhere();
             stray.end_tick(false);
         });
@@ -131,7 +217,7 @@ fn a_stray_is_known_by_how_loud_it_ever_was() {
     assert!(!judged.present && judged.rise_db.unwrap() < 1.5, "{judged:?}");
     (0..20).for_each(|_| {
         at += 250;
-        stray.handle_read(&read(at, -5_000, None), true);
+        stray.handle_read(&read(at, -5_000, None), Whereabouts::Here);
         stray.end_tick(false);
     });
     assert!(stray.presence(5.0).unwrap().present, "{:?}", stray.presence(5.0));
@@ -142,7 +228,7 @@ fn a_stray_is_known_by_how_loud_it_ever_was() {
 fn one_jump_of_the_level_is_another_channel() {
     let mut track = rested(None);
     for n in 0..8 {
-        track.handle_read(&read(10_000 + n * 250, -5_300, None), true);
+        track.handle_read(&read(10_000 + n * 250, -5_300, None), Whereabouts::Here);
     }
     assert!(!moves(&track));
 }
@@ -151,7 +237,7 @@ fn one_jump_of_the_level_is_another_channel() {
 fn somebody_walking_past_is_no_movement() {
     let mut track = rested(None);
     for (n, cdbm) in [-6_200, -6_700, -6_800, -6_700, -6_300, -6_000].into_iter().enumerate() {
-        track.handle_read(&read(10_000 + n as u64 * 300, cdbm, None), true);
+        track.handle_read(&read(10_000 + n as u64 * 300, cdbm, None), Whereabouts::Here);
     }
     assert!(!moves(&track));
 }

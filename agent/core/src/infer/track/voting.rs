@@ -1,0 +1,139 @@
+//! Whether a tag that rests moves, and whether one that is carried has come to rest. Enters: reads, compared with those
+//! before. Leaves: since when it does, or has.
+
+use hangtag_protocol::clock::Uptime;
+use hangtag_protocol::read::Read;
+
+use super::super::motion::{Comparison, Turn, away_vote, turning_vote};
+use super::super::votes::laid_vote;
+use super::{Track, Whereabouts};
+
+/// Mean phase step, in radians, of the last few reads of a tag that is carried: at rest it is about 0.15,
+/// and 0.79 if every phase is equally likely.
+const CARRIED_RAD: f32 = 0.42;
+/// Votes that it moves for it to be carried, and for how long, in milliseconds: by phases, by the level, and by the
+/// level while somebody walks past. No more than the most are kept.
+const CARRIED_BY_PHASE: (f32, u64) = (4.0, 700);
+const CARRIED_BY_LEVEL: (f32, u64) = (5.0, 600);
+const CARRIED_IN_COMMOTION: (f32, u64) = (8.0, 6_000);
+const MOST_BY_PHASE: f32 = 8.0;
+const MOST_BY_LEVEL: f32 = 10.0;
+/// What the last few changes of the level must vote on average for it to move now.
+const CARRIED_VOTE: f32 = 0.3;
+/// Votes that it has come to rest, and for how long, in milliseconds.
+const LAID: (f32, u64) = (6.0, 1_000);
+const MOST_LAID: f32 = 20.0;
+/// What a read votes that agrees with those before on where it is, and one that does not.
+const LAID_VOTES: (f32, f32) = (1.1, -2.9);
+/// Turns of the phase that differ by less than this agree, in radians.
+const SAME_RAD: f32 = 0.35;
+/// Reads in a row that agree on another place make it the place where it rests: it was pushed aside. They differ by
+/// less than this, in radians.
+const ASIDE_READS: u8 = 3;
+const ASIDE_RAD: f32 = 0.3;
+/// Turns of the phase further apart than this are not compared, in milliseconds.
+const TURNS_MS: u64 = 3_000;
+
+impl Track {
+    /// Takes what a read says, by what is known of the garment.
+    pub(super) fn vote(
+        &mut self,
+        read: &Read,
+        compared: Comparison,
+        turned: Option<Turn>,
+        whereabouts: Whereabouts,
+    ) {
+        match whereabouts {
+            _ if !self.phase_tells() => self.vote_by_level(compared, whereabouts),
+            Whereabouts::Here => {
+                self.vote_moves(read, compared, turned);
+                self.comparer.learn_rest(read);
+            }
+            Whereabouts::Unknown => self.vote_laid(compared, turned),
+            Whereabouts::Elsewhere => {}
+        }
+    }
+
+    /// Votes on whether it moves, which rests here.
+    fn vote_moves(&mut self, read: &Read, compared: Comparison, turned: Option<Turn>) {
+        let Some(turn) = turned else {
+            if compared.step_rad.is_some() {
+                let vote = compared.signs(self.noise).votes as f32 / 100.0;
+                self.votes.add(vote, read.at, MOST_BY_PHASE);
+            }
+            return;
+        };
+        let recent = read.at.since(self.last) < TURNS_MS;
+        let step = recent.then(|| turn.after(self.turned).rad());
+        if let Some(step) = step {
+            self.quick += (step - self.quick) / 4.0;
+        }
+        self.turned = turn;
+        let away = away_vote(turn.rad());
+        let agrees = away > 0.0 && step.is_some_and(|step| step < ASIDE_RAD);
+        self.aside = if agrees { self.aside + 1 } else { 0 };
+        if self.aside == ASIDE_READS {
+            self.comparer.move_rest(turn);
+            self.aside = 0;
+            self.votes.forget();
+            return;
+        }
+        let turns = if away > 0.0 { step.map_or(0.0, turning_vote) } else { 0.0 };
+        self.votes.add(away + turns, read.at, MOST_BY_PHASE);
+    }
+
+    /// Votes on whether it has come to rest, which was carried.
+    fn vote_laid(&mut self, compared: Comparison, turned: Option<Turn>) {
+        let by_channel = compared.turn_rad.map(|rad| rad < SAME_RAD);
+        let by_all = turned.map(|turn| {
+            let same = turn.after(self.turned).rad() < SAME_RAD;
+            self.turned = if same { self.turned.drawn_to(turn) } else { turn };
+            same
+        });
+        // Where echoes turn the phases of two channels apart, each channel still agrees with itself.
+        if by_channel.is_some() || by_all.is_some() {
+            let same = by_channel.unwrap_or(false) || by_all.unwrap_or(false);
+            self.votes.add(if same { LAID_VOTES.0 } else { LAID_VOTES.1 }, self.last, MOST_LAID);
+        }
+    }
+
+    /// Votes by a change of the level.
+    fn vote_by_level(&mut self, compared: Comparison, whereabouts: Whereabouts) {
+        let Some(change_cdb) = compared.change_cdb else { return };
+        match whereabouts {
+            Whereabouts::Here => {
+                let vote = self.restlessness.carried_vote(change_cdb);
+                self.quick += (vote - self.quick) / 4.0;
+                self.votes.add(vote, self.last, MOST_BY_LEVEL);
+                self.restlessness.learn(change_cdb);
+            }
+            Whereabouts::Unknown => self.votes.add(laid_vote(change_cdb), self.last, MOST_LAID),
+            Whereabouts::Elsewhere => {}
+        }
+    }
+
+    /// Since when the phase says that it moves, if it still does. A shop has a thousand tags at rest for each that is
+    /// carried, so that one sign is not enough.
+    pub(in super::super) fn moves_by_phase(&self) -> Option<Uptime> {
+        let now = self.phase_tells() && self.seen_last_tick() && self.quick > CARRIED_RAD;
+        self.votes.enough(CARRIED_BY_PHASE, self.last).filter(|_| now)
+    }
+
+    /// Since when the level says that it moves, if it still does; `in_commotion` more is asked for.
+    /// Where the phase tells, it decides alone.
+    pub(in super::super) fn moves_by_level(&self, in_commotion: bool) -> Option<Uptime> {
+        let least = if in_commotion { CARRIED_IN_COMMOTION } else { CARRIED_BY_LEVEL };
+        let now = !self.phase_tells() && self.seen_last_tick() && self.quick > CARRIED_VOTE;
+        self.votes.enough(least, self.last).filter(|_| now)
+    }
+
+    /// Since when it has been at rest here, if it was carried and has come to rest.
+    pub(in super::super) fn laid(&self) -> Option<Uptime> {
+        self.votes.enough(LAID, self.last)
+    }
+
+    /// Whether [`laid`](Self::laid) says when it comes to rest; else only calm does.
+    pub(in super::super) fn knows_rest(&self) -> bool {
+        !self.phase_tells() || !self.comparer.hops()
+    }
+}
