@@ -42,6 +42,9 @@ enum Command {
         /// The protocol of the readers at the rails; of the two only thingmagic tells phases.
         #[arg(long, value_enum, default_value = "r200")]
         rails: ProtocolName,
+        /// Where the antennas of rails and shelf hang.
+        #[arg(long, value_enum, default_value = "above")]
+        antennas: AntennasName,
         /// The folder for capture.txt, truth.jsonl, catalogue.csv, stores.toml and agent.toml.
         #[arg(long)]
         out: PathBuf,
@@ -86,6 +89,14 @@ enum Command {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum AntennasName {
+    /// Over the garments: nobody who handles one stands between.
+    Above,
+    /// Over the aisle: whoever handles a garment does.
+    Aisle,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum PaceName {
     Demo,
     Shop,
@@ -117,7 +128,7 @@ impl From<ProtocolName> for Protocol {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Capture { seed, minutes, pace, difficulty, rails, out } => {
+        Command::Capture { seed, minutes, pace, difficulty, rails, antennas, out } => {
             let pace = match pace {
                 PaceName::Demo => Pace::Demo,
                 PaceName::Shop => Pace::Shop,
@@ -128,7 +139,12 @@ async fn main() -> anyhow::Result<()> {
                 DifficultyName::Normal => Difficulty::Normal,
                 DifficultyName::Hard => Difficulty::Hard,
             };
-            write_capture(Settings { seed, pace, difficulty }, rails.into(), minutes, &out)
+            let layout = match antennas {
+                AntennasName::Above => Layout::demo(),
+                AntennasName::Aisle => Layout::demo().with_antennas_over_the_aisle(),
+            };
+            let layout = layout.with_rails(rails.into());
+            write_capture(Settings { seed, pace, difficulty }, layout, minutes, &out)
         }
         Command::Uci { trial, out } => {
             let sightings = read_trial(&trial)?.sightings();
@@ -155,9 +171,9 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-fn write_capture(settings: Settings, rails: Protocol, minutes: u64, out: &Path) -> anyhow::Result<()> {
+fn write_capture(settings: Settings, layout: Layout, minutes: u64, out: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    let mut shop = Shop::with_layout(settings, Layout::demo().with_rails(rails));
+    let mut shop = Shop::with_layout(settings, layout);
     let mut file = create(&out.join("capture.txt"))?;
     writeln!(file, "# simulated shop: {settings:?}, {minutes} minutes")?;
     let truths = capture::write(&mut file, &mut shop, minutes * 60_000)?;

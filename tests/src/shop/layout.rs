@@ -96,6 +96,9 @@ pub(super) const BOOTH_WIDTH: f64 = 1.1;
 pub(super) const CURTAIN_Y: f64 = 8.4;
 
 const BOOTH_1_X: f64 = 3.0;
+/// Over rail and shelf, on the far side of whoever stands before them.
+const RAIL_ANTENNA_Y: f64 = 0.5;
+const SHELF_ANTENNA_X: f64 = 0.5;
 
 impl Layout {
     /// The shop of the demo: two rails, a shelf, three booths side by side, a till and an exit.
@@ -142,7 +145,7 @@ impl Layout {
             id: ReaderId::new(id).expect("a name"),
             protocol: Protocol::R200,
             power_dbm: 26.0,
-            antennas: vec![Antenna { at: Point::new(x, 1.8, 2.2), zone }],
+            antennas: vec![Antenna { at: Point::new(x, RAIL_ANTENNA_Y, 2.4), zone }],
         };
         let booth_antenna = |zone: usize, x| Antenna { at: Point::new(x, CURTAIN_Y + 0.6, 2.4), zone };
         let readers = vec![
@@ -156,11 +159,25 @@ impl Layout {
                     booth_antenna(3, BOOTH_1_X),
                     booth_antenna(4, BOOTH_1_X + BOOTH_WIDTH),
                     booth_antenna(5, BOOTH_1_X + 2.0 * BOOTH_WIDTH),
-                    Antenna { at: Point::new(1.4, 4.7, 2.1), zone: 2 },
+                    Antenna { at: Point::new(SHELF_ANTENNA_X, 4.7, 2.4), zone: 2 },
                 ],
             },
         ];
         Self { zones, readers }
+    }
+
+    /// The same shop with the antennas of rails and shelf hung over the aisle, so that whoever handles a garment
+    /// stands between it and its antenna.
+    #[must_use]
+    pub fn with_antennas_over_the_aisle(mut self) -> Self {
+        for antenna in self.readers.iter_mut().flat_map(|reader| &mut reader.antennas) {
+            match self.zones[antenna.zone].kind {
+                ZoneKind::Rail => antenna.at = Point::new(antenna.at.x, 1.8, 2.2),
+                ZoneKind::Shelf => antenna.at = Point::new(1.4, antenna.at.y, 2.1),
+                ZoneKind::Booth | ZoneKind::Till | ZoneKind::Exit => {}
+            }
+        }
+        self
     }
 
     /// The same shop with readers of another protocol at its rails.
@@ -269,6 +286,25 @@ fn quoted(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn antennas_hang_behind_what_is_handled_or_over_the_aisle() {
+        let beyond = |layout: &Layout, antenna: &Antenna| {
+            let zone = &layout.zones[antenna.zone];
+            (antenna.at - zone.middle()).dot(zone.front) > zone.front.dot(zone.front)
+        };
+        let over_the_aisle = |layout: Layout| {
+            let kinds = |antenna: &&Antenna| {
+                matches!(layout.zones[antenna.zone].kind, ZoneKind::Rail | ZoneKind::Shelf)
+            };
+            let antennas: Vec<Antenna> =
+                layout.readers.iter().flat_map(|reader| &reader.antennas).filter(kinds).copied().collect();
+            assert_eq!(antennas.len(), 3);
+            antennas.iter().filter(|antenna| beyond(&layout, antenna)).count()
+        };
+        assert_eq!(over_the_aisle(Layout::demo()), 0);
+        assert_eq!(over_the_aisle(Layout::demo().with_antennas_over_the_aisle()), 3);
+    }
 
     #[test]
     fn configuration_files_are_toml_and_name_every_antenna() {
