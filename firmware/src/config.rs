@@ -21,8 +21,17 @@ impl Config {
     /// # Errors
     /// What is to be answered: the module has no such region, power or antenna, or a threshold is out of range.
     pub fn new(told: Configure) -> Result<Self, Outcome> {
-        let Configure { id: _, zone: _, region, power_cdbm, antennas, window_ms, motion_mg, settle_ms } =
-            told;
+        let Configure {
+            id: _,
+            zone: _,
+            region,
+            power_cdbm,
+            antennas,
+            window_ms,
+            motion_mg,
+            settle_ms,
+            occupied: _,
+        } = told;
         let region = region_code(region).ok_or(Outcome::Region)?;
         if power_cdbm > MOST_CDBM {
             return Err(Outcome::Power);
@@ -89,6 +98,7 @@ pub(crate) mod tests {
             window_ms: 200,
             motion_mg: 120,
             settle_ms: 400,
+            occupied: None,
         }
     }
 

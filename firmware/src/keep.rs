@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use crate::config::tests::good;
     use embedded_storage::nor_flash::{ErrorType, NorFlashErrorKind, ReadNorFlash};
-    use hangtag_protocol::link::command::Configure;
+    use hangtag_protocol::link::command::{Configure, Level};
     use std::vec::Vec;
 
     /// A flash that loses its power at the byte of its N-th change, and from then on does nothing.
@@ -316,7 +316,8 @@ mod tests {
     #[test]
     fn the_longest_configuration_fits() {
         let zone = hangtag_protocol::id::ZoneId::new(&"z".repeat(hangtag_protocol::id::MAX_NAME)).unwrap();
-        let longest = Configure { id: u32::MAX, zone: Some(zone), settle_ms: u16::MAX, ..good() };
+        let occupied = Some(Level::High);
+        let longest = Configure { id: u32::MAX, zone: Some(zone), settle_ms: u16::MAX, occupied, ..good() };
         let longest = Config::new(longest).unwrap();
         let mut flash = Flash::new();
         KEEPER.store(&mut flash, &longest).unwrap();

@@ -13,7 +13,7 @@
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::link::command::{Ack, Configure, Query};
 use hangtag_protocol::link::frame::Wire;
-use hangtag_protocol::link::message::{Configured, Health, Outcome};
+use hangtag_protocol::link::message::{Configured, Health, Outcome, Sensors};
 use hangtag_protocol::link::sender::{Identity, Told};
 use hangtag_protocol::link::{Deframer, Frame, Kind, Sender};
 use hangtag_protocol::read::Read;
@@ -166,6 +166,7 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
             reader_listens: self.listens,
             temperature_dc: None,
             supply_mv: None,
+            sensors: Sensors::default(),
         }
     }
 

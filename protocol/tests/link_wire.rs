@@ -6,11 +6,11 @@
 use hangtag_protocol::clock::{UnixMillis, Uptime};
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::id::ZoneId;
-use hangtag_protocol::link::command::{Ack, Configure, Query, Time};
+use hangtag_protocol::link::command::{Ack, Configure, Level, Query, Time};
 use hangtag_protocol::link::frame::Wire;
 use hangtag_protocol::link::message::{
     BootReason, BoothState, Condensed, Configured, Dropped, Firmware, Health, Hello, Motion, Moved, NodeId,
-    Occupancy, Outcome,
+    Occupancy, Outcome, SensorState, Sensors,
 };
 use hangtag_protocol::link::{Deframer, Frame, FrameError, Kind, MAX_PAYLOAD, MAX_WIRE};
 use hangtag_protocol::region::Region;
@@ -63,6 +63,7 @@ fn frames() -> Vec<(&'static str, Wire)> {
         reader_listens: true,
         temperature_dc: Some(-55),
         supply_mv: Some(3_300),
+        sensors: Sensors { accelerometer: SensorState::Works, occupancy: SensorState::Failed },
     };
     let configure = Configure {
         id: 7,
@@ -73,6 +74,7 @@ fn frames() -> Vec<(&'static str, Wire)> {
         window_ms: 250,
         motion_mg: 120,
         settle_ms: 400,
+        occupied: Some(Level::High),
     };
     let dropped = Dropped { reads: 70_000, others: 2, first: Uptime(10), last: Uptime(70_010) };
     let motion = Motion { at: Uptime(81_300), sensor: 1, how: Moved::PutDown, peak_mg: 840 };

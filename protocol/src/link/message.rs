@@ -172,6 +172,32 @@ pub struct Health {
     pub temperature_dc: Option<i16>,
     /// Its supply in thousandths of a volt, where it can tell.
     pub supply_mv: Option<u16>,
+    /// How its sensors beside the reader are.
+    pub sensors: Sensors,
+}
+
+/// How a node's sensors are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sensors {
+    /// The one of which [`Motion`] tells.
+    pub accelerometer: SensorState,
+    /// The one of which [`Occupancy`] tells.
+    pub occupancy: SensorState,
+}
+
+/// How a sensor is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SensorState {
+    /// Nobody asks it: it is not configured, or the node has no place for it.
+    #[default]
+    Unused,
+    /// Nothing answers where it would be, or something else does.
+    Absent,
+    /// It tells something that can be.
+    Works,
+    /// It is there, and cannot be read, or tells what cannot be.
+    Failed,
 }
 
 /// What a node had no room for: it takes the place of what is missing.

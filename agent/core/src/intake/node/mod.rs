@@ -107,6 +107,7 @@ impl Link {
             window_ms: WINDOW_MS,
             motion_mg: MOTION_MG,
             settle_ms: SETTLE_MS,
+            occupied: None,
         };
         let bytes = postcard::to_allocvec(&configure).expect("numbers always encode");
         configure.id = hangtag_protocol::batch::CRC.checksum(&bytes);
