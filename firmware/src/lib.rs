@@ -5,6 +5,7 @@
 //! | [`config`] | how the node works, checked |
 //! | [`keep`] | that configuration in a flash, over a loss of power |
 //! | [`mod@line`] | a serial port that is never waited for |
+//! | [`motion`] | says when a thing is picked up and put down, from its accelerations |
 //! | [`node`] | the whole: module to gateway, and the gateway's word to the module |
 //! | [`occupancy`] | says whether somebody is in a fitting booth, from one digital pin |
 //! | [`r200`] | makes an R200 module read, and finds the tags in its bytes |
@@ -18,6 +19,7 @@
 pub mod config;
 pub mod keep;
 pub mod line;
+pub mod motion;
 pub mod node;
 pub mod occupancy;
 pub mod r200;
