@@ -2,6 +2,7 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | [`accelerometer`] | makes a LIS2DH12 or LIS3DH measure, and dates what it says |
 //! | [`config`] | how the node works, checked |
 //! | [`keep`] | that configuration in a flash, over a loss of power |
 //! | [`mod@line`] | a serial port that is never waited for |
@@ -16,6 +17,7 @@
 
 #![no_std]
 
+pub mod accelerometer;
 pub mod config;
 pub mod keep;
 pub mod line;
