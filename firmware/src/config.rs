@@ -80,8 +80,8 @@ const ONE_ANTENNA: u16 = 1;
 const LONGEST_WINDOW_MS: u16 = 2_000;
 const LEAST_MOTION_MG: u16 = 16;
 const MOST_MOTION_MG: u16 = 8_000;
-/// A level is sampled four times in it, at most once in a millisecond.
-const LEAST_SETTLE_MS: u16 = 4;
+/// A level is sampled four times in it, and a board looks every 10 ms.
+const LEAST_SETTLE_MS: u16 = 40;
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -129,7 +129,7 @@ pub(crate) mod tests {
         for (motion_mg, wrong) in [(15, threshold), (16, None), (8_000, None), (8_001, threshold)] {
             assert_eq!(check(Configure { motion_mg, ..good }), wrong);
         }
-        for (settle_ms, wrong) in [(3, threshold), (4, None), (u16::MAX, None)] {
+        for (settle_ms, wrong) in [(39, threshold), (40, None), (u16::MAX, None)] {
             assert_eq!(check(Configure { settle_ms, ..good }), wrong);
         }
     }

@@ -11,6 +11,7 @@
 //! | [`occupancy`] | says whether somebody is in a fitting booth, from one digital pin |
 //! | [`r200`] | makes an R200 module read, and finds the tags in its bytes |
 //! | [`sampler`] | condenses reads of the same tag at the same antenna, for a line too slow for all |
+//! | [`sensors`] | the accelerometer and the booth's pin, by the configuration |
 //!
 //! The crate is `no_std` and allocates nothing; it names no chip. A board's program owns the pins and
 //! the clock, calls `handle_*` and passes on what comes back.
@@ -26,3 +27,4 @@ pub mod node;
 pub mod occupancy;
 pub mod r200;
 pub mod sampler;
+pub mod sensors;

@@ -38,6 +38,7 @@ pub struct Node<const SENT: usize, const WAITING: usize, const TAGS: usize> {
     keep: Keep,
     reads: u64,
     listens: bool,
+    sensors: Sensors,
     health_at: Uptime,
 }
 
@@ -72,6 +73,7 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
             keep: Keep::Done,
             reads: 0,
             listens: false,
+            sensors: Sensors::default(),
             health_at: now + HEALTH_MS,
         }
     }
@@ -103,6 +105,11 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
     /// Takes what another sensor tells.
     pub fn handle_told(&mut self, told: &Told, now: Uptime) {
         self.sender.handle_told(told, now);
+    }
+
+    /// Takes how the other sensors are, to be told with its own health.
+    pub fn handle_sensors(&mut self, sensors: Sensors) {
+        self.sensors = sensors;
     }
 
     /// Takes word of whether the configuration that [`poll_keep`](Self::poll_keep) handed out was kept.
@@ -146,6 +153,12 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
         self.config
     }
 
+    /// What it works by.
+    #[must_use]
+    pub fn config(&self) -> Option<&Config> {
+        self.config.as_ref()
+    }
+
     /// Whether its frames have no numbers left: it must be started again.
     #[must_use]
     pub fn is_spent(&self) -> bool {
@@ -166,7 +179,7 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
             reader_listens: self.listens,
             temperature_dc: None,
             supply_mv: None,
-            sensors: Sensors::default(),
+            sensors: self.sensors,
         }
     }
 

@@ -116,6 +116,12 @@ impl<P: InputPin> Booth<P> {
         Self { pin, settings, known: None, doubt: None, sampled: None, due: Uptime(0) }
     }
 
+    /// Understands the pin otherwise from here on, and knows nothing of the booth.
+    pub fn begin_anew(&mut self, settings: Settings) {
+        self.settings = Settings { settle_ms: settings.settle_ms.max(MIN_SETTLE_MS), ..settings };
+        (self.known, self.doubt, self.sampled, self.due) = (None, None, None, Uptime(0));
+    }
+
     /// Samples the pin. Call it when [`poll_timeout`](Self::poll_timeout) is due; an edge interrupt may
     /// call it earlier.
     ///

@@ -5,7 +5,10 @@ extern crate std;
 use super::*;
 use crate::config::tests::good;
 use hangtag_protocol::link::Receiver;
-use hangtag_protocol::link::message::{BootReason, Condensed, Dropped, Firmware, Hello, NodeId};
+use hangtag_protocol::link::message::{
+    BootReason, BoothState, Condensed, Dropped, Firmware, Hello, Motion, Moved, NodeId, Occupancy,
+    SensorState,
+};
 use hangtag_protocol::link::receiver::Arrival;
 use proptest::prelude::*;
 use std::vec::Vec;
@@ -36,6 +39,8 @@ struct Bench {
     reads: u64,
     dropped: u64,
     answers: Vec<(u32, Outcome)>,
+    /// What else came.
+    others: Vec<Kind>,
     health: Option<Health>,
     hello: Option<Hello>,
     keeps: bool,
@@ -59,6 +64,7 @@ fn bench(kept: Option<Config>) -> Bench {
         reads: 0,
         dropped: 0,
         answers: Vec::new(),
+        others: Vec::new(),
         health: None,
         hello: None,
         keeps: true,
@@ -136,7 +142,7 @@ impl Bench {
 
     /// The gateway takes a frame; what it took is durable at once.
     fn hear(&mut self, wire: &[u8]) {
-        let Self { gateway, ears, reads, dropped, answers, health, hello, now, .. } = self;
+        let Self { gateway, ears, reads, dropped, answers, others, health, hello, now, .. } = self;
         ears.handle_bytes(wire, |frame| {
             let frame = frame.unwrap();
             match Kind::of(frame.kind).unwrap() {
@@ -162,6 +168,7 @@ impl Bench {
                             let Configured { id, outcome } = frame.message().unwrap();
                             answers.push((id, outcome));
                         }
+                        Kind::Motion | Kind::Occupancy => others.push(kind),
                         other => panic!("{other:?}"),
                     }
                 }
@@ -284,6 +291,22 @@ fn what_has_no_room_while_the_gateway_is_away_is_counted_exactly() {
     bench.run(20_000);
     assert_eq!((bench.reads, bench.dropped), (500 - dropped, dropped));
     assert_eq!(bench.node.health(bench.now).waiting, 0);
+}
+
+#[test]
+fn what_other_sensors_tell_comes_in_order_and_how_they_are_with_its_health() {
+    let mut bench = bench(Some(config(1)));
+    bench.run(100).away = true;
+    let motion = Motion { at: bench.now, sensor: 1, how: Moved::PickedUp, peak_mg: 300 };
+    let booth = Occupancy { at: bench.now, state: BoothState::Occupied };
+    bench.node.handle_told(&Told::Motion(motion), bench.now);
+    bench.node.handle_told(&Told::Occupancy(booth), bench.now);
+    let sensors = Sensors { accelerometer: SensorState::Works, occupancy: SensorState::Failed };
+    bench.node.handle_sensors(sensors);
+    bench.away = false;
+    bench.run(3_000);
+    assert_eq!(bench.others, [Kind::Motion, Kind::Occupancy]);
+    assert_eq!(bench.health.unwrap().sensors, sensors);
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub struct Configure {
     pub window_ms: u16,
     /// A change of acceleration above this moves a sensor, in thousandths of g, 16 to 8000.
     pub motion_mg: u16,
-    /// A booth's sensor must hold its level for so long, and what was moved lie still, in milliseconds, 4 to 65535.
+    /// A booth's sensor must hold its level for so long, and what was moved lie still, in milliseconds, 40 to 65535.
     pub settle_ms: u16,
     /// The level of the booth's pin that says that somebody is in it; absent where there is no such sensor.
     pub occupied: Option<Level>,
