@@ -158,7 +158,8 @@ fn deframe<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Option<Owned>>, u
 fn play(script: &Script, chunk: usize) -> (Vec<Taken>, Vec<String>, u64) {
     let radio = Radio { region: Region::Eu, power_cdbm: 2_000, antennas: vec![1, 16] };
     let mut now = Uptime(1_000_000);
-    let (mut link, mut marks, mut durable) = (Link::new(&radio, now), Marks::default(), Marks::default());
+    let (mut link, mut marks, mut durable) =
+        (Link::new(&radio, None, now), Marks::default(), Marks::default());
     let (mut all, mut notices) = (Vec::new(), Vec::new());
     for piece in &script.pieces {
         match piece {

@@ -182,7 +182,10 @@ impl Intake {
         // It may hold a loyalty code.
         let mut heard = Zeroizing::new(Vec::new());
         match &self.reader.setup {
-            Setup::Node { baud, radio, .. } => return self.talk_to_node(port, *baud, radio).await,
+            Setup::Node { baud, radio, occupancy } => {
+                let occupied = occupancy.map(|booth| booth.occupied);
+                return self.talk_to_node(port, *baud, radio, occupied).await;
+            }
             Setup::Stated { baud, settings } => {
                 self.meet(settings.clone(), *baud, partner);
             }
@@ -202,7 +205,7 @@ impl Intake {
             Some(Partner::Reader(reading)) => self.talk(port, reading, &heard).await,
             // Without a radio it was not met.
             Some(Partner::Node(baud)) => match self.reader.radio() {
-                Some(radio) => self.talk_to_node(port, *baud, radio).await,
+                Some(radio) => self.talk_to_node(port, *baud, radio, None).await,
                 None => Lost::Unknown("no radio".into()),
             },
             None => Lost::Unknown("no reader".into()),

@@ -58,6 +58,7 @@ pub struct Configure {
 
 /// The level of a digital pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Near ground.
     Low,

@@ -78,8 +78,8 @@ fn config(top: &mut Table<'_, '_>, folder: &Path, broken: bool) -> Option<Config
             Before::Zone(zone) => layout.add_scanner(reader.id, zone),
         };
         let number = number.ok()?;
-        if let Setup::Node { occupancy: Some(zone), .. } = reader.setup {
-            layout.add_occupancy(number, zone).ok()?;
+        if let Setup::Node { occupancy: Some(booth), .. } = reader.setup {
+            layout.add_occupancy(number, booth.zone).ok()?;
         }
         checked.push(reader);
     }

@@ -29,6 +29,7 @@ use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Radio, Settings, node
 use hangtag_protocol::clock::BootId;
 use hangtag_protocol::id::{ReaderId, ZoneId};
 use hangtag_protocol::key::PublicKey;
+use hangtag_protocol::link::command::Level;
 use hangtag_protocol::topic::Gateway;
 use serde::Deserialize;
 
@@ -81,11 +82,19 @@ pub(crate) enum Setup {
         /// The speed of the line.
         baud: u32,
         radio: Radio,
-        /// The booth of which its occupancy sensor tells.
-        occupancy: Option<ZoneId>,
+        /// The booth of which its occupancy sensor tells, if it has one.
+        occupancy: Option<Booth>,
     },
     /// The agent finds out.
     Auto(Wishes),
+}
+
+/// A booth and how a node's sensor tells of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Booth {
+    pub(crate) zone: ZoneId,
+    /// The level that says that somebody is there.
+    pub(crate) occupied: Level,
 }
 
 /// How whatever reader is found is to be set up.
@@ -579,7 +588,17 @@ zone = "rail-a"
         let good = node("booth-1");
         let zone = ZoneId::new("booth-1").unwrap();
         let setup = load(&good).unwrap().readers.remove(0).setup;
-        assert!(matches!(setup, Setup::Node { occupancy: Some(told), .. } if told == zone));
+        let booth = |setup: Setup| match setup {
+            Setup::Node { occupancy: Some(Booth { zone, occupied }), .. } => Some((zone, occupied)),
+            Setup::Node { occupancy: None, .. } | Setup::Stated { .. } | Setup::Auto(_) => None,
+        };
+        assert_eq!(
+            booth(setup),
+            Some((zone, Level::High)),
+            "a wire that is loose must not say that it is free"
+        );
+        let low = good.replacen("region", "occupied = \"low\"\nregion", 1);
+        assert_eq!(booth(load(&low).unwrap().readers.remove(0).setup), Some((zone, Level::Low)));
         let reader = &good[good.find("[[reader]]").unwrap()..];
         let second = reader.replacen("rail-a", "rail-b", 1).replacen("usb-1", "usb-2", 1);
         for (text, named) in [
@@ -594,6 +613,14 @@ zone = "rail-a"
             (
                 format!("{good}{second}"),
                 "agent.toml:28: reader \"rail-b\": occupancy = \"booth-1\": reader \"rail-a\" tells of this booth",
+            ),
+            (
+                good.replacen("region", "occupied = \"down\"\nregion", 1),
+                "reader \"rail-a\": occupied = \"down\": must be one of \"low\", \"high\"",
+            ),
+            (
+                low.replacen("occupancy = \"booth-1\"\n", "", 1),
+                "agent.toml:18: reader \"rail-a\": occupied = \"low\": is of use only with occupancy",
             ),
             (
                 GOOD.replacen("region", "occupancy = \"rail-a\"\nregion", 1),

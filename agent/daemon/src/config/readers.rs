@@ -7,6 +7,7 @@ use std::path::Path;
 use hangtag_agent_core::infer::{Zone, ZoneKind};
 use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Settings, node};
 use hangtag_protocol::id::{ReaderId, ZoneId};
+use hangtag_protocol::link::command::Level;
 use serde::Deserialize;
 
 use super::allowed::{Allowed, name, one_of, path, patterns, whole};
@@ -14,7 +15,7 @@ use super::ports::Ports;
 use super::radio::{Antennas, settings, transmitter};
 use super::sheet::Table;
 use super::zones::known;
-use super::{Reader, Setup, Wishes};
+use super::{Booth, Reader, Setup, Wishes};
 
 /// The readers that there are so far.
 pub(super) struct Readers {
@@ -100,8 +101,14 @@ impl Readers {
         if let Some(zone) = occupancy.flatten() {
             self.booth(table, id, zone);
         }
+        let occupied = table.maybe("occupied", &one_of());
+        if let (Some(None), Some(Some(_))) = (occupancy, occupied) {
+            table.wrong("occupied", "is of use only with occupancy, which names the booth");
+        }
         let (radio, _, antennas) = transmitter(table, &[], node::MOST_PORTS, zones)?;
-        Some((Setup::Node { baud: baud?, radio, occupancy: occupancy? }, Before::Antennas(antennas)))
+        let occupied = occupied?.unwrap_or(Level::High);
+        let occupancy = occupancy?.map(|zone| Booth { zone, occupied });
+        Some((Setup::Node { baud: baud?, radio, occupancy }, Before::Antennas(antennas)))
     }
 
     /// A node tells who is in a zone: that must be a booth, and two would contradict each other.

@@ -18,7 +18,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use hangtag_protocol::clock::Uptime;
-use hangtag_protocol::link::command::{Configure, Query};
+use hangtag_protocol::link::command::{Configure, Level, Query};
 use hangtag_protocol::link::message::{
     BoothState, Condensed, Configured, Dropped, Health, Hello, Motion, Moved, Occupancy, Outcome,
 };
@@ -94,9 +94,10 @@ struct Run {
 }
 
 impl Link {
-    /// A line that was just opened.
+    /// A line that was just opened. Its node is told which level of a booth's sensor says that somebody is there, if
+    /// it has one.
     #[must_use]
-    pub fn new(radio: &Radio, now: Uptime) -> Self {
+    pub fn new(radio: &Radio, occupied: Option<Level>, now: Uptime) -> Self {
         let antennas = radio.antennas.iter().filter(|port| (1..=MOST_PORTS).contains(*port));
         let mut configure = Configure {
             id: 0,
@@ -107,7 +108,7 @@ impl Link {
             window_ms: WINDOW_MS,
             motion_mg: MOTION_MG,
             settle_ms: SETTLE_MS,
-            occupied: None,
+            occupied,
         };
         let bytes = postcard::to_allocvec(&configure).expect("numbers always encode");
         configure.id = hangtag_protocol::batch::CRC.checksum(&bytes);

@@ -50,7 +50,7 @@ impl Bench {
         let identity = Identity { node: NODE, firmware, reason: BootReason::Power, boot: BOOT };
         Self {
             node: Sender::new(identity, now - BEHIND),
-            link: Link::new(&radio(), now),
+            link: Link::new(&radio(), Some(Level::Low), now),
             taken: Marks::default(),
             durable: Marks::default(),
             frames: Vec::new(),
@@ -125,11 +125,11 @@ fn what_was_taken_is_not_taken_again_by_another_opening_of_the_line() {
     bench.run(200_000, 200_500);
     assert_eq!(bench.frames.len(), 1);
     // Not durable: the same process goes on.
-    bench.link = Link::new(&radio(), Uptime(200_500));
+    bench.link = Link::new(&radio(), Some(Level::Low), Uptime(200_500));
     bench.run(200_500, 203_000);
     assert_eq!(bench.frames.len(), 1);
     // Another process, which knows what is durable: nothing.
-    bench.link = Link::new(&radio(), Uptime(203_000));
+    bench.link = Link::new(&radio(), Some(Level::Low), Uptime(203_000));
     bench.taken = Marks::default();
     bench.run(203_000, 204_000);
     assert_eq!(bench.frames.len(), 2);
@@ -192,6 +192,7 @@ fn a_configuration_is_sent_until_it_is_answered_and_a_refusal_is_told() {
     assert_eq!(bench.configured.len(), 3);
     let asked = bench.configured[0];
     assert_eq!((asked.power_cdbm, asked.antennas, asked.region), (2_600, 0b101, Region::Eu));
+    assert_eq!(asked.occupied, Some(Level::Low));
     bench.notices();
     let answer = |id| Told::Configured(Configured { id, outcome: Outcome::Power });
     bench.node.handle_told(&answer(asked.id ^ 1), Uptime(107_000));
@@ -252,7 +253,7 @@ proptest! {
         hello in (prop_oneof![0u32..6, Just(u32::MAX)], prop_oneof![0u32..6, Just(u32::MAX)]),
         at in any::<u64>(),
     ) {
-        let mut link = Link::new(&radio(), Uptime(5));
+        let mut link = Link::new(&radio(), Some(Level::Low), Uptime(5));
         let (oldest, next) = hello;
         let hello = Hello {
             node: NODE,
