@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`accelerometer`] | makes a LIS2DH12 or LIS3DH measure, and dates what it says |
 //! | [`config`] | how the node works, checked |
+//! | [`i2c`] | an I²C bus that is never waited for for ever |
 //! | [`keep`] | that configuration in a flash, over a loss of power |
 //! | [`mod@line`] | a serial port that is never waited for |
 //! | [`motion`] | says when a thing is picked up and put down, from its accelerations |
@@ -20,6 +21,7 @@
 
 pub mod accelerometer;
 pub mod config;
+pub mod i2c;
 pub mod keep;
 pub mod line;
 pub mod motion;
