@@ -34,6 +34,11 @@ impl Clock {
         Uptime(self.micros / 1_000)
     }
 
+    /// The same timer, for those that wait for something else.
+    pub fn micros(&self) -> Micros {
+        Micros(())
+    }
+
     /// How unevenly the timer and the program run beside each other: an emulator's host is never still. On the
     /// chip itself both run from one clock, and this says nothing.
     pub fn jitter(&mut self) -> u32 {
@@ -45,6 +50,25 @@ impl Clock {
             }
             mixed.rotate_left(5).wrapping_mul(0x9E37_79B1) ^ turns
         })
+    }
+}
+
+/// Microseconds on a timer that was started. They begin anew after 71 minutes.
+#[derive(Clone, Copy)]
+pub struct Micros(());
+
+impl Micros {
+    /// How many there were.
+    pub fn count(self) -> u32 {
+        // SAFETY: the counter is only read.
+        let timer = unsafe { &*TIM2::ptr() };
+        timer.cnt().read().cnt().bits()
+    }
+
+    /// Lets some pass.
+    pub fn pass(self, micros: u32) {
+        let begun = self.count();
+        while self.count().wrapping_sub(begun) <= micros {}
     }
 }
 

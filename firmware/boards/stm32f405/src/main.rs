@@ -5,6 +5,11 @@
 //! |---|---|
 //! | PA2, PA3 | USART2 to the gateway, 115,200 baud |
 //! | PB10, PB11 | USART3 to the R200 module, 115,200 baud |
+//! | PB8, PB9 | I2C1 to an accelerometer, if there is one: SCL and SDA, 100 kHz |
+//! | PB12 | a booth's occupancy sensor, if the configuration names one; pulled up |
+//!
+//! The loop comes every 10 ms. It waits for nobody: a look at the accelerometer takes 4 ms ten times a second, 19 ms
+//! after a pause of 640 ms, and 25 ms when the bus hangs, then every five seconds.
 //!
 //! The same image runs in QEMU's `netduinoplus2`. The oscillator that the chip starts with is ready after every
 //! reset of a real one, and never in QEMU, which has no RCC: so the image knows where it is. In QEMU there are no
@@ -16,15 +21,19 @@
 
 mod clock;
 mod flash;
+mod i2c;
 mod reset;
 mod uart;
 
 use core::alloc::{GlobalAlloc, Layout};
 
 use cortex_m::peripheral::syst::SystClkSource;
+use hangtag_firmware::accelerometer::{self, bus};
+use hangtag_firmware::i2c::Master;
 use hangtag_firmware::keep::Keeper;
 use hangtag_firmware::line::Line;
 use hangtag_firmware::node::Node;
+use hangtag_firmware::sensors::Sensors;
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::link::message::{Firmware, NodeId};
 use hangtag_protocol::link::sender::Identity;
@@ -67,6 +76,10 @@ fn main() -> ! {
     let mut gateway = Line::new(Port::open(gateway, &uart::GATEWAY, pac::Interrupt::USART2));
     let mut reader = Line::new(Port::open(reader, &uart::READER, pac::Interrupt::USART3));
 
+    let wires = i2c::I2c1::new(chip.I2C1, pins_b.pb8, pins_b.pb9, clock.micros(), &mut rcc);
+    let accelerometer = bus::I2c::new(Master::new(wires, i2c::LIMIT_US), accelerometer::ADDRESS);
+    let mut sensors = Sensors::new(accelerometer, pins_b.pb12.into_pull_up_input());
+
     let noise = if emulated { clock.jitter() } else { random(chip.RNG, &mut rcc) };
     let node = if emulated { EMULATED_NODE } else { serial_number() };
     let identity = Identity { node, firmware: VERSION, reason, boot: reset::draw_boot(noise) };
@@ -87,6 +100,9 @@ fn main() -> ! {
         let now: Uptime = clock.now();
         gateway.hear(|bytes| node.handle_gateway(bytes, now));
         reader.hear(|bytes| node.handle_module(bytes, now));
+        let config = node.config().copied();
+        sensors.handle_timeout(config.as_ref(), now, |told| node.handle_told(told, now));
+        node.handle_sensors(sensors.states());
         if let Some(config) = node.poll_keep() {
             let kept = keeper.store(&mut flash, &config).is_ok();
             node.handle_kept(kept, clock.now());
