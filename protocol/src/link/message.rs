@@ -106,13 +106,14 @@ pub struct Condensed {
 /// A sensor was moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Motion {
-    /// When.
+    /// When: the first sign of the movement, or of the rest after it.
     pub at: Uptime,
     /// Which of the node's sensors, counted from 1.
     pub sensor: u8,
     /// How.
     pub how: Moved,
-    /// The greatest change of its acceleration, in thousandths of g.
+    /// The greatest change of its acceleration against how it lay before, in thousandths of g: until it was seen to be
+    /// picked up, or of the whole movement when it was put down. More, where it exceeded the sensor's scale.
     pub peak_mg: u16,
 }
 
