@@ -13,7 +13,7 @@
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::link::command::{Ack, Configure, Query};
 use hangtag_protocol::link::frame::Wire;
-use hangtag_protocol::link::message::{Configured, Health, Outcome, Sensors};
+use hangtag_protocol::link::message::{BoothState, Configured, Health, Occupancy, Outcome, Sensors};
 use hangtag_protocol::link::sender::{Identity, Told};
 use hangtag_protocol::link::{Deframer, Frame, Kind, Sender};
 use hangtag_protocol::read::Read;
@@ -39,6 +39,9 @@ pub struct Node<const SENT: usize, const WAITING: usize, const TAGS: usize> {
     reads: u64,
     listens: bool,
     sensors: Sensors,
+    /// What is known of the booth, and whether its sensor is to be trusted.
+    booth: Option<Occupancy>,
+    is_doubted: bool,
     health_at: Uptime,
 }
 
@@ -74,6 +77,8 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
             reads: 0,
             listens: false,
             sensors: Sensors::default(),
+            booth: None,
+            is_doubted: false,
             health_at: now + HEALTH_MS,
         }
     }
@@ -104,6 +109,16 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
 
     /// Takes what another sensor tells.
     pub fn handle_told(&mut self, told: &Told, now: Uptime) {
+        if let Told::Occupancy(booth) = told {
+            match booth.state {
+                BoothState::Free | BoothState::Occupied => {
+                    (self.booth, self.is_doubted) = (Some(*booth), false);
+                }
+                // As it was.
+                BoothState::Steady => self.is_doubted = false,
+                BoothState::Unsteady | BoothState::Stuck | BoothState::Failed => self.is_doubted = true,
+            }
+        }
         self.sender.handle_told(told, now);
     }
 
@@ -226,7 +241,13 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
         }
         if self.config == Some(config) && self.tried.is_none() {
             match self.keep {
-                Keep::Done => self.answer(told.id, Outcome::Taken, now),
+                Keep::Done => {
+                    self.answer(told.id, Outcome::Taken, now);
+                    // A gateway that says it again may be a new one, which knows nothing of the booth.
+                    if let Some(booth) = self.booth.filter(|_| !self.is_doubted) {
+                        self.sender.handle_told(&Told::Occupancy(booth), now);
+                    }
+                }
                 Keep::Failed => self.keep = Keep::Due,
                 Keep::Due | Keep::Under => {}
             }
@@ -265,6 +286,9 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
             self.sender.handle_told(&Told::Read(condensed), now);
         }
         self.sampler = Sampler::new(config.told().window_ms);
+        if self.config.is_some_and(|before| before.told().occupied != config.told().occupied) {
+            self.booth = None;
+        }
         self.config = Some(config);
         self.keep = Keep::Due;
     }

@@ -5,6 +5,7 @@ extern crate std;
 use super::*;
 use crate::config::tests::good;
 use hangtag_protocol::link::Receiver;
+use hangtag_protocol::link::command::Level;
 use hangtag_protocol::link::message::{
     BootReason, BoothState, Condensed, Dropped, Firmware, Hello, Motion, Moved, NodeId, Occupancy,
     SensorState,
@@ -39,8 +40,8 @@ struct Bench {
     reads: u64,
     dropped: u64,
     answers: Vec<(u32, Outcome)>,
-    /// What else came.
-    others: Vec<Kind>,
+    motions: Vec<Motion>,
+    booth: Vec<Occupancy>,
     health: Option<Health>,
     hello: Option<Hello>,
     keeps: bool,
@@ -64,7 +65,8 @@ fn bench(kept: Option<Config>) -> Bench {
         reads: 0,
         dropped: 0,
         answers: Vec::new(),
-        others: Vec::new(),
+        motions: Vec::new(),
+        booth: Vec::new(),
         health: None,
         hello: None,
         keeps: true,
@@ -142,7 +144,7 @@ impl Bench {
 
     /// The gateway takes a frame; what it took is durable at once.
     fn hear(&mut self, wire: &[u8]) {
-        let Self { gateway, ears, reads, dropped, answers, others, health, hello, now, .. } = self;
+        let Self { gateway, ears, reads, dropped, answers, motions, booth, health, hello, now, .. } = self;
         ears.handle_bytes(wire, |frame| {
             let frame = frame.unwrap();
             match Kind::of(frame.kind).unwrap() {
@@ -168,7 +170,8 @@ impl Bench {
                             let Configured { id, outcome } = frame.message().unwrap();
                             answers.push((id, outcome));
                         }
-                        Kind::Motion | Kind::Occupancy => others.push(kind),
+                        Kind::Motion => motions.push(frame.message().unwrap()),
+                        Kind::Occupancy => booth.push(frame.message().unwrap()),
                         other => panic!("{other:?}"),
                     }
                 }
@@ -294,7 +297,7 @@ fn what_has_no_room_while_the_gateway_is_away_is_counted_exactly() {
 }
 
 #[test]
-fn what_other_sensors_tell_comes_in_order_and_how_they_are_with_its_health() {
+fn what_other_sensors_tell_comes_and_how_they_are_with_its_health() {
     let mut bench = bench(Some(config(1)));
     bench.run(100).away = true;
     let motion = Motion { at: bench.now, sensor: 1, how: Moved::PickedUp, peak_mg: 300 };
@@ -305,8 +308,32 @@ fn what_other_sensors_tell_comes_in_order_and_how_they_are_with_its_health() {
     bench.node.handle_sensors(sensors);
     bench.away = false;
     bench.run(3_000);
-    assert_eq!(bench.others, [Kind::Motion, Kind::Occupancy]);
+    assert_eq!((&bench.motions[..], &bench.booth[..]), (&[motion][..], &[booth][..]));
     assert_eq!(bench.health.unwrap().sensors, sensors);
+}
+
+#[test]
+fn a_gateway_that_begins_anew_is_told_how_the_booth_is() {
+    let watches = |occupied| Configure { occupied, ..good() };
+    let mut bench = bench(Config::new(watches(Some(Level::High))).ok());
+    let again = bench.node.config().copied().unwrap();
+    bench.run(100).configure(*again.told()).run(100);
+    assert_eq!(bench.booth, [], "nothing is known");
+    let tell = |bench: &mut Bench, at, state| {
+        let booth = Occupancy { at: Uptime(at), state };
+        bench.node.handle_told(&Told::Occupancy(booth), bench.now);
+        bench.run(100);
+        booth
+    };
+    tell(&mut bench, 150, BoothState::Occupied);
+    let free = tell(&mut bench, 160, BoothState::Free);
+    tell(&mut bench, 170, BoothState::Unsteady);
+    assert_eq!(bench.configure(*again.told()).run(100).booth.len(), 3, "nobody knows");
+    tell(&mut bench, 180, BoothState::Steady);
+    bench.configure(*again.told()).run(100);
+    assert_eq!(bench.booth[4..], [free], "as it was before");
+    bench.configure(watches(Some(Level::Low))).run(200).configure(watches(Some(Level::Low))).run(100);
+    assert_eq!(bench.booth.len(), 5, "with another level it is not known");
 }
 
 #[test]
