@@ -1,5 +1,5 @@
 //! Concluded events against the truth. Enters: lines of [`EventLine`] and of [`Truth`]. Leaves: for each
-//! kind, precision, recall, F1 and how far off the stated times are.
+//! kind, precision, recall, F1 and how far off the stated times are, and whether [`visits`] keep shoppers apart.
 //!
 //! An event and a truth match when kind, tag and zone are the same and the event's time is within the
 //! tolerance; each matches at most once, the earliest first. Retracted events do not count.
@@ -9,6 +9,8 @@
 //! | picked up, put down | -2 s to 8 s |
 //! | carried in, carried out | -3 s to 30 s |
 //! | tried on | -5 s to 75 s after it was put on |
+
+mod visits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,6 +23,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::shop::Truth;
+
+pub use visits::{Visits, visits};
 
 /// How well one kind of event was concluded.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -160,11 +160,13 @@ async fn main() -> anyhow::Result<()> {
         Command::Score { truth, events, offset_ms, json } => {
             let truths = score::read_lines(&truth.display().to_string(), &read(&truth)?)?;
             let events = score::read_lines(&events.display().to_string(), &read(&events)?)?;
-            let scores = score::score(&truths, &events, offset_ms);
+            let kinds = score::score(&truths, &events, offset_ms);
+            let visits = score::visits(&truths, &events, offset_ms);
             if json {
-                println!("{}", serde_json::to_string_pretty(&scores)?);
+                let scores = serde_json::json!({ "kinds": kinds, "visits": visits });
+                println!("{scores:#}");
             } else {
-                print!("{}", score::Table(&scores));
+                println!("{}{visits}", score::Table(&kinds));
             }
             Ok(())
         }
