@@ -2,7 +2,7 @@
 //! value is one that this node can work by, or what is wrong with it. There is no default: without a region a
 //! module must not send.
 
-use hangtag_protocol::link::command::Configure;
+use hangtag_protocol::link::command::{Configure, MOTION_MG, SETTLE_MS, WINDOW_MS};
 use hangtag_protocol::link::message::Outcome;
 use hangtag_protocol::region::Region;
 
@@ -39,9 +39,9 @@ impl Config {
         if antennas != ONE_ANTENNA {
             return Err(Outcome::Antennas);
         }
-        let thresholds = window_ms <= LONGEST_WINDOW_MS
-            && (LEAST_MOTION_MG..=MOST_MOTION_MG).contains(&motion_mg)
-            && settle_ms >= LEAST_SETTLE_MS;
+        let thresholds = WINDOW_MS.contains(&window_ms)
+            && MOTION_MG.contains(&motion_mg)
+            && SETTLE_MS.contains(&settle_ms);
         if !thresholds {
             return Err(Outcome::Threshold);
         }
@@ -76,12 +76,6 @@ fn region_code(region: Region) -> Option<u8> {
 const MOST_CDBM: u16 = 3_300;
 /// An R200 has one port.
 const ONE_ANTENNA: u16 = 1;
-/// What comes more than five seconds late is no evidence on the gateway: the line and a resend need some of them.
-const LONGEST_WINDOW_MS: u16 = 2_000;
-const LEAST_MOTION_MG: u16 = 16;
-const MOST_MOTION_MG: u16 = 8_000;
-/// A level is sampled four times in it, and a board looks every 10 ms.
-const LEAST_SETTLE_MS: u16 = 40;
 
 #[cfg(test)]
 pub(crate) mod tests {

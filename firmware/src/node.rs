@@ -208,6 +208,7 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
             Some(Kind::Query) => match frame.message() {
                 Ok(Query::Hello) => self.sender.handle_query_hello(now),
                 Ok(Query::Health) => self.health_at = now,
+                Ok(Query::Clock { asked }) => self.sender.handle_query_clock(asked),
                 Err(_) => {}
             },
             Some(Kind::Configure) if frame.boot == self.boot || frame.boot == 0 => {
@@ -217,14 +218,14 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
             }
             Some(
                 Kind::Configure
-                | Kind::Time
                 | Kind::Hello
                 | Kind::Reads
                 | Kind::Motion
                 | Kind::Occupancy
                 | Kind::Health
                 | Kind::Dropped
-                | Kind::Configured,
+                | Kind::Configured
+                | Kind::Clock,
             )
             | None => {}
         }

@@ -2,11 +2,11 @@
 //! payload. Leaves: a panic if it matters how bytes are cut, a frame that was read is not written as it was, a frame
 //! is taken twice, a good one is not found behind garbage, or a node sends what is no frame.
 
-use hangtag_agent_core::intake::node::{Link, Marks, Taken};
+use hangtag_agent_core::intake::node::{Link, Marks, Settings, Taken, Thresholds};
 use hangtag_agent_core::intake::{Radio, Region};
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Epc;
-use hangtag_protocol::link::command::Ack;
+use hangtag_protocol::link::command::{Ack, Query};
 use hangtag_protocol::link::message::{BootReason, Condensed, Firmware, Health, Hello, NodeId};
 use hangtag_protocol::link::sender::{Identity, Told};
 use hangtag_protocol::link::{Deframer, Frame, Kind, MAX_PAYLOAD, Sender};
@@ -73,7 +73,10 @@ pub fn sender(bytes: &[u8]) {
                             .into_iter()
                             .for_each(|ack| node.handle_ack(frame.boot, ack, now));
                     }
-                    Some(Kind::Query) => node.handle_query_hello(now),
+                    Some(Kind::Query) => match frame.message() {
+                        Ok(Query::Clock { asked }) => node.handle_query_clock(asked),
+                        Ok(Query::Hello | Query::Health) | Err(_) => node.handle_query_hello(now),
+                    },
                     _ => {}
                 }
             }),
@@ -89,7 +92,7 @@ pub fn sender(bytes: &[u8]) {
             assert_eq!(*of, boot);
             // What was sent is sent again, and what is new has the next number.
             assert!(
-                (1..=next).contains(number) || *kind == Kind::Hello.byte(),
+                (1..=next).contains(number) || [Kind::Hello.byte(), Kind::Clock.byte()].contains(kind),
                 "number {number} after {next}"
             );
             next += u32::from(*number == next);
@@ -157,9 +160,10 @@ fn deframe<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Option<Owned>>, u
 /// What a gateway made of a script that came in chunks of so many bytes: what it took, what it noticed, garbage.
 fn play(script: &Script, chunk: usize) -> (Vec<Taken>, Vec<String>, u64) {
     let radio = Radio { region: Region::Eu, power_cdbm: 2_000, antennas: vec![1, 16] };
+    let settings = Settings { radio, thresholds: Thresholds::default(), occupied: None };
     let mut now = Uptime(1_000_000);
     let (mut link, mut marks, mut durable) =
-        (Link::new(&radio, None, now), Marks::default(), Marks::default());
+        (Link::new(Some(&settings), now), Marks::default(), Marks::default());
     let (mut all, mut notices) = (Vec::new(), Vec::new());
     for piece in &script.pieces {
         match piece {

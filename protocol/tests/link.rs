@@ -11,7 +11,7 @@ use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::link::command::{Ack, Query};
 use hangtag_protocol::link::message::{
-    BootReason, BoothState, Condensed, Dropped, Firmware, Hello, NodeId, Occupancy,
+    BootReason, BoothState, Clock, Condensed, Dropped, Firmware, Hello, NodeId, Occupancy,
 };
 use hangtag_protocol::link::receiver::{Arrival, Known};
 use hangtag_protocol::link::sender::{Identity, Told};
@@ -470,6 +470,22 @@ fn a_gateway_whose_disk_is_older_than_the_acks_goes_on_and_says_what_it_missed()
         assert_eq!((greeting.begins, greeting.missed), (true, missed));
         assert_eq!(receiver.poll_ack(world.now).unwrap().1.received, received);
     }
+}
+
+#[test]
+fn the_clock_is_told_once_and_first_also_to_a_gateway_that_is_not_known() {
+    let mut node = node(7, Uptime(0));
+    node.handle_query_clock(Uptime(123_456));
+    let mut said = Vec::new();
+    while let Some(wire) = node.poll_transmit(Uptime(5)) {
+        Deframer::new().handle_bytes(&wire, |frame| {
+            let frame = frame.unwrap();
+            said.push((Kind::of(frame.kind), frame.message::<Clock>().ok()));
+        });
+    }
+    let clock = Clock { asked: Uptime(123_456), uptime: Uptime(5) };
+    assert_eq!(said[0], (Some(Kind::Clock), Some(clock)));
+    assert!(matches!(said[1..], [(Some(Kind::Hello), _)]), "{said:?}");
 }
 
 #[test]

@@ -3,14 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
-use hangtag_protocol::clock::{UnixMillis, Uptime};
+use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::id::ZoneId;
-use hangtag_protocol::link::command::{Ack, Configure, Level, Query, Time};
+use hangtag_protocol::link::command::{Ack, Configure, Level, Query};
 use hangtag_protocol::link::frame::Wire;
 use hangtag_protocol::link::message::{
-    BootReason, BoothState, Condensed, Configured, Dropped, Firmware, Health, Hello, Motion, Moved, NodeId,
-    Occupancy, Outcome, SensorState, Sensors,
+    BootReason, BoothState, Clock, Condensed, Configured, Dropped, Firmware, Health, Hello, Motion, Moved,
+    NodeId, Occupancy, Outcome, SensorState, Sensors,
 };
 use hangtag_protocol::link::{Deframer, Frame, FrameError, Kind, MAX_PAYLOAD, MAX_WIRE};
 use hangtag_protocol::region::Region;
@@ -80,7 +80,7 @@ fn frames() -> Vec<(&'static str, Wire)> {
     let motion = Motion { at: Uptime(81_300), sensor: 1, how: Moved::PutDown, peak_mg: 840 };
     let occupancy = Occupancy { at: Uptime(81_400), state: BoothState::Occupied };
     let configured = Configured { id: 7, outcome: Outcome::Power };
-    let time = Time { wall: UnixMillis(1_795_000_000_000), error_ms: 1_000 };
+    let clock = Clock { asked: Uptime(12_000), uptime: Uptime(81_500) };
     vec![
         ("hello", Frame::of(Kind::Hello, BOOT, 0, &hello)),
         ("reads", reads),
@@ -90,10 +90,11 @@ fn frames() -> Vec<(&'static str, Wire)> {
         ("dropped", Frame::of(Kind::Dropped, BOOT, 8, &dropped)),
         ("configured", Frame::of(Kind::Configured, BOOT, 0x0102_0304, &configured)),
         ("ack", Frame::of(Kind::Ack, BOOT, 0, &Ack { durable: 5, received: 300, window: 16, gap: true })),
-        ("time", Frame::of(Kind::Time, BOOT, 0, &time)),
         ("configure", Frame::of(Kind::Configure, BOOT, 0, &configure)),
         ("query-hello", Frame::of(Kind::Query, 0, 0, &Query::Hello)),
         ("query-health", Frame::of(Kind::Query, BOOT, 0, &Query::Health)),
+        ("clock", Frame::of(Kind::Clock, BOOT, 0, &clock)),
+        ("query-clock", Frame::of(Kind::Query, BOOT, 0, &Query::Clock { asked: Uptime(12_000) })),
     ]
 }
 

@@ -127,7 +127,7 @@ impl Intake {
             }
             // A node reads by itself, and keeps what nobody takes.
             let is_node =
-                matches!(self.reader.setup, Setup::Node { .. }) || matches!(partner, Some(Partner::Node(_)));
+                matches!(self.reader.setup, Setup::Node { .. }) || matches!(partner, Some(Partner::Node(..)));
             was_off = !is_node && !*self.hours.borrow();
             let (pause_ms, text) = match lost {
                 Lost::Cancelled | Lost::Closed => return,
@@ -182,10 +182,7 @@ impl Intake {
         // It may hold a loyalty code.
         let mut heard = Zeroizing::new(Vec::new());
         match &self.reader.setup {
-            Setup::Node { baud, radio, occupancy } => {
-                let occupied = occupancy.map(|booth| booth.occupied);
-                return self.talk_to_node(port, *baud, radio, occupied).await;
-            }
+            Setup::Node { baud, settings, .. } => return self.talk_to_node(port, *baud, settings).await,
             Setup::Stated { baud, settings } => {
                 self.meet(settings.clone(), *baud, partner);
             }
@@ -203,11 +200,7 @@ impl Intake {
         }
         match partner {
             Some(Partner::Reader(reading)) => self.talk(port, reading, &heard).await,
-            // Without a radio it was not met.
-            Some(Partner::Node(baud)) => match self.reader.radio() {
-                Some(radio) => self.talk_to_node(port, *baud, radio, None).await,
-                None => Lost::Unknown("no radio".into()),
-            },
+            Some(Partner::Node(baud, settings)) => self.talk_to_node(port, *baud, settings).await,
             None => Lost::Unknown("no reader".into()),
         }
     }

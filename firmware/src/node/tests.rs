@@ -7,7 +7,7 @@ use crate::config::tests::good;
 use hangtag_protocol::link::Receiver;
 use hangtag_protocol::link::command::Level;
 use hangtag_protocol::link::message::{
-    BootReason, BoothState, Condensed, Dropped, Firmware, Hello, Motion, Moved, NodeId, Occupancy,
+    BootReason, BoothState, Clock, Condensed, Dropped, Firmware, Hello, Motion, Moved, NodeId, Occupancy,
     SensorState,
 };
 use hangtag_protocol::link::receiver::Arrival;
@@ -343,6 +343,23 @@ fn another_window_hands_out_what_was_condensed_by_the_one_before() {
     assert_eq!(bench.reads, 0, "the window is open");
     bench.configure(Configure { id: 8, window_ms: 0, ..good() }).run(200);
     assert_eq!((bench.reads, bench.answers.len()), (5, 1));
+}
+
+#[test]
+fn the_clock_is_told_at_once_and_by_whom_it_was_asked() {
+    let mut bench = bench(Some(config(1)));
+    bench.run(100).read(3);
+    bench.say(Kind::Query, 0, &Query::Clock { asked: Uptime(777) });
+    // Reads wait, and a clock that is told behind them is known less well.
+    let now = bench.now + 3;
+    let wire = bench.node.poll_gateway(now).unwrap();
+    Deframer::new().handle_bytes(&wire, |frame| {
+        let frame = frame.unwrap();
+        assert_eq!((Kind::of(frame.kind), frame.boot, frame.number), (Some(Kind::Clock), BOOT, 0));
+        assert_eq!(frame.message(), Ok(Clock { asked: Uptime(777), uptime: now }));
+    });
+    bench.run(1_000);
+    assert_eq!(bench.reads, 3);
 }
 
 #[test]

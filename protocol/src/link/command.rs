@@ -2,11 +2,22 @@
 //!
 //! Fields and enum variants are only appended: gateways and nodes of several ages share a shop.
 
+use core::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
-use crate::clock::UnixMillis;
+use crate::clock::Uptime;
 use crate::id::ZoneId;
 use crate::region::Region;
+
+/// The windows within which reads may become one message, in milliseconds. What comes more than five seconds late is no
+/// evidence on the gateway: the line and a resend need some of them.
+pub const WINDOW_MS: RangeInclusive<u16> = 0..=2_000;
+/// The changes of acceleration that may move a sensor, in thousandths of g.
+pub const MOTION_MG: RangeInclusive<u16> = 16..=8_000;
+/// For how long a booth's sensor may have to hold its level, in milliseconds: it is sampled four times in it, and a
+/// board looks every 10 ms.
+pub const SETTLE_MS: RangeInclusive<u16> = 40..=u16::MAX;
 
 /// How far the gateway has come with the frames of one boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,16 +31,6 @@ pub struct Ack {
     pub window: u8,
     /// A later frame came, and `received` is missing: it is to be sent again at once.
     pub gap: bool,
-}
-
-/// The time of day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Time {
-    /// What the gateway's clock showed as it sent this.
-    pub wall: UnixMillis,
-    /// How far off that may be, in milliseconds; [`UNKNOWN_ERROR`](crate::clock::UNKNOWN_ERROR) when nothing
-    /// vouches for it.
-    pub error_ms: u32,
 }
 
 /// How a node is to work. It checks this, keeps it, and answers with
@@ -46,11 +47,12 @@ pub struct Configure {
     pub power_cdbm: u16,
     /// The antenna ports to use: bit 0 is port 1.
     pub antennas: u16,
-    /// Reads of a tag within so many milliseconds become one message; 0: each is told.
+    /// Reads of a tag within so many milliseconds become one message, within [`WINDOW_MS`]; 0: each is told.
     pub window_ms: u16,
-    /// A change of acceleration above this moves a sensor, in thousandths of g, 16 to 8000.
+    /// A change of acceleration above this moves a sensor, in thousandths of g, within [`MOTION_MG`].
     pub motion_mg: u16,
-    /// A booth's sensor must hold its level for so long, and what was moved lie still, in milliseconds, 40 to 65535.
+    /// A booth's sensor must hold its level for so long, and what was moved lie still, in milliseconds, within
+    /// [`SETTLE_MS`].
     pub settle_ms: u16,
     /// The level of the booth's pin that says that somebody is in it; absent where there is no such sensor.
     pub occupied: Option<Level>,
@@ -73,4 +75,9 @@ pub enum Query {
     Hello,
     /// How are you? Answered with [`Health`](super::message::Health).
     Health,
+    /// What does your clock show? Answered at once with [`Clock`](super::message::Clock).
+    Clock {
+        /// What the gateway's own showed as it asked: the answer says it back.
+        asked: Uptime,
+    },
 }

@@ -43,10 +43,10 @@ pub enum Kind {
     Dropped = 0x06,
     /// What the node did with a configuration.
     Configured = 0x07,
+    /// What the node's clock shows.
+    Clock = 0x08,
     /// How far the gateway has come.
     Ack = 0x81,
-    /// The time of day.
-    Time = 0x82,
     /// How the node is to work.
     Configure = 0x83,
     /// A question.
@@ -65,8 +65,8 @@ impl Kind {
             Kind::Health,
             Kind::Dropped,
             Kind::Configured,
+            Kind::Clock,
             Kind::Ack,
-            Kind::Time,
             Kind::Configure,
             Kind::Query,
         ];

@@ -201,6 +201,16 @@ pub enum SensorState {
     Failed,
 }
 
+/// What a node's clock shows: the answer to [`Query::Clock`](super::command::Query::Clock). Between the question and
+/// its answer the gateway's clock passed the moment that this tells of, which bounds how far apart the two are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// What the gateway said that its own showed as it asked.
+    pub asked: Uptime,
+    /// What the node's showed as it sent this.
+    pub uptime: Uptime,
+}
+
 /// What a node had no room for: it takes the place of what is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {

@@ -37,12 +37,13 @@
 //! | 05 | health | no | [`Health`](message::Health) |
 //! | 06 | dropped | yes | [`Dropped`](message::Dropped) |
 //! | 07 | configured | yes | [`Configured`](message::Configured) |
+//! | 08 | clock | no | [`Clock`](message::Clock) |
 //! | 40 to 4f | reserved for updates over the line | | |
 //!
 //! | kind | from the gateway | payload |
 //! |---|---|---|
 //! | 81 | ack | [`Ack`](command::Ack) |
-//! | 82 | time | [`Time`](command::Time) |
+//! | 82 | reserved: the time of day, which no node has use for | |
 //! | 83 | configure | [`Configure`](command::Configure) |
 //! | 84 | query | [`Query`](command::Query) |
 //! | c0 to cf | reserved for updates over the line | |
@@ -55,7 +56,9 @@
 //!
 //! ```text
 //! node                                      gateway
-//!                    ◀── query hello        the port was opened
+//!                    ◀── query clock        the port was opened
+//!                    ◀── query hello
+//! clock ──▶
 //! hello ──▶
 //!                    ◀── ack                from here on its frames are taken
 //! reads 1, reads 2, motion 3 ──▶
@@ -67,6 +70,8 @@
 //!   its memory says a *received* that has gone back, and the node sends again from there.
 //! - What the gateway has durable is remembered per node and boot, so that frames that come again after
 //!   that are known.
+//! - Nodes date what they tell by their own clocks, which gateways ask for now and then: a node need not know what
+//!   time it is.
 //! - A frame is numbered when it is first sent. What waits for that is dropped when there is no room, the
 //!   oldest first, and a *dropped* frame takes its place: what is numbered arrives once, and what is not is
 //!   counted, exactly.

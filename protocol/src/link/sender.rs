@@ -19,7 +19,7 @@ use super::VERSION;
 use super::command::Ack;
 use super::frame::{Frame, Kind, MAX_PAYLOAD, Wire};
 use super::message::{
-    BootReason, Condensed, Configured, Dropped, Firmware, Hello, Motion, NodeId, Occupancy,
+    BootReason, Clock, Condensed, Configured, Dropped, Firmware, Hello, Motion, NodeId, Occupancy,
 };
 use super::ring::Ring;
 use crate::clock::Uptime;
@@ -79,6 +79,8 @@ pub struct Sender<const SENT: usize, const WAITING: usize> {
     resend: Pause,
     greet: Pause,
     greeted: bool,
+    /// The gateway's question what the clock shows.
+    asked: Option<Uptime>,
 }
 
 /// Something that is done again and again, at growing intervals, until it is not needed.
@@ -107,6 +109,7 @@ impl<const SENT: usize, const WAITING: usize> Sender<SENT, WAITING> {
             resend: Pause { due: None, ms: RESEND_MS.0 },
             greet: Pause { due: Some(now), ms: GREET_MS.0 },
             greeted: false,
+            asked: None,
         }
     }
 
@@ -162,9 +165,18 @@ impl<const SENT: usize, const WAITING: usize> Sender<SENT, WAITING> {
         self.greet.due = Some(now);
     }
 
-    /// The next bytes for the line, if any are due. Call it until it returns `None`.
+    /// The gateway asks what the clock shows; `asked` is what it said that its own did.
+    pub fn handle_query_clock(&mut self, asked: Uptime) {
+        self.asked = Some(asked);
+    }
+
+    /// The next bytes for the line, if any are due. Call it until it returns `None`, and only when the line has
+    /// taken what it returned before: a clock that is told late is known less well.
     #[must_use = "what is not sent now is sent late"]
     pub fn poll_transmit(&mut self, now: Uptime) -> Option<Wire> {
+        if let Some(asked) = self.asked.take() {
+            return Some(Frame::of(Kind::Clock, self.identity.boot, 0, &Clock { asked, uptime: now }));
+        }
         if self.greet.is_due(now) {
             if self.greeted && self.greet.ms == GREET_MS.0 && self.cursor > self.received {
                 // The gateway was gone: it may have lost what was on its way.

@@ -254,7 +254,12 @@ impl<const SENT: usize, const WAITING: usize> Board<SENT, WAITING> {
                     sender.handle_ack(frame.boot, ack, now);
                     counts.acks.fetch_add(u64::from(sender.waiting() < before), Ordering::Relaxed);
                 }
-                Some(Kind::Query) if frame.message() == Ok(Query::Hello) => sender.handle_query_hello(now),
+                Some(Kind::Query) => match frame.message() {
+                    Ok(Query::Hello) => sender.handle_query_hello(now),
+                    Ok(Query::Clock { asked }) => sender.handle_query_clock(asked),
+                    // It says so every two seconds anyway.
+                    Ok(Query::Health) | Err(_) => {}
+                },
                 Some(Kind::Configure) => {
                     let Ok(configure) = frame.message::<hangtag_protocol::link::command::Configure>() else {
                         return;

@@ -81,7 +81,7 @@ pub(crate) enum Setup {
     Node {
         /// The speed of the line.
         baud: u32,
-        radio: Radio,
+        settings: node::Settings,
         /// The booth of which its occupancy sensor tells, if it has one.
         occupancy: Option<Booth>,
     },
@@ -135,7 +135,7 @@ impl Reader {
     pub(crate) fn radio(&self) -> Option<&Radio> {
         match &self.setup {
             Setup::Stated { settings, .. } => settings.radio(),
-            Setup::Node { radio, .. } => Some(radio),
+            Setup::Node { settings, .. } => Some(&settings.radio),
             Setup::Auto(wishes) => wishes.radio.as_ref(),
         }
     }
@@ -146,14 +146,18 @@ impl Wishes {
     ///
     /// # Errors
     /// When the configuration has not what it needs, or wants what its link cannot name, in words.
-    pub(crate) fn node(&self) -> Result<&Radio, String> {
+    pub(crate) fn node(&self) -> Result<node::Settings, String> {
         let needs = "it needs region, power_dbm and a [[reader.antenna]] in the configuration";
         let radio = self.radio.as_ref().ok_or(needs)?;
         match radio.antennas.iter().find(|port| **port > node::MOST_PORTS) {
             Some(port) => {
                 Err(format!("port {port} is out of range; nodes have ports 1 to {}", node::MOST_PORTS))
             }
-            None => Ok(radio),
+            None => Ok(node::Settings {
+                radio: radio.clone(),
+                thresholds: node::Thresholds::default(),
+                occupied: None,
+            }),
         }
     }
 

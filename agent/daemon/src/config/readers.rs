@@ -108,7 +108,9 @@ impl Readers {
         let (radio, _, antennas) = transmitter(table, &[], node::MOST_PORTS, zones)?;
         let occupied = occupied?.unwrap_or(Level::High);
         let occupancy = occupancy?.map(|zone| Booth { zone, occupied });
-        Some((Setup::Node { baud: baud?, radio, occupancy }, Before::Antennas(antennas)))
+        let occupied = occupancy.map(|booth| booth.occupied);
+        let settings = node::Settings { radio, thresholds: node::Thresholds::default(), occupied };
+        Some((Setup::Node { baud: baud?, settings, occupancy }, Before::Antennas(antennas)))
     }
 
     /// A node tells who is in a zone: that must be a booth, and two would contradict each other.

@@ -5,9 +5,7 @@ use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hangtag_agent_core::intake::Radio;
-use hangtag_agent_core::intake::node::{Link, Marks, Taken};
-use hangtag_protocol::link::command::Level;
+use hangtag_agent_core::intake::node::{Link, Marks, Settings, Taken};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -48,15 +46,9 @@ impl Nodes {
 }
 
 impl Intake {
-    /// Talks to a node until its port is lost. It is told which level of a booth's sensor says that somebody is there.
-    pub(super) async fn talk_to_node(
-        &self,
-        mut port: SerialStream,
-        baud: u32,
-        radio: &Radio,
-        occupied: Option<Level>,
-    ) -> Lost {
-        let mut link = Link::new(radio, occupied, clock::uptime());
+    /// Talks to a node until its port is lost.
+    pub(super) async fn talk_to_node(&self, mut port: SerialStream, baud: u32, settings: &Settings) -> Lost {
+        let mut link = Link::new(Some(settings), clock::uptime());
         let mut durable = self.nodes.durable.clone();
         let device = self.device();
         let before = self.health.readers().get(self.number).map_or((0, 0), |h| (h.garbage, h.bad_tags));

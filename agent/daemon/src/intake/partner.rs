@@ -2,7 +2,7 @@
 //! somebody to talk to, the one from before if he is the same.
 
 use hangtag_agent_core::intake::probe::{Outcome, Who};
-use hangtag_agent_core::intake::{Known, Protocol, Session, Settings};
+use hangtag_agent_core::intake::{Known, Protocol, Session, Settings, node};
 use tokio_serial::SerialStream;
 use tracing::{debug, info};
 use zeroize::Zeroizing;
@@ -15,8 +15,8 @@ use crate::config::Wishes;
 pub(super) enum Partner {
     /// A reader.
     Reader(Box<Reading>),
-    /// A reader node, at this speed.
-    Node(u32),
+    /// A reader node, at this speed, and how it is to work.
+    Node(u32, node::Settings),
 }
 
 /// A conversation with a reader.
@@ -30,7 +30,7 @@ impl Partner {
     pub(super) fn who(&self) -> (Who, u32) {
         match self {
             Self::Reader(reading) => (Who::Reader(reading.settings.protocol()), reading.baud),
-            Self::Node(baud) => (Who::Node, *baud),
+            Self::Node(baud, _) => (Who::Node, *baud),
         }
     }
 }
@@ -69,8 +69,7 @@ impl Intake {
         let but = |why| Lost::Unknown(format!("a {who} was found ({module}, {baud} baud), but {why}"));
         match who {
             Who::Node => {
-                wishes.node().map_err(but)?;
-                *partner = Some(Partner::Node(baud));
+                *partner = Some(Partner::Node(baud, wishes.node().map_err(but)?));
                 Ok(Zeroizing::default())
             }
             Who::Reader(protocol) => {

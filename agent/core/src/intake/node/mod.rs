@@ -5,12 +5,16 @@
 //! again are left out, also those that another process, or another opening of the line, has taken: the caller
 //! remembers [`Marks`].
 //!
-//! A node's times are its own, and become the gateway's (`clock`). A read that comes more than [`LATE_MS`] after
-//! it happened is taken and counted, but is no evidence: inference looks at the present, and would take a minute that comes at once for unrest.
+//! A node's times are its own, and become the gateway's (`clock`), for which it is asked what its clock shows. A read
+//! that comes more than [`LATE_MS`] after it happened is taken and counted, but is no evidence: inference looks at the
+//! present, and would take a minute that comes at once for unrest. Neither is one of which it cannot be said when it
+//! happened.
 
 mod clock;
 mod marks;
+mod settings;
 mod single;
+mod taken;
 
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -18,61 +22,42 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use hangtag_protocol::clock::Uptime;
-use hangtag_protocol::link::command::{Configure, Level, Query};
-use hangtag_protocol::link::message::{
-    BoothState, Condensed, Configured, Dropped, Health, Hello, Motion, Moved, Occupancy, Outcome,
-};
+use hangtag_protocol::link::command::{Configure, Query};
+use hangtag_protocol::link::message::{self, Health, Hello};
 use hangtag_protocol::link::receiver::{Arrival, Known};
 use hangtag_protocol::link::{Deframer, Frame, FrameError, Kind, Receiver};
-use hangtag_protocol::read::Read;
 
-use super::{Notice, Radio};
+use super::Notice;
 use clock::Clock;
-use single::expand;
 
 pub use marks::{Mark, Marks, MarksError};
+pub use settings::{Settings, Thresholds, refusal};
+pub use taken::{LATE_MS, Taken};
 
 /// The speed of a node's line unless it is told otherwise, in baud.
 pub const FACTORY_BAUD: u32 = 115_200;
 /// The highest antenna port that the link can name; they count from 1.
 pub const MOST_PORTS: u8 = 16;
-/// Reads older than this on arrival are no evidence, in milliseconds: as much as inference calls recent.
-pub const LATE_MS: u64 = 5_000;
 /// A node from which no good frame came for so long is silent, in milliseconds.
 const SILENCE_MS: u64 = 12_000;
 /// A configuration is sent again until it is answered, in milliseconds.
 const CONFIGURE_MS: u64 = 3_000;
-/// Reads of a tag within so many milliseconds become one on the node.
-const WINDOW_MS: u16 = 200;
-/// A change of acceleration above this moves a sensor, in thousandths of g.
-const MOTION_MG: u16 = 120;
-/// A booth's sensor must hold its level for so long, in milliseconds.
-const SETTLE_MS: u16 = 400;
-
-/// A numbered frame that was taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// How far its run has come with it.
-    pub mark: Mark,
-    /// How many reads it tells of.
-    pub count: u64,
-    /// Those that are evidence, as single ones.
-    pub reads: Vec<Read>,
-    /// Which of its sensors began to move, and when, unless that is too long ago.
-    pub motions: Vec<(Uptime, u8)>,
-    /// What it says of a booth, and since when, however late.
-    pub occupancy: Vec<(Uptime, BoothState)>,
-    /// The node's room for what is not durable is half taken: it should become so soon.
-    pub hurry: bool,
-}
+/// A node is asked what its clock shows so often, in milliseconds: usually, and where that is in doubt.
+const CLOCK_MS: u64 = 2_000;
+const DOUBT_MS: u64 = 100;
 
 /// A line to a node.
 #[derive(Debug)]
 pub struct Link {
     deframer: Deframer,
     receiver: Receiver,
-    configure: Configure,
+    /// What it is told of how to work, if it is.
+    configure: Option<Configure>,
     configure_at: Option<Uptime>,
+    opened: Uptime,
+    clock_at: Uptime,
+    /// What a run answered before it introduced itself: what its clock showed, when it was asked, when that came.
+    early: Option<(u32, message::Clock, Uptime)>,
     run: Option<Run>,
     heard: Uptime,
     listening: bool,
@@ -83,7 +68,7 @@ pub struct Link {
 }
 
 /// The run of the node that is there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Run {
     mark: Mark,
     durable: u32,
@@ -94,29 +79,17 @@ struct Run {
 }
 
 impl Link {
-    /// A line that was just opened. Its node is told which level of a booth's sensor says that somebody is there, if
-    /// it has one.
+    /// A line that was just opened, and how the node at it is to work; if that is not said it is left as it is.
     #[must_use]
-    pub fn new(radio: &Radio, occupied: Option<Level>, now: Uptime) -> Self {
-        let antennas = radio.antennas.iter().filter(|port| (1..=MOST_PORTS).contains(*port));
-        let mut configure = Configure {
-            id: 0,
-            zone: None,
-            region: radio.region,
-            power_cdbm: radio.power_cdbm,
-            antennas: antennas.fold(0, |bits, port| bits | 1 << (port - 1)),
-            window_ms: WINDOW_MS,
-            motion_mg: MOTION_MG,
-            settle_ms: SETTLE_MS,
-            occupied,
-        };
-        let bytes = postcard::to_allocvec(&configure).expect("numbers always encode");
-        configure.id = hangtag_protocol::batch::CRC.checksum(&bytes);
+    pub fn new(settings: Option<&Settings>, now: Uptime) -> Self {
         Self {
             deframer: Deframer::new(),
             receiver: Receiver::new(now),
-            configure,
+            configure: settings.map(Settings::command),
             configure_at: None,
+            opened: now,
+            clock_at: now,
+            early: None,
             run: None,
             heard: now,
             listening: false,
@@ -185,7 +158,10 @@ impl Link {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Uptime> {
         let silent = self.listening.then(|| self.heard + SILENCE_MS);
-        [self.receiver.poll_timeout(), silent, self.configure_at].into_iter().flatten().min()
+        [self.receiver.poll_timeout(), silent, self.configure_at, Some(self.clock_at)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Bytes that belonged to no good frame, so far.
@@ -211,8 +187,12 @@ impl Link {
                 Ok(health) => self.handle_health(frame.boot, &health, now),
                 Err(_) => self.unknown += 1,
             },
+            Some(Kind::Clock) => match frame.message() {
+                Ok(clock) => self.handle_clock(frame.boot, clock, now),
+                Err(_) => self.unknown += 1,
+            },
             // What a gateway says comes back where a line echoes.
-            Some(Kind::Ack | Kind::Time | Kind::Configure | Kind::Query) => {}
+            Some(Kind::Ack | Kind::Configure | Kind::Query) => {}
             Some(Kind::Reads | Kind::Motion | Kind::Occupancy | Kind::Dropped | Kind::Configured) | None => {
                 if frame.number > 0
                     && self.receiver.handle_number(frame.boot, frame.number, now) == Arrival::Taken
@@ -241,6 +221,11 @@ impl Link {
                 taken_bytes: 0,
                 clock: Clock::new(hello.uptime, now),
             });
+            if let Some((of, clock, at)) = self.early.take()
+                && of == boot
+            {
+                self.handle_clock(boot, clock, at);
+            }
             let module = format!(
                 "node {node} firmware {} boot {boot:08x} started by {:?}; had {} reads and {} dropped below frame {below}",
                 hello.firmware, hello.reason, mark.reads, mark.dropped
@@ -252,98 +237,43 @@ impl Link {
                     format!("{missed} of its frames were taken by a gateway that nobody here remembers");
                 self.notices.push_back(Notice::Fault(fault));
             }
-            self.configure_at = Some(now);
+            self.configure_at = self.configure.map(|_| now);
             self.listen();
         } else if let Some(run) = &mut self.run {
-            run.clock.learn(hello.uptime, now);
+            run.clock.hear(hello.uptime, now);
+        }
+    }
+
+    fn handle_clock(&mut self, boot: u32, clock: message::Clock, now: Uptime) {
+        let message::Clock { asked, uptime } = clock;
+        // What was asked before this line was opened may have been asked by another gateway.
+        if !(self.opened..=now).contains(&asked) {
+            return;
+        }
+        let Some(run) = self.run.as_mut().filter(|run| run.mark.boot == boot) else {
+            self.early = Some((boot, clock, now));
+            return;
+        };
+        self.heard = now;
+        if let Some(ms) = run.clock.handle_answer(asked, uptime, now) {
+            let way = if ms > 0 { "forward" } else { "back" };
+            let fault = format!(
+                "its clock jumped {way} by {} ms: what it kept from before is counted, but it is not known when it was",
+                ms.unsigned_abs()
+            );
+            self.notices.push_back(Notice::Fault(fault));
         }
     }
 
     fn handle_health(&mut self, boot: u32, health: &Health, now: Uptime) {
         let Some(run) = self.run.as_mut().filter(|run| run.mark.boot == boot) else { return };
-        run.clock.learn(health.uptime, now);
+        run.clock.hear(health.uptime, now);
         self.heard = now;
         if health.reader_listens {
             self.listen();
         } else {
             self.silent("its reader does not answer");
         }
-    }
-
-    /// Takes a frame that is the next of its run.
-    fn take(&mut self, frame: &Frame<'_>, now: Uptime) {
-        self.heard = now;
-        let Some(run) = &mut self.run else { return };
-        let before = run.mark.reads;
-        run.mark.below = frame.number + 1;
-        let (mut reads, mut motions, mut occupancy) = (Vec::new(), Vec::new(), Vec::new());
-        match Kind::of(frame.kind) {
-            Some(Kind::Reads) => {
-                for read in frame.messages::<Condensed>() {
-                    let Ok(read) = read else {
-                        self.unknown += 1;
-                        continue;
-                    };
-                    run.mark.reads = run.mark.reads.saturating_add(read.count.into());
-                    run.clock.learn(read.last, now);
-                    let last = run.clock.here(read.last, now);
-                    if now.since(last) <= LATE_MS {
-                        expand(&read, last, &mut reads);
-                    }
-                }
-            }
-            Some(Kind::Dropped) => match frame.message::<Dropped>() {
-                Ok(dropped) => {
-                    run.mark.dropped = run.mark.dropped.saturating_add(dropped.reads);
-                    let Dropped { reads, others, first, last } = dropped;
-                    let seconds = last.since(first) / 1_000;
-                    let fault = format!(
-                        "it had no room for {reads} reads and {others} other messages in {seconds} s"
-                    );
-                    self.notices.push_back(Notice::Fault(fault));
-                }
-                Err(_) => self.unknown += 1,
-            },
-            Some(Kind::Configured) => match frame.message::<Configured>() {
-                Ok(configured) if configured.id == self.configure.id => {
-                    self.configure_at = None;
-                    if let Some(why) = refusal(configured.outcome) {
-                        self.notices.push_back(Notice::Fault(why.into()));
-                    }
-                }
-                // The answer to an earlier one.
-                Ok(_) => {}
-                Err(_) => self.unknown += 1,
-            },
-            Some(Kind::Occupancy) => match frame.message::<Occupancy>() {
-                Ok(Occupancy { at, state }) => {
-                    run.clock.learn(at, now);
-                    occupancy.push((run.clock.here(at, now), state));
-                }
-                Err(_) => self.unknown += 1,
-            },
-            Some(Kind::Motion) => match frame.message::<Motion>() {
-                Ok(Motion { at, sensor, how, .. }) => {
-                    run.clock.learn(at, now);
-                    let at = run.clock.here(at, now);
-                    if how == Moved::PickedUp && now.since(at) <= LATE_MS {
-                        motions.push((at, sensor));
-                    }
-                }
-                Err(_) => self.unknown += 1,
-            },
-            Some(Kind::Hello | Kind::Health | Kind::Ack | Kind::Time | Kind::Configure | Kind::Query)
-            | None => self.unknown += 1,
-        }
-        // Two bytes are what the node keeps beside each payload.
-        let bytes = 2 + u32::try_from(frame.payload.len()).expect("at most 240");
-        run.taken_bytes = run.taken_bytes.saturating_add(bytes);
-        let hurry = run.taken_bytes >= run.room / 2;
-        if hurry {
-            run.taken_bytes = 0;
-        }
-        let count = run.mark.reads - before;
-        self.taken.push_back(Taken { mark: run.mark, count, reads, motions, occupancy, hurry });
     }
 
     fn listen(&mut self) {
@@ -362,6 +292,11 @@ impl Link {
 
     /// Says what is due.
     fn drive(&mut self, now: Uptime) {
+        if self.clock_at <= now {
+            self.clock_at = now + CLOCK_MS;
+            let boot = self.run.as_ref().map_or(0, |run| run.mark.boot);
+            self.writes.push_back(Frame::of(Kind::Query, boot, 0, &Query::Clock { asked: now }).to_vec());
+        }
         if self.receiver.poll_ask(now) {
             self.writes.push_back(Frame::of(Kind::Query, 0, 0, &Query::Hello).to_vec());
         }
@@ -372,21 +307,10 @@ impl Link {
             && self.configure_at.is_some_and(|at| at <= now)
         {
             self.configure_at = Some(now + CONFIGURE_MS);
-            let bytes = Frame::of(Kind::Configure, run.mark.boot, 0, &self.configure).to_vec();
-            self.writes.push_back(bytes);
+            let configure = self.configure.iter();
+            let frames = configure.map(|told| Frame::of(Kind::Configure, run.mark.boot, 0, told).to_vec());
+            self.writes.extend(frames);
         }
-    }
-}
-
-fn refusal(outcome: Outcome) -> Option<&'static str> {
-    match outcome {
-        Outcome::Taken => None,
-        Outcome::NotKept => Some("it works by its configuration, but will not after a restart"),
-        Outcome::Region => Some("\"region\" was refused: its reader has no such region"),
-        Outcome::Power => Some("\"power\" was refused: its reader cannot send with it"),
-        Outcome::Antennas => Some("\"antennas\" was refused: its reader has no such port"),
-        Outcome::Threshold => Some("a threshold was refused: it is out of range"),
-        Outcome::Reader => Some("its reader did not take the configuration"),
     }
 }
 

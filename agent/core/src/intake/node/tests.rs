@@ -1,11 +1,14 @@
 //! A line to a node, driven with invented time against the node's own end.
 
-use super::single::MOST_READS;
+use super::single::{MOST_READS, expand};
 use super::*;
+use crate::intake::Radio;
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::link::Sender;
-use hangtag_protocol::link::command::Ack;
-use hangtag_protocol::link::message::{BootReason, Firmware, NodeId};
+use hangtag_protocol::link::command::{Ack, Level};
+use hangtag_protocol::link::message::{
+    BootReason, BoothState, Condensed, Configured, Firmware, Motion, Moved, NodeId, Occupancy, Outcome,
+};
 use hangtag_protocol::link::sender::{Identity, Told};
 use hangtag_protocol::region::Region;
 use proptest::prelude::*;
@@ -13,8 +16,10 @@ use proptest::prelude::*;
 const NODE: NodeId = NodeId(5);
 const BOOT: u32 = 77;
 
-fn radio() -> Radio {
-    Radio { region: Region::Eu, power_cdbm: 2_600, antennas: alloc::vec![1, 3] }
+fn settings() -> Settings {
+    let radio = Radio { region: Region::Eu, power_cdbm: 2_600, antennas: alloc::vec![1, 3] };
+    let thresholds = Thresholds { motion_mg: 90, ..Thresholds::default() };
+    Settings { radio, thresholds, occupied: Some(Level::Low) }
 }
 
 fn condensed(at: u64) -> Condensed {
@@ -50,7 +55,7 @@ impl Bench {
         let identity = Identity { node: NODE, firmware, reason: BootReason::Power, boot: BOOT };
         Self {
             node: Sender::new(identity, now - BEHIND),
-            link: Link::new(&radio(), Some(Level::Low), now),
+            link: Link::new(Some(&settings()), now),
             taken: Marks::default(),
             durable: Marks::default(),
             frames: Vec::new(),
@@ -69,21 +74,27 @@ impl Bench {
             }
             self.link.handle_timeout(now);
             while let Some(bytes) = self.link.poll_write() {
-                let mut ears = Deframer::new();
-                ears.handle_bytes(&bytes, |frame| {
-                    let frame = frame.unwrap();
-                    match Kind::of(frame.kind) {
-                        Some(Kind::Ack) => {
-                            let ack = frame.message::<Ack>().unwrap();
-                            self.node.handle_ack(frame.boot, ack, now - BEHIND);
-                        }
-                        Some(Kind::Query) => self.node.handle_query_hello(now - BEHIND),
-                        Some(Kind::Configure) => self.configured.push(frame.message().unwrap()),
-                        other => panic!("{other:?}"),
-                    }
-                });
+                self.hear(&bytes, now - BEHIND);
             }
         }
+    }
+
+    /// The node hears something, by its own clock.
+    fn hear(&mut self, bytes: &[u8], now: Uptime) {
+        let Self { node, configured, .. } = self;
+        Deframer::new().handle_bytes(bytes, |frame| {
+            let frame = frame.unwrap();
+            match Kind::of(frame.kind) {
+                Some(Kind::Ack) => node.handle_ack(frame.boot, frame.message::<Ack>().unwrap(), now),
+                Some(Kind::Query) => match frame.message().unwrap() {
+                    Query::Hello => node.handle_query_hello(now),
+                    Query::Clock { asked } => node.handle_query_clock(asked),
+                    Query::Health => panic!("nobody needs it"),
+                },
+                Some(Kind::Configure) => configured.push(frame.message().unwrap()),
+                other => panic!("{other:?}"),
+            }
+        });
     }
 
     fn tell(&mut self, at: u64) {
@@ -125,11 +136,11 @@ fn what_was_taken_is_not_taken_again_by_another_opening_of_the_line() {
     bench.run(200_000, 200_500);
     assert_eq!(bench.frames.len(), 1);
     // Not durable: the same process goes on.
-    bench.link = Link::new(&radio(), Some(Level::Low), Uptime(200_500));
+    bench.link = Link::new(Some(&settings()), Uptime(200_500));
     bench.run(200_500, 203_000);
     assert_eq!(bench.frames.len(), 1);
     // Another process, which knows what is durable: nothing.
-    bench.link = Link::new(&radio(), Some(Level::Low), Uptime(203_000));
+    bench.link = Link::new(Some(&settings()), Uptime(203_000));
     bench.taken = Marks::default();
     bench.run(203_000, 204_000);
     assert_eq!(bench.frames.len(), 2);
@@ -174,6 +185,74 @@ fn a_sensor_that_begins_to_move_is_told_unless_it_is_long_ago() {
     assert_eq!(bench.link.unknown(), 0);
 }
 
+/// A node of which nobody heard for half an hour, over a line that takes its time, by clocks that drift apart.
+#[test]
+fn what_waited_through_an_outage_is_dated_right() {
+    // The node's clock is slow by 40 ppm.
+    let theirs = |ours: u64| Uptime((ours - BEHIND) - (ours - BEHIND) / 25_000);
+    let (there, back) = (25, 15);
+    let mut bench = Bench::new(Uptime(3_000_000));
+    let mut told = Vec::new();
+    for (n, at) in (1_200_000..3_000_000).step_by(300_000).enumerate() {
+        let state = if n % 2 == 0 { BoothState::Occupied } else { BoothState::Free };
+        bench.node.handle_told(&Told::Occupancy(Occupancy { at: theirs(at), state }), theirs(at));
+        told.push((at, state));
+    }
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    for now in 3_000_000..3_005_000 {
+        let ready = |(at, _): &(u64, Vec<u8>)| *at <= now;
+        for (_, bytes) in up.extract_if(.., |one| ready(one)) {
+            bench.link.handle_bytes(&bytes, &bench.taken, &bench.durable, Uptime(now));
+            while let Some(taken) = bench.link.poll_taken() {
+                bench.taken.put(taken.mark);
+                bench.frames.push(taken);
+            }
+        }
+        bench.link.handle_timeout(Uptime(now));
+        while let Some(bytes) = bench.link.poll_write() {
+            down.push((now + there, bytes));
+        }
+        for (_, bytes) in down.extract_if(.., |one| ready(one)) {
+            bench.hear(&bytes, theirs(now));
+        }
+        while let Some(wire) = bench.node.poll_transmit(theirs(now)) {
+            up.push((now + back, wire.to_vec()));
+        }
+    }
+    let dated: Vec<_> = bench.frames.iter().flat_map(|taken| taken.occupancy.clone()).collect();
+    assert_eq!(dated.len(), told.len());
+    for ((at, state), (dated, said)) in told.into_iter().zip(dated) {
+        let (off, waited) = (dated.0.abs_diff(at), 3_000_000 - at);
+        assert!(said == state && off <= 22 + waited / 10_000, "{off} ms after {waited}");
+    }
+}
+
+#[test]
+fn what_a_node_kept_while_its_clock_jumped_is_counted_and_is_at_no_time() {
+    let mut bench = Bench::new(Uptime(200_000));
+    bench.run(200_000, 205_000);
+    bench.notices();
+    // Kept on the node until the jump is known.
+    let kept = Told::Read(condensed(205_000 - BEHIND));
+    let booth = Told::Occupancy(Occupancy { at: Uptime(204_000 - BEHIND), state: BoothState::Free });
+    let hour = 3_600_000;
+    let clock = message::Clock { asked: Uptime(205_000), uptime: Uptime(205_000 - BEHIND + hour) };
+    let answer = Frame::of(Kind::Clock, BOOT, 0, &clock);
+    bench.link.handle_bytes(&answer, &bench.taken, &bench.durable, Uptime(205_005));
+    assert!(matches!(&bench.notices()[..], [Notice::Fault(why)] if why.contains("jumped forward by 3")));
+    for told in [kept, booth, Told::Read(condensed(205_010 - BEHIND + hour))] {
+        bench.node.handle_told(&told, Uptime(205_010 - BEHIND));
+    }
+    // A stamp that nothing can have; it costs only itself.
+    bench.node.handle_told(&Told::Read(condensed(u64::MAX)), Uptime(205_010 - BEHIND));
+    bench.run(205_020, 205_060);
+    let reads: Vec<u64> = bench.frames.iter().flat_map(|taken| &taken.reads).map(|read| read.at.0).collect();
+    assert_eq!(bench.frames.last().unwrap().mark.reads, 3);
+    assert!(matches!(reads[..], [at] if at.abs_diff(205_010) <= 5), "{reads:?}");
+    let booth: Vec<_> = bench.frames.iter().flat_map(|taken| taken.occupancy.clone()).collect();
+    assert!(matches!(booth[..], [(at, BoothState::Free)] if at >= Uptime(205_020)), "{booth:?}");
+}
+
 #[test]
 fn a_node_whose_room_is_half_full_makes_it_hurry() {
     let mut bench = Bench::new(Uptime(200_000));
@@ -199,7 +278,7 @@ fn a_configuration_is_sent_until_it_is_answered_and_a_refusal_is_told() {
     bench.node.handle_told(&answer(asked.id), Uptime(107_000));
     bench.run(207_000, 220_000);
     assert_eq!(bench.configured.len(), 3);
-    assert!(matches!(&bench.notices()[0], Notice::Fault(why) if why.contains("\"power\" was refused")));
+    assert!(matches!(&bench.notices()[0], Notice::Fault(why) if why.contains("\"power_dbm\" was refused")));
 }
 
 #[test]
@@ -247,13 +326,13 @@ proptest! {
     #[test]
     fn any_frames_are_survived(
         frames in prop::collection::vec(
-            (0u8..9, 0u32..2, prop_oneof![0u32..6, Just(u32::MAX)], prop::collection::vec(any::<u8>(), 0..240)),
+            (0u8..10, 0u32..2, prop_oneof![0u32..6, Just(u32::MAX)], prop::collection::vec(any::<u8>(), 0..240)),
             0..40,
         ),
         hello in (prop_oneof![0u32..6, Just(u32::MAX)], prop_oneof![0u32..6, Just(u32::MAX)]),
         at in any::<u64>(),
     ) {
-        let mut link = Link::new(&radio(), Some(Level::Low), Uptime(5));
+        let mut link = Link::new(Some(&settings()), Uptime(5));
         let (oldest, next) = hello;
         let hello = Hello {
             node: NODE,
@@ -267,7 +346,7 @@ proptest! {
         };
         let mut taken = Marks::default();
         for (kind, boot, number, payload) in frames {
-            let wire = if kind == 8 {
+            let wire = if kind == 9 {
                 Frame::of(Kind::Hello, boot, number, &hello)
             } else {
                 Frame { kind, boot, number, payload: &payload }.encode()

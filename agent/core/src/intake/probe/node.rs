@@ -19,14 +19,15 @@ impl Probe {
             Ok(frame) => match Kind::of(frame.kind) {
                 Some(Kind::Hello) => said.push(frame.message::<Hello>().ok().map(|hello| module(&hello))),
                 // Our own, on a line that gives back what is sent.
-                Some(Kind::Ack | Kind::Time | Kind::Configure | Kind::Query) => {}
+                Some(Kind::Ack | Kind::Configure | Kind::Query) => {}
                 Some(
                     Kind::Reads
                     | Kind::Motion
                     | Kind::Occupancy
                     | Kind::Health
                     | Kind::Dropped
-                    | Kind::Configured,
+                    | Kind::Configured
+                    | Kind::Clock,
                 )
                 | None => said.push(None),
             },
