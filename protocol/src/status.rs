@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::BootId;
 use crate::event::ReaderState;
 use crate::id::{Epoch, ReaderId, Seq};
+use crate::link::message::{self, BootReason, Firmware, NodeId, Outcome};
 
 /// The version of the JSON.
 pub const VERSION: u8 = 1;
@@ -92,6 +93,31 @@ pub struct ReaderHealth {
     /// How warm it was when it last said so, in degrees Celsius.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature_c: Option<i8>,
+    /// What is known of it if it is a reader node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeHealth>,
+}
+
+/// The health of a reader node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeHealth {
+    /// Who it is, as 16 hexadecimal digits.
+    #[serde(with = "node_text")]
+    pub node: NodeId,
+    /// The version of its firmware, as `1.2.3`.
+    #[serde(with = "firmware_text")]
+    pub firmware: Firmware,
+    /// Why it started.
+    pub reason: BootReason,
+    /// What became of the configuration that it was told; nothing before it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configured: Option<Outcome>,
+    /// How far off what it dates may be, in milliseconds; unknown if it does not say what its clock shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_off_ms: Option<u64>,
+    /// What it said of itself last; nothing before it does, and when it is not there any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<message::Health>,
 }
 
 mod boot_text {
@@ -107,5 +133,84 @@ mod boot_text {
         u64::from_str_radix(&text, 16)
             .map(BootId)
             .map_err(|_| de::Error::custom(format_args!("{text:?} is not a hexadecimal boot id")))
+    }
+}
+
+mod node_text {
+    use crate::link::message::NodeId;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(node: &NodeId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(node)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NodeId, D::Error> {
+        let text = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        u64::from_str_radix(&text, 16)
+            .map(NodeId)
+            .map_err(|_| de::Error::custom(format_args!("{text:?} is not a hexadecimal node id")))
+    }
+}
+
+mod firmware_text {
+    use crate::link::message::Firmware;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(firmware: &Firmware, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(firmware)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Firmware, D::Error> {
+        let text = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        let mut numbers = text.split('.').map(str::parse);
+        match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
+            (Some(Ok(major)), Some(Ok(minor)), Some(Ok(patch)), None) => Ok(Firmware { major, minor, patch }),
+            _ => Err(de::Error::custom(format_args!("{text:?} is not a version as in 1.2.3"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use crate::clock::Uptime;
+    use alloc::string::ToString as _;
+
+    #[test]
+    fn a_nodes_health_is_read_back_as_it_was_written() {
+        let health = message::Health {
+            uptime: Uptime(90_000),
+            reads: 100_000,
+            dropped: 12,
+            waiting: 1_500,
+            reader_listens: true,
+            temperature_dc: Some(-55),
+            ..message::Health::default()
+        };
+        let node = NodeHealth {
+            node: NodeId(u64::MAX - 1),
+            firmware: Firmware { major: 1, minor: 20, patch: 3 },
+            reason: BootReason::BrownOut,
+            configured: Some(Outcome::NotKept),
+            clock_off_ms: Some(7),
+            health: Some(health),
+        };
+        let text = serde_json::to_string(&node).unwrap();
+        assert!(text.starts_with(
+            r#"{"node":"fffffffffffffffe","firmware":"1.20.3","reason":"brown_out","configured":"not_kept","#
+        ));
+        assert_eq!(serde_json::from_str::<NodeHealth>(&text).unwrap(), node);
+        // A node of another age tells less or more.
+        let other = text.replacen(r#""reads":100000,"#, r#""colour":"red","#, 1);
+        assert_eq!(serde_json::from_str::<NodeHealth>(&other).unwrap().health.unwrap().reads, 0);
+        for (from, to, why) in [("1.20.3", "1.20", "is not a version"), ("fffffffffffffffe", "x", "no")] {
+            let bad =
+                serde_json::from_str::<NodeHealth>(&text.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(bad.contains(why), "{bad}");
+        }
+        let older = r#"{"id":"a","state":"listening","reads":1,"garbage":0}"#;
+        assert_eq!(serde_json::from_str::<ReaderHealth>(older).unwrap().node, None);
     }
 }

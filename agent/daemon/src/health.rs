@@ -55,6 +55,7 @@ impl Health {
             bad_tags: 0,
             fault: None,
             temperature_c: None,
+            node: None,
         };
         let readers = Arc::new(Mutex::new(readers.map(unknown).collect()));
         Self { readers, sensors: Arc::default() }

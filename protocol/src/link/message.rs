@@ -59,6 +59,7 @@ impl core::fmt::Display for Firmware {
 
 /// Why a node started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BootReason {
     /// The chip does not tell.
     Unknown,
@@ -154,6 +155,7 @@ pub enum BoothState {
 
 /// How a node is: told regularly. The latest counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Health {
     /// For how long it has been running, in milliseconds.
     pub uptime: Uptime,
@@ -235,6 +237,7 @@ pub struct Configured {
 
 /// What became of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The node works by it and keeps it.
     Taken,

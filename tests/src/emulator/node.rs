@@ -244,7 +244,7 @@ impl<const SENT: usize, const WAITING: usize> Board<SENT, WAITING> {
 
     fn hear(&mut self, bytes: &[u8]) {
         let now = self.now();
-        let Self { ears, sender, counts, .. } = self;
+        let Self { ears, sender, counts, health_ms, .. } = self;
         ears.handle_bytes(bytes, |frame| {
             let Ok(frame) = frame else { return };
             match Kind::of(frame.kind) {
@@ -257,8 +257,8 @@ impl<const SENT: usize, const WAITING: usize> Board<SENT, WAITING> {
                 Some(Kind::Query) => match frame.message() {
                     Ok(Query::Hello) => sender.handle_query_hello(now),
                     Ok(Query::Clock { asked }) => sender.handle_query_clock(asked),
-                    // It says so every two seconds anyway.
-                    Ok(Query::Health) | Err(_) => {}
+                    Ok(Query::Health) => *health_ms = 0,
+                    Err(_) => {}
                 },
                 Some(Kind::Configure) => {
                     let Ok(configure) = frame.message::<hangtag_protocol::link::command::Configure>() else {

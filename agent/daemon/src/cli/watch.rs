@@ -7,6 +7,7 @@ use std::io::{IsTerminal as _, Write as _, stdout};
 use std::time::Duration;
 
 use hangtag_agent_core::infer::Layout;
+use hangtag_agent_core::intake::node::refusal;
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::id::ReaderId;
@@ -235,7 +236,8 @@ fn reader_line(reader: &ReaderHealth, scan: Option<&ScanLine>, now: Uptime) -> S
         let gtin = gtin.as_ref().map_or_else(String::new, |gtin| format!(" {gtin}"));
         line += &format!(" scanned {what}{gtin} {} s ago;", now.since(*at) / 1_000);
     }
-    if let Some(fault) = &reader.fault {
+    let refused = reader.node.and_then(|node| node.configured).and_then(refusal);
+    if let Some(fault) = reader.fault.as_deref().or(refused) {
         line += &format!(" fault: {fault};");
     }
     line.trim_end_matches([';', ' ']).to_owned()
@@ -271,6 +273,7 @@ fn line(reader: ReaderId, antenna: u8, epc: &Epc, row: &Row, layout: &Layout, no
 mod tests {
     use hangtag_protocol::epc::Gtin;
     use hangtag_protocol::key::KeyId;
+    use hangtag_protocol::link::message::Outcome;
     use hangtag_protocol::scan::{Code, SEAL_BYTES, Sealed};
 
     use super::*;
@@ -294,5 +297,17 @@ mod tests {
             assert_eq!(reader_line(&health, Some(&scan), Uptime(8_900)), said);
         }
         assert_eq!(reader_line(&health, None, Uptime(0)), "scan-1       absent");
+    }
+
+    #[test]
+    fn a_node_that_refuses_its_configuration_is_shown_so_as_long_as_it_does() {
+        let node =
+            r#"{"node":"000000000000002a","firmware":"1.2.3","reason":"pin","configured":"threshold"}"#;
+        let mut health = Health::new([ReaderId::new("rail-a").unwrap()].into_iter()).readers().remove(0);
+        health.node = Some(serde_json::from_str(node).unwrap());
+        let line = reader_line(&health, None, Uptime(0));
+        assert!(line.contains("fault: \"window_ms\", \"motion_mg\" or \"settle_ms\" was refused"), "{line}");
+        health.node.as_mut().unwrap().configured = Some(Outcome::Taken);
+        assert_eq!(reader_line(&health, None, Uptime(0)), "rail-a       absent");
     }
 }

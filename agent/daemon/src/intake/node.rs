@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hangtag_agent_core::intake::node::{Link, Marks, Settings, Taken};
+use hangtag_protocol::status::NodeHealth;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -46,8 +47,16 @@ impl Nodes {
 }
 
 impl Intake {
-    /// Talks to a node until its port is lost.
-    pub(super) async fn talk_to_node(&self, mut port: SerialStream, baud: u32, settings: &Settings) -> Lost {
+    /// Talks to a node until its port is lost. Who it was is known then, and how it is not any more.
+    pub(super) async fn talk_to_node(&self, port: SerialStream, baud: u32, settings: &Settings) -> Lost {
+        let lost = self.talk_over(port, baud, settings).await;
+        self.health.update(self.number, |health| {
+            health.node = health.node.map(|node| NodeHealth { health: None, ..node });
+        });
+        lost
+    }
+
+    async fn talk_over(&self, mut port: SerialStream, baud: u32, settings: &Settings) -> Lost {
         let mut link = Link::new(Some(settings), clock::uptime());
         let mut durable = self.nodes.durable.clone();
         let device = self.device();
@@ -106,6 +115,7 @@ impl Intake {
                 health.reads += reads;
                 health.garbage = before.0 + link.garbage();
                 health.bad_tags = before.1 + link.unknown();
+                health.node = link.node().or(health.node);
             });
         }
     }

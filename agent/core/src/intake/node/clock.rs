@@ -146,7 +146,6 @@ impl Clock {
     }
 
     /// How far off what it dates now is by ours, in milliseconds; unknown of nodes that do not answer.
-    #[cfg(test)]
     pub(super) fn off_ms(&self) -> Option<u64> {
         date(&self.found, self.found.back()?.theirs)?.off_ms
     }

@@ -26,6 +26,7 @@ use hangtag_protocol::link::command::{Configure, Query};
 use hangtag_protocol::link::message::{self, Health, Hello};
 use hangtag_protocol::link::receiver::{Arrival, Known};
 use hangtag_protocol::link::{Deframer, Frame, FrameError, Kind, Receiver};
+use hangtag_protocol::status::NodeHealth;
 
 use super::Notice;
 use clock::Clock;
@@ -76,6 +77,9 @@ struct Run {
     room: u32,
     taken_bytes: u32,
     clock: Clock,
+    hello: Hello,
+    health: Option<Health>,
+    configured: Option<message::Outcome>,
 }
 
 impl Link {
@@ -135,6 +139,9 @@ impl Link {
     pub fn handle_timeout(&mut self, now: Uptime) {
         if self.listening && now.since(self.heard) >= SILENCE_MS {
             self.silent("nothing comes from it");
+            if let Some(run) = &mut self.run {
+                run.health = None;
+            }
         }
         self.drive(now);
     }
@@ -162,6 +169,20 @@ impl Link {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// What is known of the node that is there.
+    #[must_use]
+    pub fn node(&self) -> Option<NodeHealth> {
+        let Run { hello, health, configured, clock, .. } = self.run.as_ref()?;
+        Some(NodeHealth {
+            node: hello.node,
+            firmware: hello.firmware,
+            reason: hello.reason,
+            configured: *configured,
+            clock_off_ms: clock.off_ms(),
+            health: *health,
+        })
     }
 
     /// Bytes that belonged to no good frame, so far.
@@ -220,12 +241,17 @@ impl Link {
                 room: hello.room,
                 taken_bytes: 0,
                 clock: Clock::new(hello.uptime, now),
+                hello: *hello,
+                health: None,
+                configured: None,
             });
             if let Some((of, clock, at)) = self.early.take()
                 && of == boot
             {
                 self.handle_clock(boot, clock, at);
             }
+            let query = Frame::of(Kind::Query, boot, 0, &Query::Health);
+            self.writes.push_back(query.to_vec());
             let module = format!(
                 "node {node} firmware {} boot {boot:08x} started by {:?}; had {} reads and {} dropped below frame {below}",
                 hello.firmware, hello.reason, mark.reads, mark.dropped
@@ -241,6 +267,7 @@ impl Link {
             self.listen();
         } else if let Some(run) = &mut self.run {
             run.clock.hear(hello.uptime, now);
+            run.hello = *hello;
         }
     }
 
@@ -268,6 +295,7 @@ impl Link {
     fn handle_health(&mut self, boot: u32, health: &Health, now: Uptime) {
         let Some(run) = self.run.as_mut().filter(|run| run.mark.boot == boot) else { return };
         run.clock.hear(health.uptime, now);
+        run.health = Some(*health);
         self.heard = now;
         if health.reader_listens {
             self.listen();

@@ -78,6 +78,7 @@ impl Link {
             Some(Kind::Configured) => match frame.message::<Configured>() {
                 Ok(configured) if self.configure.is_some_and(|told| told.id == configured.id) => {
                     self.configure_at = None;
+                    run.configured = Some(configured.outcome);
                     if let Some(why) = refusal(configured.outcome) {
                         self.notices.push_back(Notice::Fault(why.into()));
                     }

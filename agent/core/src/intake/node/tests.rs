@@ -45,6 +45,7 @@ struct Bench {
     durable: Marks,
     frames: Vec<Taken>,
     configured: Vec<Configure>,
+    health_asked: u32,
 }
 
 const BEHIND: u64 = 100_000;
@@ -60,6 +61,7 @@ impl Bench {
             durable: Marks::default(),
             frames: Vec::new(),
             configured: Vec::new(),
+            health_asked: 0,
         }
     }
 
@@ -81,7 +83,7 @@ impl Bench {
 
     /// The node hears something, by its own clock.
     fn hear(&mut self, bytes: &[u8], now: Uptime) {
-        let Self { node, configured, .. } = self;
+        let Self { node, configured, health_asked, .. } = self;
         Deframer::new().handle_bytes(bytes, |frame| {
             let frame = frame.unwrap();
             match Kind::of(frame.kind) {
@@ -89,7 +91,7 @@ impl Bench {
                 Some(Kind::Query) => match frame.message().unwrap() {
                     Query::Hello => node.handle_query_hello(now),
                     Query::Clock { asked } => node.handle_query_clock(asked),
-                    Query::Health => panic!("nobody needs it"),
+                    Query::Health => *health_asked += 1,
                 },
                 Some(Kind::Configure) => configured.push(frame.message().unwrap()),
                 other => panic!("{other:?}"),
@@ -225,6 +227,7 @@ fn what_waited_through_an_outage_is_dated_right() {
         let (off, waited) = (dated.0.abs_diff(at), 3_000_000 - at);
         assert!(said == state && off <= 22 + waited / 10_000, "{off} ms after {waited}");
     }
+    assert!(bench.link.node().unwrap().clock_off_ms.unwrap() <= 25);
 }
 
 #[test]
@@ -251,6 +254,27 @@ fn what_a_node_kept_while_its_clock_jumped_is_counted_and_is_at_no_time() {
     assert!(matches!(reads[..], [at] if at.abs_diff(205_010) <= 5), "{reads:?}");
     let booth: Vec<_> = bench.frames.iter().flat_map(|taken| taken.occupancy.clone()).collect();
     assert!(matches!(booth[..], [(at, BoothState::Free)] if at >= Uptime(205_020)), "{booth:?}");
+}
+
+#[test]
+fn what_is_known_of_a_node_is_what_it_said_last() {
+    let mut bench = Bench::new(Uptime(200_000));
+    assert_eq!(bench.link.node(), None);
+    bench.run(200_000, 203_100);
+    assert_eq!(bench.health_asked, 1, "once, so that it is known soon");
+    let told = bench.configured[0].id;
+    bench.node.handle_told(&Told::Configured(Configured { id: told, outcome: Outcome::NotKept }), Uptime(0));
+    let health = Health { uptime: Uptime(103_000), reads: 5, reader_listens: true, ..Health::default() };
+    let bytes = Frame::of(Kind::Health, BOOT, 0, &health);
+    bench.link.handle_bytes(&bytes, &bench.taken, &bench.durable, Uptime(203_200));
+    bench.run(203_200, 203_300);
+    let node = bench.link.node().unwrap();
+    assert_eq!((node.node, node.reason, node.health), (NODE, BootReason::Power, Some(health)));
+    assert_eq!(node.configured, Some(Outcome::NotKept));
+    assert!(node.clock_off_ms.unwrap() <= 3, "{node:?}");
+    bench.link.handle_timeout(Uptime(203_300 + SILENCE_MS));
+    let gone = NodeHealth { health: None, ..node };
+    assert_eq!(bench.link.node(), Some(gone), "how it is nobody knows any more");
 }
 
 #[test]
