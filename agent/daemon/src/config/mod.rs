@@ -648,10 +648,36 @@ zone = "rail-a"
             (node.replacen("port = 16", "port = 17", 1), "port = 17: must be a whole number from 1 to 16"),
             (node.replacen("region = \"eu\"", "", 1), "reader \"rail-a\": region: is missing"),
             (node.replacen("region", "address = 3\nregion", 1), "address: there is no such key"),
+            (
+                node.replacen("region", "window_ms = 2001\nregion", 1),
+                "agent.toml:15: reader \"rail-a\": window_ms = 2001: must be a whole number from 0 to 2000",
+            ),
+            (
+                node.replacen("region", "motion_mg = 15\nregion", 1),
+                "motion_mg = 15: must be a whole number from 16 to 8000",
+            ),
+            (
+                node.replacen("region", "settle_ms = 39\nregion", 1),
+                "settle_ms = 39: must be a whole number from 40 to 65535",
+            ),
+            (GOOD.replacen("region", "settle_ms = 400\nregion", 1), "settle_ms: there is no such key"),
         ] {
             let why = load(&text).unwrap_err();
             assert!(why.contains(named) && why.lines().count() == 1, "{why}");
         }
+    }
+
+    #[test]
+    fn a_nodes_thresholds_are_what_is_said_or_else_what_suits_most() {
+        let node = GOOD.replacen("\"r200\"", "\"node\"", 1);
+        let thresholds = |text: &str| match load(text).unwrap().readers.remove(0).setup {
+            Setup::Node { settings, .. } => settings.thresholds,
+            Setup::Stated { .. } | Setup::Auto(_) => panic!("{text}"),
+        };
+        assert_eq!(thresholds(&node), node::Thresholds::default());
+        let said = node.replacen("region", "window_ms = 0\nmotion_mg = 8000\nsettle_ms = 40\nregion", 1);
+        let least = node::Thresholds { window_ms: 0, motion_mg: 8_000, settle_ms: 40 };
+        assert_eq!(thresholds(&said), least);
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //! wrong with them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use hangtag_agent_core::infer::{Zone, ZoneKind};
-use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Settings, node};
+use hangtag_agent_core::intake::node::{self, Thresholds};
+use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Settings};
 use hangtag_protocol::id::{ReaderId, ZoneId};
-use hangtag_protocol::link::command::Level;
+use hangtag_protocol::link::command::{Level, MOTION_MG, SETTLE_MS, WINDOW_MS};
 use serde::Deserialize;
 
 use super::allowed::{Allowed, name, one_of, path, patterns, whole};
@@ -105,11 +107,12 @@ impl Readers {
         if let (Some(None), Some(Some(_))) = (occupancy, occupied) {
             table.wrong("occupied", "is of use only with occupancy, which names the booth");
         }
+        let thresholds = thresholds(table);
         let (radio, _, antennas) = transmitter(table, &[], node::MOST_PORTS, zones)?;
         let occupied = occupied?.unwrap_or(Level::High);
         let occupancy = occupancy?.map(|zone| Booth { zone, occupied });
         let occupied = occupancy.map(|booth| booth.occupied);
-        let settings = node::Settings { radio, thresholds: node::Thresholds::default(), occupied };
+        let settings = node::Settings { radio, thresholds: thresholds?, occupied };
         Some((Setup::Node { baud: baud?, settings, occupancy }, Before::Antennas(antennas)))
     }
 
@@ -124,6 +127,19 @@ impl Readers {
             self.told_of.insert(zone, id);
         }
     }
+}
+
+/// When a node's sensors tell something.
+fn thresholds(table: &mut Table<'_, '_>) -> Option<Thresholds> {
+    let Thresholds { window_ms, motion_mg, settle_ms } = Thresholds::default();
+    let window_ms = table.may("window_ms", window_ms, &within(&WINDOW_MS));
+    let motion_mg = table.may("motion_mg", motion_mg, &within(&MOTION_MG));
+    let settle_ms = table.may("settle_ms", settle_ms, &within(&SETTLE_MS));
+    Some(Thresholds { window_ms: window_ms?, motion_mg: motion_mg?, settle_ms: settle_ms? })
+}
+
+fn within(range: &RangeInclusive<u16>) -> Allowed<u16> {
+    whole((*range.start()).into()..=(*range.end()).into())
 }
 
 /// What is before a reader.

@@ -296,6 +296,10 @@ fn a_configuration_is_sent_until_it_is_answered_and_a_refusal_is_told() {
     let asked = bench.configured[0];
     assert_eq!((asked.power_cdbm, asked.antennas, asked.region), (2_600, 0b101, Region::Eu));
     assert_eq!(asked.occupied, Some(Level::Low));
+    assert_eq!((asked.window_ms, asked.motion_mg, asked.settle_ms), (200, 90, 400));
+    let other = Thresholds { settle_ms: 401, ..settings().thresholds };
+    let other = Settings { thresholds: other, ..settings() }.command();
+    assert_ne!(other.id, asked.id, "the answer to one is none to another");
     bench.notices();
     let answer = |id| Told::Configured(Configured { id, outcome: Outcome::Power });
     bench.node.handle_told(&answer(asked.id ^ 1), Uptime(107_000));

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use hangtag_agent_core::intake::Protocol;
+use hangtag_agent_core::intake::node::Thresholds;
 use rustix::fs::{Access, access};
 use rustix::process::geteuid;
 
@@ -107,6 +108,10 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
             let (region, dbm) = (word(radio.region), f32::from(radio.power_cdbm) / 100.0);
             let zones = zones.collect::<Vec<_>>().join(", ");
             what += &format!("; region {region}, {dbm} dBm; antenna {zones}");
+        }
+        if let Setup::Node { settings, .. } = &reader.setup {
+            let Thresholds { window_ms, motion_mg, settle_ms } = settings.thresholds;
+            what += &format!("; window {window_ms} ms, motion {motion_mg} mg, settle {settle_ms} ms");
         }
         lines.push(("read", what));
     }
