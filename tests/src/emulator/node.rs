@@ -24,6 +24,8 @@ use crate::shop::Sighting;
 
 /// The node's name.
 pub const NODE: NodeId = NodeId(0x0dd5_0c1a);
+/// How warm it says that it is, in tenths of a degree Celsius.
+pub const TEMPERATURE_DC: i16 = 231;
 /// Bytes of frames that were sent, and of what waits: a third of the memory of an STM32F405.
 pub type Roomy = Sender<24_576, 40_960>;
 /// So little that a few seconds without a gateway fill it.
@@ -82,6 +84,8 @@ struct Orders {
     reset: AtomicBool,
     /// Bytes to put on the line that nobody meant.
     noise: Mutex<Vec<u8>>,
+    /// What it answers to a configuration, if not that it takes it.
+    refuses: Mutex<Option<Outcome>>,
 }
 
 impl Node {
@@ -136,6 +140,11 @@ impl Node {
     /// Cuts its power for a moment: its memory is gone, and a new run begins.
     pub fn reset(&self) {
         self.orders.reset.store(true, Ordering::Release);
+    }
+
+    /// From here on it answers this to configurations.
+    pub fn refuse(&self, outcome: Outcome) {
+        *self.orders.refuses.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
     }
 
     /// Puts bytes on the line that nobody meant.
@@ -233,6 +242,8 @@ impl<const SENT: usize, const WAITING: usize> Board<SENT, WAITING> {
                 waiting: u32::try_from(self.sender.waiting()).unwrap_or(u32::MAX),
                 garbage: u32::try_from(self.ears.garbage()).unwrap_or(u32::MAX),
                 reader_listens: true,
+                temperature_dc: Some(TEMPERATURE_DC),
+                supply_mv: Some(3_300),
                 ..Health::default()
             };
             let frame = Frame::of(Kind::Health, self.boot, 0, &health).to_vec();
@@ -244,7 +255,7 @@ impl<const SENT: usize, const WAITING: usize> Board<SENT, WAITING> {
 
     fn hear(&mut self, bytes: &[u8]) {
         let now = self.now();
-        let Self { ears, sender, counts, health_ms, .. } = self;
+        let Self { ears, sender, counts, health_ms, orders, .. } = self;
         ears.handle_bytes(bytes, |frame| {
             let Ok(frame) = frame else { return };
             match Kind::of(frame.kind) {
@@ -265,7 +276,8 @@ impl<const SENT: usize, const WAITING: usize> Board<SENT, WAITING> {
                         return;
                     };
                     counts.configured.fetch_add(1, Ordering::Relaxed);
-                    let answer = Configured { id: configure.id, outcome: Outcome::Taken };
+                    let refuses = *orders.refuses.lock().unwrap_or_else(PoisonError::into_inner);
+                    let answer = Configured { id: configure.id, outcome: refuses.unwrap_or(Outcome::Taken) };
                     sender.handle_told(&Told::Configured(answer), now);
                 }
                 _ => {}

@@ -6,6 +6,7 @@ mod check;
 mod decode;
 mod explain;
 mod learned;
+mod node;
 pub(crate) mod out;
 mod readers;
 mod replay;
@@ -61,6 +62,9 @@ enum Command {
         #[arg(value_name = "PORT")]
         ports: Vec<PathBuf>,
     },
+    /// Look after reader nodes: who they are, how they are, and how they are to work.
+    #[command(subcommand, after_help = node::HELP)]
+    Node(node::Command),
     /// Show what the readers see right now.
     Watch {
         #[command(flatten)]
@@ -191,6 +195,7 @@ impl Command {
                 ended
             }
             Self::Check { config } => return check::run(&config.config),
+            Self::Node(command) => return runtime()?.block_on(node::run(command)),
             Self::Readers { json, ports } => return runtime()?.block_on(readers::run(ports, json)),
             Self::Watch { config, seconds } => runtime()?.block_on(watch::run(config.load()?, seconds)),
             Self::Decode { files, sizes } => decode::run(&files, sizes),

@@ -55,7 +55,7 @@ pub(crate) async fn probe(
 }
 
 /// Sends bytes, unless the line takes none.
-pub(super) async fn write(port: &mut SerialStream, bytes: &[u8]) -> io::Result<()> {
+pub(crate) async fn write(port: &mut SerialStream, bytes: &[u8]) -> io::Result<()> {
     match timeout(STUCK, port.write_all(bytes)).await {
         Ok(written) => written,
         Err(_) => Err(io::Error::new(ErrorKind::TimedOut, "the line takes no bytes")),
@@ -63,6 +63,6 @@ pub(super) async fn write(port: &mut SerialStream, bytes: &[u8]) -> io::Result<(
 }
 
 /// A line that hung up gives 0 bytes for ever.
-pub(super) fn hung_up() -> io::Error {
+pub(crate) fn hung_up() -> io::Error {
     io::Error::new(ErrorKind::UnexpectedEof, "the line hung up")
 }

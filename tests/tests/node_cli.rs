@@ -1,0 +1,140 @@
+//! What a technician does with a reader node: `node status`, `node configure`; and what a refusal looks like.
+
+use std::process::Output;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hangtag_protocol::clock::Uptime;
+use hangtag_protocol::link::message::Outcome;
+use hangtag_protocol::link::sender::Identity;
+use hangtag_tests::emulator::carousel::READER;
+use hangtag_tests::emulator::line::Faults;
+use hangtag_tests::emulator::node::{NODE, Node, Roomy, Settings, TEMPERATURE_DC};
+use hangtag_tests::harness::gateway::{Gateway, STOPS_WITHIN};
+use hangtag_tests::harness::node::durable;
+use hangtag_tests::harness::process::wait_for;
+use hangtag_tests::harness::{self, folder};
+use serde_json::Value;
+
+/// How long something that happens within seconds may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const QUIET: Settings = Settings {
+    seed: 1,
+    garments: 20,
+    reads: 300,
+    faults: Faults { garbage: 0.0, loss: 0.0, truncation: 0.0 },
+};
+
+fn roomy(identity: Identity, now: Uptime) -> Roomy {
+    Roomy::new(identity, now)
+}
+
+/// What a command says in JSON of one node, and its exit code.
+fn said(gateway: &Gateway, arguments: &[&str]) -> anyhow::Result<(Value, Option<i32>)> {
+    let Output { stdout, stderr, status } = gateway.command(arguments).arg("--json").output()?;
+    let mut lines: Vec<Value> = serde_json::from_slice(&stdout)
+        .map_err(|why| anyhow::anyhow!("{why}: {}", String::from_utf8_lossy(&[stdout, stderr].concat())))?;
+    anyhow::ensure!(lines.len() == 1, "{lines:?}");
+    Ok((lines.remove(0), status.code()))
+}
+
+#[test]
+fn a_node_of_a_stopped_agent_says_how_it_is_and_keeps_what_it_has() -> anyhow::Result<()> {
+    let folder = folder()?;
+    let gateway = harness::node::gateway(folder.path(), &folder.path().join("agent-data"), "thingmagic")?;
+    let node = Node::start(&gateway.readers(), QUIET, roomy)?;
+    wait_for("reads", PATIENCE, || {
+        Ok((node.counts().all_reads.load(Ordering::Relaxed) >= 300).then_some(()))
+    })?;
+
+    let (line, code) = said(&gateway, &["node", "status", READER])?;
+    assert_eq!((code, &line["state"], &line["from"]), (Some(0), &"there".into(), &"port".into()), "{line}");
+    let about = &line["node"];
+    assert_eq!((&about["node"], &about["reason"]), (&NODE.to_string().into(), &"power".into()), "{line}");
+    assert_eq!(about["firmware"], "0.1.0");
+    assert_eq!(about["health"]["temperature_dc"], TEMPERATURE_DC);
+    assert_eq!((&about["health"]["reads"], &about["health"]["reader_listens"]), (&300.into(), &true.into()));
+    assert!(about["clock_off_ms"].is_u64() && about["configured"].is_null(), "{line}");
+    let port = gateway.readers().join(READER);
+    let by_port = said(&gateway, &["node", "status", port.to_str().unwrap_or_default()])?;
+    assert_eq!((by_port.1, &by_port.0["reader"]), (Some(0), &READER.into()));
+    assert_eq!(node.counts().configured.load(Ordering::Relaxed), 0, "who asks changes nothing");
+
+    let (line, code) = said(&gateway, &["node", "configure", "--dry-run", READER])?;
+    assert_eq!(
+        (code, &line["state"], &line["told"]["window_ms"]),
+        (Some(0), &"not-asked".into(), &200.into())
+    );
+    assert_eq!(node.counts().configured.load(Ordering::Relaxed), 0);
+    let (line, code) = said(&gateway, &["node", "configure", READER])?;
+    assert_eq!((code, &line["node"]["configured"]), (Some(0), &"taken".into()), "{line}");
+    node.refuse(Outcome::Threshold);
+    let (line, code) = said(&gateway, &["node", "configure", READER])?;
+    assert_eq!((code, &line["node"]["configured"]), (Some(1), &"threshold".into()), "{line}");
+    let text = String::from_utf8(gateway.command(&["node", "configure", READER]).output()?.stdout)?;
+    for part in ["is told", "motion 120 mg", "\"settle_ms\" was refused", "temperature   23.1 °C"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(node.counts().acks.load(Ordering::Relaxed), 0, "nothing was called durable");
+    let mut agent = gateway.start()?;
+    wait_for("everything to be durable", PATIENCE, || {
+        agent.check()?;
+        Ok(node.counts().idle.load(Ordering::Acquire).then_some(()))
+    })?;
+    agent.stop(STOPS_WITHIN)?;
+    assert_eq!(durable(&gateway)?, (300, 0));
+    Ok(())
+}
+
+#[test]
+fn a_running_agent_is_asked_and_tells_of_a_refusal() -> anyhow::Result<()> {
+    let folder = folder()?;
+    let gateway = harness::node::gateway(folder.path(), &folder.path().join("agent-data"), "thingmagic")?;
+    let node = Node::start(&gateway.readers(), QUIET, roomy)?;
+    node.refuse(Outcome::Power);
+    let mut agent = gateway.start()?;
+    let line = wait_for("the refusal", PATIENCE, || {
+        agent.check()?;
+        // Its socket is not there at once.
+        let Ok((line, _)) = said(&gateway, &["node", "status", READER]) else { return Ok(None) };
+        let told = line["from"] == "agent" && !line["node"]["configured"].is_null();
+        Ok((told && !line["node"]["health"].is_null()).then_some(line))
+    })?;
+    assert_eq!(line["node"]["configured"], "power");
+    assert!(line["fault"].as_str().is_some_and(|why| why.contains("\"power_dbm\" was refused")), "{line}");
+    assert_eq!(said(&gateway, &["node", "configure", READER])?.1, Some(1), "it was refused");
+    let log = std::fs::read_to_string(gateway.log())?;
+    assert!(
+        log.contains("\\\"power_dbm\\\" was refused") || log.contains("\"power_dbm\" was refused"),
+        "{log}"
+    );
+
+    // Who does not know of this agent does not take its port either.
+    let other = folder.path().join("other");
+    std::fs::create_dir(&other)?;
+    let stranger = harness::node::gateway(&other, &other.join("agent-data"), "thingmagic")?;
+    let port = gateway.readers().join(READER);
+    let (line, code) = said(&stranger, &["node", "status", port.to_str().unwrap_or_default()])?;
+    assert_eq!(
+        (code, &line["state"], &line["name"]),
+        (Some(1), &"in-use".into(), &"hangtag-agent".into()),
+        "{line}"
+    );
+    // Unplugged, it is as it was no more.
+    drop(node);
+    let line = wait_for("the node to be missed", PATIENCE, || {
+        agent.check()?;
+        let (line, code) = said(&gateway, &["node", "status", READER])?;
+        Ok((code == Some(1)).then_some(line))
+    })?;
+    let why = line["why"].as_str().unwrap_or_default();
+    assert!(
+        line["state"] == "silent" && why.contains("it was node 000000000dd50c1a, firmware 0.1.0"),
+        "{line}"
+    );
+    agent.stop(STOPS_WITHIN)?;
+    let (line, code) = said(&gateway, &["node", "status"])?;
+    assert_eq!((code, &line["state"]), (Some(1), &"unusable".into()), "{line}");
+    Ok(())
+}
