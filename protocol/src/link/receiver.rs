@@ -133,6 +133,13 @@ impl Receiver {
         Arrival::Taken
     }
 
+    /// Frames of a boot below a number that have not come never will: a recording does not have them.
+    pub fn handle_missing(&mut self, boot: u32, below: u32) {
+        if let Some(run) = self.run.as_mut().filter(|run| run.boot == boot) {
+            run.received = run.received.max(below);
+        }
+    }
+
     /// What came of every frame of a boot below a number is durable.
     pub fn handle_durable(&mut self, node: NodeId, boot: u32, below: u32, now: Uptime) {
         if let Some(run) = self.run.as_mut().filter(|run| (run.node, run.boot) == (node, boot))

@@ -2,12 +2,14 @@
 //! recording. Leaves: a line of JSON per event, and batches if they are asked for. The boot is 0 and numbers begin at 1, so that the same
 //! recording and configuration give the same bytes.
 
+mod node;
+
 use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use hangtag_agent_core::infer::{Inference, Learned};
-use hangtag_agent_core::intake::Session;
+use hangtag_agent_core::intake::{Session, Settings};
 use hangtag_protocol::batch::{Batch, FORMAT, Header};
 use hangtag_protocol::clock::{BootId, Uptime};
 use hangtag_protocol::event::{Event, ReaderState};
@@ -18,9 +20,10 @@ use hangtag_protocol::lineage::Lineage;
 use super::out::out;
 use super::read_input;
 use crate::capture::chunks;
-use crate::config::{Config, Setup};
+use crate::config::{Config, Reader, Setup};
 use crate::infer::handle;
 use crate::intake::Seen;
+use node::{Numbers, Recorded};
 
 pub(super) fn run(
     config: &Config,
@@ -63,7 +66,9 @@ pub(super) fn conclude(
             ),
         }
     }
-    let mut sessions: Option<Vec<Option<Session>>> = None;
+    // What is no recording is told when it is replayed.
+    let recorded = || chunks(input.as_slice()).map_while(Result::ok).map(|(_, chunk)| chunk);
+    let mut sessions: Option<Vec<Line>> = None;
     let mut inference = Inference::new(config.layout.clone(), BootId(0), Seq::FIRST, Uptime(0));
     let mut last = Uptime(0);
     let every_ms = restart_every_s.map(|s| s * 1_000);
@@ -81,14 +86,27 @@ pub(super) fn conclude(
             inference = Inference::new(config.layout.clone(), BootId(0), Seq::FIRST, chunk.at);
             listen(&mut inference, config, chunk.at);
             life.since = chunk.at;
-            let listening = |settings: &&_| Session::listening(settings, chunk.at);
-            all.iter().map(|settings| settings.as_ref().map(listening)).collect()
+            let line = |(settings, reader): (&Option<&Settings>, &Reader)| match settings {
+                Some(settings) => Line::Reader(Box::new(Session::listening(settings, chunk.at))),
+                None => {
+                    let of_it = recorded().filter(|chunk| chunk.reader == reader.id);
+                    Line::Node(Box::new(Recorded::new(Numbers::of(of_it), chunk.at)))
+                }
+            };
+            all.iter().zip(&config.readers).map(line).collect()
         });
         last = chunk.at;
-        let Some(session) = &mut sessions[reader] else {
-            // Its frames depend on one another, and on what the spool held.
-            let path = path.display();
-            bail!("{path}: line {line}: \"{}\" is a reader node, which cannot be replayed", chunk.reader);
+        let session = match &mut sessions[reader] {
+            Line::Reader(session) => session,
+            Line::Node(node) => {
+                life.pass(&mut inference, config, chunk.at);
+                // What comes while the agent is away the node keeps.
+                for taken in node.handle_bytes(&chunk.bytes, chunk.at) {
+                    handle(&mut inference, &Seen::Frame { reader, taken });
+                }
+                life.tell(&mut inference, &mut take)?;
+                continue;
+            }
         };
         session.handle_bytes(&chunk.bytes, chunk.at);
         life.pass(&mut inference, config, chunk.at);
@@ -100,11 +118,7 @@ pub(super) fn conclude(
         while let Some(motion) = session.poll_motion() {
             handle(&mut inference, &Seen::Motion { reader, motion });
         }
-        while let Some((seq, event)) = inference.poll_event() {
-            life.next = seq.plus(1);
-            take(seq, event)?;
-            life.snapshot = inference.snapshot();
-        }
+        life.tell(&mut inference, &mut take)?;
     }
     // Nothing is concluded from the silence after the recording: nobody listened.
     inference.handle_shutdown(last);
@@ -120,6 +134,12 @@ fn listen(inference: &mut Inference, config: &Config, at: Uptime) {
     });
 }
 
+/// A line that was recorded.
+enum Line {
+    Reader(Box<Session>),
+    Node(Box<Recorded>),
+}
+
 /// One life of the agent, between two restarts.
 #[derive(Default)]
 struct Life {
@@ -133,6 +153,20 @@ struct Life {
 }
 
 impl Life {
+    /// Hands on what was concluded.
+    fn tell(
+        &mut self,
+        inference: &mut Inference,
+        mut take: impl FnMut(Seq, Event) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        while let Some((seq, event)) = inference.poll_event() {
+            self.next = seq.plus(1);
+            take(seq, event)?;
+            self.snapshot = inference.snapshot();
+        }
+        Ok(())
+    }
+
     /// Ends it where it is time, and begins the next with what a real agent would find on its disk.
     fn pass(&mut self, inference: &mut Inference, config: &Config, now: Uptime) {
         if self.every_ms.is_some_and(|every_ms| now.since(self.since) >= every_ms) {

@@ -135,6 +135,20 @@ impl Link {
         self.drive(now);
     }
 
+    /// How far the run of the node that is there has come.
+    #[must_use]
+    pub fn mark(&self) -> Option<Mark> {
+        self.run.as_ref().map(|run| run.mark)
+    }
+
+    /// Frames of a boot below a number that have not come never will, because the line is a recording.
+    pub fn handle_missing(&mut self, boot: u32, below: u32) {
+        if let Some(run) = self.run.as_mut().filter(|run| run.mark.boot == boot) {
+            run.mark.below = run.mark.below.max(below);
+            self.receiver.handle_missing(boot, below);
+        }
+    }
+
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Uptime) {
         if self.listening && now.since(self.heard) >= SILENCE_MS {
