@@ -7,9 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hangtag_protocol::clock::Uptime;
-use hangtag_protocol::link::sender::Identity;
+use hangtag_protocol::epc::Epc;
+use hangtag_protocol::link::Sender;
+use hangtag_protocol::link::message::{Condensed, Motion, Moved};
+use hangtag_protocol::link::sender::{Identity, Told};
+use hangtag_tests::emulator::carousel::READER;
 use hangtag_tests::emulator::line::Faults;
 use hangtag_tests::emulator::node::{Narrow, Node, Roomy, Settings};
+use hangtag_tests::harness::faults;
 use hangtag_tests::harness::gateway::{Gateway, STOPS_WITHIN};
 use hangtag_tests::harness::image::{Image, refusal, scratch};
 use hangtag_tests::harness::node::durable;
@@ -192,4 +197,85 @@ fn a_full_disk_stops_acknowledgement_and_nothing_is_lost() -> anyhow::Result<()>
     assert_eq!(found, (QUIET.reads - dropped, dropped));
     drop(node);
     mount.unmount()
+}
+
+/// Milliseconds since the kernel started, which the agent calls uptime.
+fn uptime() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    u64::try_from(now.tv_sec * 1_000 + now.tv_nsec / 1_000_000).unwrap_or(0)
+}
+
+/// A disk that hangs while a garment with a sensor is taken from its rail; the line loses frames, so that the node
+/// sends again.
+#[test]
+fn what_moved_while_the_disk_hung_is_told_once_and_when_it_was() -> anyhow::Result<()> {
+    const GARMENT: &str = "3074257bf7194e4000001a85";
+    let folder = folder()?;
+    let gateway = gateway(folder.path(), &folder.path().join("agent-data"))?;
+    let file = folder.path().join("agent.toml");
+    let sensor = format!("[[sensor]]\nreader = \"{READER}\"\nnumber = 1\nepc = \"{GARMENT}\"\n");
+    std::fs::write(&file, std::fs::read_to_string(&file)? + &sensor)?;
+    let disk = faults::Faults::new(gateway.data(), folder.path())?;
+    let hangs = folder.path().join("hangs");
+    let lossy = Faults { garbage: 0.0, loss: 0.05, truncation: 0.0 };
+    // Room for all that it tells meanwhile, so that nothing of it is dropped.
+    let settings = Settings { garments: 80, reads: u64::MAX, faults: lossy, ..QUIET };
+    let node = Node::start(&gateway.readers(), settings, Sender::<131_072, 65_536>::new)?;
+    let mut command = gateway.run();
+    let mut agent = Process::start("hangtag-agent", disk.stall(&mut command, &hangs), &gateway.log())?;
+    gateway.wait_accepted(&mut agent, 1)?;
+    let epc = Epc::from_hex(GARMENT)?;
+    let hangs_for = |seconds| {
+        let read = move |at| Condensed {
+            epc,
+            antenna: 1,
+            count: 1,
+            last: at,
+            span_ms: 0,
+            strongest_cdbm: -5_500,
+            weakest_cdbm: -5_500,
+            last_cdbm: -5_500,
+            phase_ddeg: Some(900),
+            channel_khz: Some(866_300),
+        };
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(seconds) {
+            node.tell(move |at| Told::Read(read(at)));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    // A garment that was just put down swings for ten seconds, which count from when it is known to rest.
+    hangs_for(20);
+    let off = || -> anyhow::Result<u64> {
+        let said = gateway.command(&["node", "status", READER, "--json"]).output()?.stdout;
+        let said: serde_json::Value = serde_json::from_slice(&said)?;
+        said[0]["node"]["clock_off_ms"].as_u64().with_context(|| said.to_string())
+    };
+    let off_ms = off()?;
+    std::fs::write(&hangs, "")?;
+    let stalled = gateway.accepted();
+    hangs_for(3);
+    let before = uptime();
+    node.tell(|at| Told::Motion(Motion { at, sensor: 1, how: Moved::PickedUp, peak_mg: 400 }));
+    let after = uptime();
+    hangs_for(4);
+    let meanwhile = gateway.accepted() - stalled;
+    std::fs::remove_file(&hangs)?;
+    let picked_up = || -> anyhow::Result<Vec<u64>> {
+        let text = std::fs::read_to_string(gateway.accepted_log())?;
+        let whole = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let of_it = whole.filter(|event| event["kind"] == "picked_up" && event["epc"] == GARMENT);
+        Ok(of_it.filter_map(|event| event["at"].as_u64()).collect())
+    };
+    wait_for("the pick-up", PATIENCE, || {
+        agent.check()?;
+        Ok((!picked_up()?.is_empty()).then_some(()))
+    })?;
+    agent.stop(STOPS_WITHIN)?;
+    let said = std::fs::read_to_string(gateway.log())?;
+    assert!(said.contains("the store has not answered for"), "{said}");
+    let at = picked_up()?;
+    println!("{at:?} of {before} to {after}, known to {off_ms} ms; {meanwhile} events while the disk hung");
+    assert!(matches!(at[..], [at] if (before - off_ms - 5..=after + off_ms + 5).contains(&at)), "{at:?}");
+    Ok(())
 }

@@ -192,13 +192,14 @@ async fn pass_on(inference: &mut Inference, progress: &mut Progress, accept: &mp
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hangtag_agent_core::infer::{Layout, Zone, ZoneKind};
+    use hangtag_agent_core::infer::{Layout, SensorOn, Zone, ZoneKind};
     use hangtag_agent_core::intake::node::Mark;
     use hangtag_protocol::clock::BootId;
-    use hangtag_protocol::epc::Gtin;
-    use hangtag_protocol::event::What;
+    use hangtag_protocol::epc::{Epc, Gtin};
+    use hangtag_protocol::event::{Kind, ReaderState, What};
     use hangtag_protocol::id::{ReaderId, Seq, ZoneId};
     use hangtag_protocol::link::message::NodeId;
+    use hangtag_protocol::read::Read;
     use hangtag_protocol::scan::Code;
 
     fn frame(below: u32, hurry: bool) -> Seen {
@@ -256,6 +257,39 @@ mod tests {
         let What::Scanned(scan) = &event.what else { panic!("{event:?}") };
         assert_eq!((seq, event.at, &scan.code), (Seq::FIRST, Uptime(100), &code));
         assert_eq!((inference.poll_event(), progress.untold.is_some()), (None, true));
+    }
+
+    #[test]
+    fn what_moved_while_the_disk_stalled_is_told_once_and_when_it_was() {
+        let (reader, epc) = (ReaderId::new("rail-a").unwrap(), Epc::new(&[7; 12]).unwrap());
+        let zone = Zone { id: ZoneId::new("rail-a").unwrap(), kind: ZoneKind::Rail };
+        let mut layout = Layout::new(vec![zone]);
+        let number = layout.add_reader(reader, &[(1, zone.id)]).unwrap();
+        layout.add_node_sensor(number, 4, SensorOn::Garment(epc)).unwrap();
+        let mut inference = Inference::new(layout, BootId(1), Seq::FIRST, Uptime(0));
+        inference.handle_reader(number, ReaderState::Listening, Uptime(0));
+        let read = |at| {
+            let (phase_ddeg, channel_khz) = (None, None);
+            Read { at, epc, antenna: 1, rssi_cdbm: -5_500, phase_ddeg, channel_khz }
+        };
+        for at in (0..30_000).step_by(200).map(Uptime) {
+            handle(&mut inference, &Seen::Read { reader: number, read: read(at) });
+        }
+        while inference.poll_event().is_some() {}
+        let (seen_in, mut seen) = mpsc::channel(8);
+        let Seen::Frame { mut taken, .. } = frame(2, false) else { unreachable!() };
+        (taken.motions, taken.reads) = (vec![(Uptime(32_000), 4)], vec![read(Uptime(32_000))]);
+        seen_in.try_send(Seen::Frame { reader: number, taken }).unwrap();
+        seen_in.try_send(frame(3, false)).unwrap();
+        let mut progress = Progress::default();
+        inference.handle_stall(Uptime(30_000), Uptime(39_000));
+        take_late(&mut inference, &mut progress, &mut seen);
+        inference.handle_timeout(Uptime(41_000));
+        let events: Vec<_> = std::iter::from_fn(|| inference.poll_event()).collect();
+        let garments =
+            events.iter().filter_map(|(_, event)| Some((event.kind(), event.at, event.garment()?.0)));
+        assert_eq!(garments.collect::<Vec<_>>(), [(Kind::PickedUp, Uptime(32_000), epc)]);
+        assert_eq!(progress.marks.all()[0].below, 3, "and its node may forget it");
     }
 
     #[test]

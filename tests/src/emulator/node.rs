@@ -71,19 +71,23 @@ pub struct Counts {
 }
 
 /// A node that runs until it is dropped.
-#[derive(Debug)]
 pub struct Node {
     counts: Arc<Counts>,
     orders: Arc<Orders>,
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug, Default)]
+/// Something to tell, as soon as it is known when that is.
+type Telling = Box<dyn FnOnce(Uptime) -> Told + Send>;
+
+#[derive(Default)]
 struct Orders {
     stop: AtomicBool,
     reset: AtomicBool,
     /// Bytes to put on the line that nobody meant.
     noise: Mutex<Vec<u8>>,
+    /// What else it tells, by its own clock.
+    told: Mutex<Vec<Telling>>,
     /// What it answers to a configuration, if not that it takes it.
     refuses: Mutex<Option<Outcome>>,
 }
@@ -140,6 +144,20 @@ impl Node {
     /// Cuts its power for a moment: its memory is gone, and a new run begins.
     pub fn reset(&self) {
         self.orders.reset.store(true, Ordering::Release);
+    }
+
+    /// Lets it tell something, as of now, and returns when it was told.
+    pub fn tell(&self, what: impl FnOnce(Uptime) -> Told + Send + 'static) {
+        let (done, told) = std::sync::mpsc::channel();
+        let telling = move |now| {
+            let what = what(now);
+            // Who waits no more needs not know.
+            let _ = done.send(());
+            what
+        };
+        self.orders.told.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(telling));
+        // A node that has ended tells nothing.
+        let _ = told.recv();
     }
 
     /// From here on it answers this to configurations.
@@ -249,6 +267,16 @@ impl<const SENT: usize, const WAITING: usize> Board<SENT, WAITING> {
             let frame = Frame::of(Kind::Health, self.boot, 0, &health).to_vec();
             self.unsent.extend(self.up.carry(frame));
         }
+        let mut told = self.orders.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for telling in told.drain(..) {
+            let told = telling(now);
+            if let Told::Read(read) = told {
+                self.counts.all_reads.fetch_add(read.count.into(), Ordering::Relaxed);
+                self.counts.reads.fetch_add(read.count.into(), Ordering::Relaxed);
+            }
+            self.sender.handle_told(&told, now);
+        }
+        drop(told);
         let mut noise = self.orders.noise.lock().unwrap_or_else(PoisonError::into_inner);
         self.unsent.append(&mut noise);
     }

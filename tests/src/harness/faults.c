@@ -1,7 +1,7 @@
 /* A disk that fails once. Preloaded, it counts what is written below the folder named by HANGTAG_FAULT_IN
  * (writes, syncs, truncations, renames, removals) and makes operation HANGTAG_FAULT_AT and the
  * HANGTAG_FAULT_FOR - 1 ones that follow it fail as a broken disk does. The count is left in the file named
- * by HANGTAG_FAULT_COUNT. */
+ * by HANGTAG_FAULT_COUNT. While the file named by HANGTAG_STALL_WHILE is there, all of these wait. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -32,6 +32,9 @@ static int fails_at(const char *path)
 {
     if (!is_inside(path))
         return 0;
+    const char *stall = getenv("HANGTAG_STALL_WHILE");
+    while (stall && access(stall, F_OK) == 0)
+        usleep(10 * 1000);
     long now = atomic_fetch_add(&operations, 1) + 1;
     long at = number("HANGTAG_FAULT_AT");
     if (at == 0 || now < at || now >= at + number("HANGTAG_FAULT_FOR"))

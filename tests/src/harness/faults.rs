@@ -1,6 +1,6 @@
-//! A disk that fails once. Enters: a command, which of its writes fails. Leaves: the same command, for which
-//! that write, sync, truncation, renaming or removal fails with an I/O error. Needs a C compiler: the faults are
-//! a library that is preloaded.
+//! A disk that fails once, or stalls. Enters: a command, which of its writes fails. Leaves: the same command, for which
+//! that write, sync, truncation, renaming or removal fails with an I/O error, or all of them wait. Needs a C compiler:
+//! the faults are a library that is preloaded.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -46,6 +46,11 @@ impl Faults {
             .env("HANGTAG_FAULT_AT", fault.at.to_string())
             .env("HANGTAG_FAULT_FOR", fault.times.to_string())
             .env("HANGTAG_FAULT_COUNT", self.count())
+    }
+
+    /// Makes everything that a command writes wait while a file is there, which is outside of the folder.
+    pub fn stall<'a>(&self, command: &'a mut Command, file: &Path) -> &'a mut Command {
+        self.inflict(command, Fault::default()).env("HANGTAG_STALL_WHILE", file)
     }
 
     /// How often the last command that ended wrote.
