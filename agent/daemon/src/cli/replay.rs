@@ -100,6 +100,8 @@ pub(super) fn conclude(
             Line::Reader(session) => session,
             Line::Node(node) => {
                 life.pass(&mut inference, config, chunk.at);
+                // Its reads come later than they were: time had passed without them.
+                inference.handle_timeout(chunk.at);
                 // What comes while the agent is away the node keeps.
                 for taken in node.handle_bytes(&chunk.bytes, chunk.at) {
                     handle(&mut inference, &Seen::Frame { reader, taken });
