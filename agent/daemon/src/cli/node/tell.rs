@@ -2,7 +2,7 @@
 
 use hangtag_agent_core::intake::node::refusal;
 use hangtag_protocol::link::command::Configure;
-use hangtag_protocol::link::message::{Health, Outcome};
+use hangtag_protocol::link::message::{Health, Outcome, SensorState};
 use hangtag_protocol::status::NodeHealth;
 
 use super::{Line, Result, Source};
@@ -50,13 +50,18 @@ fn line(what: &str, text: &str) -> String {
 }
 
 fn words(told: &Configure) -> String {
-    let Configure { region, power_cdbm, antennas, window_ms, motion_mg, settle_ms, .. } = told;
+    let Configure { region, power_cdbm, antennas, window_ms, motion_mg, settle_ms, occupied, .. } = told;
     let region = format!("{region:?}").to_lowercase();
     let dbm = f32::from(*power_cdbm) / 100.0;
     let ports: Vec<String> =
         (0..16).filter(|bit| antennas & (1 << bit) != 0).map(|bit| (bit + 1).to_string()).collect();
+    let booth = match occupied {
+        Some(level) => format!("a booth is occupied at level {}", format!("{level:?}").to_lowercase()),
+        None => "no sensor of a booth".to_owned(),
+    };
     format!(
-        "region {region}, {dbm} dBm, antenna {}, window {window_ms} ms, motion {motion_mg} mg, settle {settle_ms} ms",
+        "region {region}, {dbm} dBm, antenna {}, window {window_ms} ms, motion {motion_mg} mg, settle {settle_ms} ms, \
+         {booth}",
         ports.join(", ")
     )
 }
@@ -92,6 +97,17 @@ fn of_itself(health: &Health) -> String {
     text += &line("reads", &format!("{}, and no room for {} of them", health.reads, health.dropped));
     text += &line("waiting", &format!("{} bytes", health.waiting));
     text += &line("line", &format!("{} bytes of garbage from the gateway", health.garbage));
+    for (what, state) in
+        [("accelerometer", health.sensors.accelerometer), ("booth", health.sensors.occupancy)]
+    {
+        let state = match state {
+            SensorState::Unused => continue,
+            SensorState::Absent => "nothing answers, or something else does",
+            SensorState::Works => "its sensor works",
+            SensorState::Failed => "its sensor is there, and cannot be read",
+        };
+        text += &line(what, state);
+    }
     if let Some(tenths) = health.temperature_dc {
         text += &line("temperature", &format!("{:.1} °C", f32::from(tenths) / 10.0));
     }
@@ -113,7 +129,17 @@ fn ago(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hangtag_protocol::link::message::Sensors;
+
     use super::*;
+
+    #[test]
+    fn sensors_that_nobody_asks_are_not_told() {
+        let sensors = Sensors { accelerometer: SensorState::Failed, occupancy: SensorState::Unused };
+        let text = of_itself(&Health { sensors, ..Health::default() });
+        assert!(text.contains("  accelerometer its sensor is there, and cannot be read\n"), "{text}");
+        assert!(!text.contains("booth"), "{text}");
+    }
 
     #[test]
     fn time_is_told_in_what_suits_it() {
