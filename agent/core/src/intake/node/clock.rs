@@ -24,9 +24,9 @@ use hangtag_protocol::clock::Uptime;
 
 /// Two clocks drift apart by at most one part in so many: 100 ppm.
 const DRIFT: u64 = 10_000;
-/// Answers and jumps that are remembered.
+/// Answers that are remembered, and jumps behind which nothing was dated yet.
 const ANSWERS: usize = 16;
-const JUMPS: usize = 4;
+const JUMPS: usize = 64;
 /// Words of a node that does not answer are remembered so far apart, in milliseconds: what waited on the line comes all
 /// at once.
 const APART_MS: u64 = 1_000;
@@ -65,10 +65,10 @@ struct Ahead {
 }
 
 /// A jump of their clock.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Jump {
-    /// What was found before.
-    before: VecDeque<Found>,
+    /// What was found last before.
+    before: Found,
     /// When it was noticed.
     noticed: Uptime,
     /// What they hold from before is dated by their old clock, and not before this.
@@ -120,10 +120,10 @@ impl Clock {
         let apart = known.apart(answer);
         if apart > 0 {
             let before = core::mem::take(&mut self.found);
-            if apart > STEP_MS {
-                let newest = self.newest.take().and_then(|newest| date(&before, newest));
-                let held_since = newest.map_or(Uptime(0), |dated| dated.at - DISORDER_MS);
-                remember(&mut self.jumps, JUMPS, Jump { before, noticed: now, held_since });
+            if let Some(before) = before.back().filter(|_| apart > STEP_MS).copied() {
+                let newest = self.newest.take().map_or(Uptime(0), |newest| before.date(newest).at);
+                let jump = Jump { before, noticed: now, held_since: newest - DISORDER_MS };
+                remember(&mut self.jumps, JUMPS, jump);
             }
         }
         remember(&mut self.found, ANSWERS, found);
@@ -141,13 +141,29 @@ impl Clock {
         if self.jumps.iter().any(|jump| jump.doubts(theirs, dated)) {
             return None;
         }
+        // It comes in the order in which they told it: nothing from before a jump follows.
+        self.jumps.retain(|jump| dated.at < jump.noticed + DISORDER_MS);
         self.newest = self.newest.max(Some(theirs));
         Some(Dated { at: dated.at.min(now), ..dated })
     }
 
     /// How far off what it dates now is by ours, in milliseconds; unknown of nodes that do not answer.
     pub(super) fn off_ms(&self) -> Option<u64> {
-        date(&self.found, self.found.back()?.theirs)?.off_ms
+        let theirs = self.found.back()?.theirs;
+        known(&self.found, theirs)?.date(theirs).off_ms
+    }
+}
+
+impl Found {
+    /// What it says of a time of theirs.
+    fn ahead(&self, theirs: Uptime) -> Ahead {
+        let drift = i64::try_from(theirs.0.abs_diff(self.theirs.0) / DRIFT + 1).unwrap_or(i64::MAX);
+        let Ahead { least, most } = self.ahead;
+        Ahead { least: least.map(|least| least.saturating_sub(drift)), most: most.saturating_add(drift) }
+    }
+
+    fn date(&self, theirs: Uptime) -> Dated {
+        self.ahead(theirs).date(theirs)
     }
 }
 
@@ -155,7 +171,7 @@ impl Jump {
     /// Whether a time of theirs may be of their old clock, given what it is by the new one.
     fn doubts(&self, theirs: Uptime, dated: Dated) -> bool {
         let off = dated.off_ms.unwrap_or(0);
-        let old = date(&self.before, theirs).map_or(Uptime(0), |dated| dated.at);
+        let old = self.before.date(theirs).at;
         (self.held_since..=self.noticed + off + STEP_MS).contains(&old)
     }
 }
@@ -183,16 +199,8 @@ impl Ahead {
 
 /// What holds at a time of theirs.
 fn known(found: &VecDeque<Found>, theirs: Uptime) -> Option<Ahead> {
-    let all = found.iter().map(|found| {
-        let drift = i64::try_from(theirs.0.abs_diff(found.theirs.0) / DRIFT + 1).unwrap_or(i64::MAX);
-        let Ahead { least, most } = found.ahead;
-        Ahead { least: least.map(|least| least.saturating_sub(drift)), most: most.saturating_add(drift) }
-    });
+    let all = found.iter().map(|found| found.ahead(theirs));
     all.reduce(|one, other| Ahead { least: one.least.max(other.least), most: one.most.min(other.most) })
-}
-
-fn date(found: &VecDeque<Found>, theirs: Uptime) -> Option<Dated> {
-    known(found, theirs).map(|ahead| ahead.date(theirs))
 }
 
 fn remember<T>(all: &mut VecDeque<T>, most: usize, one: T) {

@@ -157,6 +157,19 @@ fn play(ppm: i64, steps: &[Step], mut check: impl FnMut(u64, Dated)) {
     }
 }
 
+#[test]
+fn what_was_kept_through_many_jumps_is_not_dated_by_a_later_clock() {
+    use Step::{Ask, Fetch, Jump, Pass, Tell};
+    // Together the jumps lead near to where the first began.
+    let jumps = [-1_094_392, -4_468_430, -502, 2_790_865, 2_772_510];
+    let mut steps = alloc::vec![Tell, Ask(0, 0)];
+    jumps.into_iter().for_each(|by| steps.extend([Jump(by), Ask(15, 0)]));
+    steps.extend([Fetch, Pass(80_000), Tell, Fetch, Jump(4_000_000), Ask(0, 0), Tell, Fetch]);
+    let mut dated = Vec::new();
+    play(0, &steps, |at, seen| dated.push(seen.at.0.abs_diff(at)));
+    assert!(matches!(dated[..], [..=50, ..=50]), "{dated:?}");
+}
+
 proptest! {
     /// However long answers take, what is dated is off by no more than is said.
     #[test]
