@@ -13,7 +13,7 @@
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::link::command::{Ack, Configure, Query};
 use hangtag_protocol::link::frame::Wire;
-use hangtag_protocol::link::message::{BoothState, Configured, Health, Occupancy, Outcome, Sensors};
+use hangtag_protocol::link::message::{BoothState, Configured, Ended, Health, Occupancy, Outcome, Sensors};
 use hangtag_protocol::link::sender::{Identity, Told};
 use hangtag_protocol::link::{Deframer, Frame, Kind, Sender};
 use hangtag_protocol::read::Read;
@@ -43,6 +43,8 @@ pub struct Node<const SENT: usize, const WAITING: usize, const TAGS: usize> {
     booth: Option<Occupancy>,
     is_doubted: bool,
     health_at: Uptime,
+    /// The frames below this number tell how runs before this one ended.
+    past_below: u32,
 }
 
 /// How far the configuration that the node works by is kept.
@@ -80,7 +82,27 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
             booth: None,
             is_doubted: false,
             health_at: now + HEALTH_MS,
+            past_below: 1,
         }
+    }
+
+    /// Takes how a run before this one ended. It is told before everything else, so it must come before.
+    pub fn handle_ended(&mut self, ended: &Ended<'_>) {
+        if self.sender.handle_ended(ended) {
+            (_, self.past_below) = self.sender.numbers();
+        }
+    }
+
+    /// Whether the gateway has for good how the runs before this one ended.
+    #[must_use]
+    pub fn is_past_durable(&self) -> bool {
+        self.sender.numbers().0 >= self.past_below
+    }
+
+    /// Reads that it took from its module since it started.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.reads
     }
 
     /// Takes bytes of the gateway, in any chunks.
@@ -224,7 +246,8 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
                 | Kind::Occupancy
                 | Kind::Health
                 | Kind::Dropped
-                | Kind::Configured,
+                | Kind::Configured
+                | Kind::Ended,
             )
             | None => {}
         }

@@ -9,8 +9,8 @@ use hangtag_protocol::id::ZoneId;
 use hangtag_protocol::link::command::{Ack, Configure, Level, Query, Time};
 use hangtag_protocol::link::frame::Wire;
 use hangtag_protocol::link::message::{
-    BootReason, BoothState, Condensed, Configured, Dropped, Firmware, Health, Hello, Motion, Moved, NodeId,
-    Occupancy, Outcome, SensorState, Sensors,
+    BootReason, BoothState, Condensed, Configured, Dropped, Ended, Firmware, Health, Hello, Motion, Moved,
+    NodeId, Occupancy, Outcome, SensorState, Sensors,
 };
 use hangtag_protocol::link::{Deframer, Frame, FrameError, Kind, MAX_PAYLOAD, MAX_WIRE};
 use hangtag_protocol::region::Region;
@@ -80,6 +80,14 @@ fn frames() -> Vec<(&'static str, Wire)> {
     let motion = Motion { at: Uptime(81_300), sensor: 1, how: Moved::PutDown, peak_mg: 840 };
     let occupancy = Occupancy { at: Uptime(81_400), state: BoothState::Occupied };
     let configured = Configured { id: 7, outcome: Outcome::Power };
+    let ended = Ended {
+        boot: 0x0102_0304,
+        reason: BootReason::Panic,
+        reads: 1_000_000,
+        uptime: Uptime(3_600_000),
+        forgotten: 1,
+        words: "fault at deadbeee",
+    };
     let time = Time { wall: UnixMillis(1_795_000_000_000), error_ms: 1_000 };
     vec![
         ("hello", Frame::of(Kind::Hello, BOOT, 0, &hello)),
@@ -94,6 +102,7 @@ fn frames() -> Vec<(&'static str, Wire)> {
         ("configure", Frame::of(Kind::Configure, BOOT, 0, &configure)),
         ("query-hello", Frame::of(Kind::Query, 0, 0, &Query::Hello)),
         ("query-health", Frame::of(Kind::Query, BOOT, 0, &Query::Health)),
+        ("ended", Frame::of(Kind::Ended, BOOT, 1, &ended)),
     ]
 }
 
@@ -103,6 +112,13 @@ fn the_bytes_of_every_kind_never_change() {
         frames().iter().map(|(name, wire)| format!("{name}\t{}", hex::encode(wire))).collect();
     let golden: Vec<&str> = GOLDEN.lines().collect();
     assert_eq!(ours, golden);
+}
+
+#[test]
+fn what_is_reserved_for_updates_means_nothing_yet() {
+    for kind in (0x40..=0x4f).chain(0xc0..=0xcf) {
+        assert_eq!(Kind::of(kind), None);
+    }
 }
 
 #[test]

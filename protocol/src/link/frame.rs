@@ -43,6 +43,8 @@ pub enum Kind {
     Dropped = 0x06,
     /// What the node did with a configuration.
     Configured = 0x07,
+    /// How a run before this one ended.
+    Ended = 0x09,
     /// How far the gateway has come.
     Ack = 0x81,
     /// The time of day.
@@ -57,7 +59,7 @@ impl Kind {
     /// The kind with this byte, if this version of the program knows it.
     #[must_use]
     pub fn of(byte: u8) -> Option<Self> {
-        const ALL: [Kind; 11] = [
+        const ALL: [Kind; 12] = [
             Kind::Hello,
             Kind::Reads,
             Kind::Motion,
@@ -65,6 +67,7 @@ impl Kind {
             Kind::Health,
             Kind::Dropped,
             Kind::Configured,
+            Kind::Ended,
             Kind::Ack,
             Kind::Time,
             Kind::Configure,

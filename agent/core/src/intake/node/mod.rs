@@ -9,6 +9,7 @@
 //! it happened is taken and counted, but is no evidence: inference looks at the present, and would take a minute that comes at once for unrest.
 
 mod clock;
+mod ended;
 mod marks;
 mod single;
 
@@ -20,7 +21,7 @@ use alloc::vec::Vec;
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::link::command::{Configure, Level, Query};
 use hangtag_protocol::link::message::{
-    BoothState, Condensed, Configured, Dropped, Health, Hello, Motion, Moved, Occupancy, Outcome,
+    BoothState, Condensed, Configured, Dropped, Ended, Health, Hello, Motion, Moved, Occupancy, Outcome,
 };
 use hangtag_protocol::link::receiver::{Arrival, Known};
 use hangtag_protocol::link::{Deframer, Frame, FrameError, Kind, Receiver};
@@ -28,6 +29,7 @@ use hangtag_protocol::read::Read;
 
 use super::{Notice, Radio};
 use clock::Clock;
+use ended::farewell;
 use single::expand;
 
 pub use marks::{Mark, Marks, MarksError};
@@ -54,6 +56,8 @@ const SETTLE_MS: u16 = 400;
 pub struct Taken {
     /// How far its run has come with it.
     pub mark: Mark,
+    /// The mark of an earlier run of the node, if it tells how that ended.
+    pub before: Option<Mark>,
     /// How many reads it tells of.
     pub count: u64,
     /// Those that are evidence, as single ones.
@@ -131,8 +135,10 @@ impl Link {
     /// what is durable; `durable` what is durable.
     pub fn handle_bytes(&mut self, bytes: &[u8], taken: &Marks, durable: &Marks, now: Uptime) {
         let mut deframer = core::mem::take(&mut self.deframer);
+        // Frames that come together build on one another.
+        let mut taken = taken.clone();
         deframer.handle_bytes(bytes, |frame| match frame {
-            Ok(frame) => self.handle_frame(&frame, taken, durable, now),
+            Ok(frame) => self.handle_frame(&frame, &mut taken, durable, now),
             Err(FrameError::Version(version)) => {
                 let fault = format!("it speaks version {version} of the link, and this program another");
                 self.notices.push_back(Notice::Fault(fault));
@@ -201,7 +207,7 @@ impl Link {
         self.unknown
     }
 
-    fn handle_frame(&mut self, frame: &Frame<'_>, taken: &Marks, durable: &Marks, now: Uptime) {
+    fn handle_frame(&mut self, frame: &Frame<'_>, taken: &mut Marks, durable: &Marks, now: Uptime) {
         match Kind::of(frame.kind) {
             Some(Kind::Hello) => match frame.message::<Hello>() {
                 Ok(hello) => self.handle_hello(frame.boot, &hello, taken, durable, now),
@@ -213,11 +219,14 @@ impl Link {
             },
             // What a gateway says comes back where a line echoes.
             Some(Kind::Ack | Kind::Time | Kind::Configure | Kind::Query) => {}
-            Some(Kind::Reads | Kind::Motion | Kind::Occupancy | Kind::Dropped | Kind::Configured) | None => {
+            Some(
+                Kind::Reads | Kind::Motion | Kind::Occupancy | Kind::Dropped | Kind::Configured | Kind::Ended,
+            )
+            | None => {
                 if frame.number > 0
                     && self.receiver.handle_number(frame.boot, frame.number, now) == Arrival::Taken
                 {
-                    self.take(frame, now);
+                    self.take(frame, taken, now);
                 }
             }
         }
@@ -271,10 +280,11 @@ impl Link {
     }
 
     /// Takes a frame that is the next of its run.
-    fn take(&mut self, frame: &Frame<'_>, now: Uptime) {
+    fn take(&mut self, frame: &Frame<'_>, marks: &mut Marks, now: Uptime) {
         self.heard = now;
         let Some(run) = &mut self.run else { return };
-        let before = run.mark.reads;
+        let reads_before = run.mark.reads;
+        let mut before = None;
         run.mark.below = frame.number + 1;
         let (mut reads, mut motions, mut occupancy) = (Vec::new(), Vec::new(), Vec::new());
         match Kind::of(frame.kind) {
@@ -315,6 +325,16 @@ impl Link {
                 Ok(_) => {}
                 Err(_) => self.unknown += 1,
             },
+            Some(Kind::Ended) => match frame.message::<Ended<'_>>() {
+                Ok(ended) if ended.boot != run.mark.boot => {
+                    let node = run.mark.node;
+                    let nothing = Mark { node, boot: ended.boot, below: 1, reads: 0, dropped: 0 };
+                    let (mark, lost) = marks.of(node, ended.boot).unwrap_or(nothing).ended(&ended);
+                    before = Some(mark);
+                    self.notices.extend(farewell(&ended, lost));
+                }
+                Ok(_) | Err(_) => self.unknown += 1,
+            },
             Some(Kind::Occupancy) => match frame.message::<Occupancy>() {
                 Ok(Occupancy { at, state }) => {
                     run.clock.learn(at, now);
@@ -342,8 +362,10 @@ impl Link {
         if hurry {
             run.taken_bytes = 0;
         }
-        let count = run.mark.reads - before;
-        self.taken.push_back(Taken { mark: run.mark, count, reads, motions, occupancy, hurry });
+        let count = run.mark.reads - reads_before;
+        let taken = Taken { mark: run.mark, before, count, reads, motions, occupancy, hurry };
+        marks.take(&taken);
+        self.taken.push_back(taken);
     }
 
     fn listen(&mut self) {

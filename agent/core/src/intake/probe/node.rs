@@ -26,7 +26,8 @@ impl Probe {
                     | Kind::Occupancy
                     | Kind::Health
                     | Kind::Dropped
-                    | Kind::Configured,
+                    | Kind::Configured
+                    | Kind::Ended,
                 )
                 | None => said.push(None),
             },
