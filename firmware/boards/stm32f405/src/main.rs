@@ -33,6 +33,7 @@ use hangtag_firmware::i2c::Master;
 use hangtag_firmware::keep::Keeper;
 use hangtag_firmware::line::Line;
 use hangtag_firmware::node::Node;
+use hangtag_firmware::past::Past;
 use hangtag_firmware::sensors::Sensors;
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::link::message::{Firmware, NodeId};
@@ -45,6 +46,7 @@ use stm32f4xx_hal::watchdog::IndependentWatchdog;
 
 use clock::Clock;
 use flash::Flash;
+use reset::Kept;
 use uart::Port;
 
 /// Room for frames that were sent, messages that wait, and tags that are condensed at a time.
@@ -55,7 +57,8 @@ fn main() -> ! {
     let chip = pac::Peripherals::take().expect("nobody took them before");
     let mut core = cortex_m::Peripherals::take().expect("nobody took them before");
     let emulated = chip.RCC.cr().read().hsirdy().bit_is_clear();
-    let reason = reset::reason(&chip.RCC);
+    let mut past = Past::open(Kept::take());
+    let reason = reset::reason(&past, &chip.RCC);
     let (mut rcc, core_hz, timer_hz) = if emulated {
         (chip.RCC.constrain(), EMULATED_CORE_HZ, EMULATED_TIMER_HZ)
     } else {
@@ -82,13 +85,15 @@ fn main() -> ! {
 
     let noise = if emulated { clock.jitter() } else { random(chip.RNG, &mut rcc) };
     let node = if emulated { EMULATED_NODE } else { serial_number() };
-    let identity = Identity { node, firmware: VERSION, reason, boot: reset::draw_boot(noise) };
+    let identity = Identity { node, firmware: VERSION, reason, boot: past.draw_boot(noise) };
+    past.begin(identity.boot, reason);
     let mut flash = Flash::new(chip.FLASH, emulated);
     let keeper = Keeper::new(flash.areas());
     let kept = keeper.load(&mut flash);
     let begun = clock.now();
     // On the stack, where it is made: in a static it would be made on the stack too and copied, and take both.
     let mut node = Board::new(identity, kept, begun);
+    past.untold().for_each(|ended| node.handle_ended(&ended));
 
     core.SYST.set_clock_source(SystClkSource::Core);
     core.SYST.set_reload(core_hz / WAKES_HZ - 1);
@@ -106,6 +111,11 @@ fn main() -> ! {
         if let Some(config) = node.poll_keep() {
             let kept = keeper.store(&mut flash, &config).is_ok();
             node.handle_kept(kept, clock.now());
+        }
+        // Before anything of it is told.
+        past.note(node.reads(), now);
+        if node.is_past_durable() {
+            past.forget();
         }
         let unsent = gateway.say(|| node.poll_gateway(now));
         let unsaid = reader.say(|| node.poll_module(now));
