@@ -358,7 +358,8 @@ impl Link {
         // Two bytes are what the node keeps beside each payload.
         let bytes = 2 + u32::try_from(frame.payload.len()).expect("at most 240");
         run.taken_bytes = run.taken_bytes.saturating_add(bytes);
-        let hurry = run.taken_bytes >= run.room / 2;
+        // How a run ended is told again after every reset until it is durable.
+        let hurry = run.taken_bytes >= run.room / 2 || before.is_some();
         if hurry {
             run.taken_bytes = 0;
         }

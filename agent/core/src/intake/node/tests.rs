@@ -310,6 +310,8 @@ fn what_a_run_lost_as_it_ended_is_counted_once_however_often_it_is_told() {
         bench.tell(200_600);
         let from = if boot == BOOT + 1 { 200_600 } else { 210_000 };
         bench.run(from, from + 500);
+        let first = bench.frames.iter().find(|taken| taken.mark.boot == boot).unwrap();
+        assert!(first.hurry && first.before.is_some());
         let mark = bench.taken.of(NODE, BOOT).unwrap();
         assert_eq!((mark.below, mark.reads, mark.dropped), (2, 7, 3), "{boot}");
         let own = bench.taken.of(NODE, boot).unwrap();
