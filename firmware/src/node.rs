@@ -45,6 +45,16 @@ pub struct Node<const SENT: usize, const WAITING: usize, const TAGS: usize> {
     health_at: Uptime,
     /// The frames below this number tell how runs before this one ended.
     past_below: u32,
+    vitals: Vitals,
+}
+
+/// How the board does on which the node runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// Bytes of the stack that were never used, where the board can tell.
+    pub stack_free: Option<u32>,
+    /// For how much of the time the processor was awake, in thousandths, where the board can tell.
+    pub awake_pm: Option<u16>,
 }
 
 /// How far the configuration that the node works by is kept.
@@ -83,6 +93,7 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
             is_doubted: false,
             health_at: now + HEALTH_MS,
             past_below: 1,
+            vitals: Vitals::default(),
         }
     }
 
@@ -127,6 +138,11 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
             }
         });
         self.turn(now);
+    }
+
+    /// Takes how the board does, to be told with its own health.
+    pub fn handle_vitals(&mut self, vitals: Vitals) {
+        self.vitals = vitals;
     }
 
     /// Takes what another sensor tells.
@@ -217,6 +233,8 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
             temperature_dc: None,
             supply_mv: None,
             sensors: self.sensors,
+            stack_free: self.vitals.stack_free,
+            awake_pm: self.vitals.awake_pm,
         }
     }
 

@@ -64,6 +64,8 @@ fn frames() -> Vec<(&'static str, Wire)> {
         temperature_dc: Some(-55),
         supply_mv: Some(3_300),
         sensors: Sensors { accelerometer: SensorState::Works, occupancy: SensorState::Failed },
+        stack_free: Some(40_960),
+        awake_pm: Some(125),
     };
     let configure = Configure {
         id: 7,

@@ -175,6 +175,10 @@ pub struct Health {
     pub supply_mv: Option<u16>,
     /// How its sensors beside the reader are.
     pub sensors: Sensors,
+    /// Bytes of its stack that were never used, where it can tell.
+    pub stack_free: Option<u32>,
+    /// For how much of the last second its processor was awake, in thousandths, where it can tell.
+    pub awake_pm: Option<u16>,
 }
 
 /// How a node's sensors are.

@@ -24,6 +24,7 @@ mod flash;
 mod i2c;
 mod reset;
 mod uart;
+mod vitals;
 
 use core::alloc::{GlobalAlloc, Layout};
 
@@ -48,6 +49,7 @@ use clock::Clock;
 use flash::Flash;
 use reset::Kept;
 use uart::Port;
+use vitals::Watch;
 
 /// Room for frames that were sent, messages that wait, and tags that are condensed at a time.
 type Board = Node<16_384, 40_960, 64>;
@@ -70,6 +72,7 @@ fn main() -> ! {
     let mut watchdog = IndependentWatchdog::new(chip.IWDG);
     watchdog.start(WATCHDOG_MS.millis());
     let mut clock = Clock::start(chip.TIM2, timer_hz, &mut rcc);
+    let mut watch = Watch::begin(&mut clock);
 
     let pins_a = chip.GPIOA.split(&mut rcc);
     let pins_b = chip.GPIOB.split(&mut rcc);
@@ -112,6 +115,9 @@ fn main() -> ! {
             let kept = keeper.store(&mut flash, &config).is_ok();
             node.handle_kept(kept, clock.now());
         }
+        if let Some(vitals) = watch.poll(&mut clock, now) {
+            node.handle_vitals(vitals);
+        }
         // Before anything of it is told.
         past.note(node.reads(), now);
         if node.is_past_durable() {
@@ -123,7 +129,7 @@ fn main() -> ! {
             cortex_m::peripheral::SCB::sys_reset();
         }
         if !unsent && !unsaid {
-            uart::sleep();
+            watch.sleep(&mut clock, uart::sleep);
         }
     }
 }
