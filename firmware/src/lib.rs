@@ -10,6 +10,7 @@
 //! | [`motion`] | says when a thing is picked up and put down, from its accelerations |
 //! | [`node`] | the whole: module to gateway, and the gateway's word to the module |
 //! | [`occupancy`] | says whether somebody is in a fitting booth, from one digital pin |
+//! | [`past`] | what a run leaves to the next in RAM that outlives a reset, so that what was lost is counted |
 //! | [`r200`] | makes an R200 module read, and finds the tags in its bytes |
 //! | [`sampler`] | condenses reads of the same tag at the same antenna, for a line too slow for all |
 //! | [`sensors`] | the accelerometer and the booth's pin, by the configuration |
@@ -27,6 +28,7 @@ pub mod line;
 pub mod motion;
 pub mod node;
 pub mod occupancy;
+pub mod past;
 pub mod r200;
 pub mod sampler;
 pub mod sensors;

@@ -54,22 +54,24 @@ impl<P: Read + ReadReady> Line<P> {
 }
 
 impl<P: Write + WriteReady> Line<P> {
-    /// Puts on the port what it takes. The next frame is asked for only when the one before is gone, because what
+    /// Puts on the port what it takes, at most [`AT_ONCE`] bytes: a port without a speed of its own would take all that
+    /// there is while the other is not heard. The next frame is asked for only when the one before is gone, because what
     /// is asked for counts as sent. Says whether something is left.
     pub fn say<B: AsRef<[u8]>>(&mut self, mut next: impl FnMut() -> Option<B>) -> bool {
+        let mut room = AT_ONCE;
         loop {
             if self.unsent.is_empty() {
                 let Some(frame) = next() else { return false };
                 self.unsent.try_extend_from_slice(frame.as_ref()).expect("frames are at most MAX_WIRE long");
             }
-            let written = self
-                .port
-                .write_ready()
-                .and_then(|ready| if ready { self.port.write(&self.unsent) } else { Ok(0) });
+            let written = self.port.write_ready().and_then(|ready| {
+                if ready { self.port.write(&self.unsent[..room.min(self.unsent.len())]) } else { Ok(0) }
+            });
             match written {
                 Ok(0) => return true,
                 Ok(count) => {
                     self.unsent.drain(..count);
+                    room -= count;
                 }
                 Err(_) => {
                     self.errors = self.errors.saturating_add(1);
@@ -80,7 +82,7 @@ impl<P: Write + WriteReady> Line<P> {
     }
 }
 
-/// The most bytes that are heard in one go: what comes in 20 ms at 115,200 baud, so that no line keeps the other
+/// The most bytes that are heard or said in one go: what comes in 20 ms at 115,200 baud, so that no line keeps the other
 /// waiting for longer.
 pub const AT_ONCE: usize = 256;
 
@@ -176,6 +178,22 @@ mod tests {
             failed += line.errors();
         }
         assert_eq!(failed, 499);
+    }
+
+    #[test]
+    fn a_port_that_takes_everything_is_given_a_little_at_a_time() {
+        let mut line = Line::new(Port { takes: usize::MAX, ..Port::default() });
+        let mut left = 10;
+        let mut next = || {
+            left -= 1;
+            (left >= 0).then_some([7; 100])
+        };
+        for sent in [AT_ONCE, 2 * AT_ONCE, 3 * AT_ONCE] {
+            assert!(line.say(&mut next), "something is left");
+            assert_eq!(line.port.sent.len(), sent);
+        }
+        assert!(!line.say(&mut next));
+        assert_eq!(line.port.sent.len(), 1_000);
     }
 
     #[test]

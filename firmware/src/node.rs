@@ -13,7 +13,7 @@
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::link::command::{Ack, Configure, Query};
 use hangtag_protocol::link::frame::Wire;
-use hangtag_protocol::link::message::{BoothState, Configured, Health, Occupancy, Outcome, Sensors};
+use hangtag_protocol::link::message::{BoothState, Configured, Ended, Health, Occupancy, Outcome, Sensors};
 use hangtag_protocol::link::sender::{Identity, Told};
 use hangtag_protocol::link::{Deframer, Frame, Kind, Sender};
 use hangtag_protocol::read::Read;
@@ -43,6 +43,18 @@ pub struct Node<const SENT: usize, const WAITING: usize, const TAGS: usize> {
     booth: Option<Occupancy>,
     is_doubted: bool,
     health_at: Uptime,
+    /// The frames below this number tell how runs before this one ended.
+    past_below: u32,
+    vitals: Vitals,
+}
+
+/// How the board does on which the node runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// Bytes of the stack that were never used, where the board can tell.
+    pub stack_free: Option<u32>,
+    /// For how much of the time the processor was awake, in thousandths, where the board can tell.
+    pub awake_pm: Option<u16>,
 }
 
 /// How far the configuration that the node works by is kept.
@@ -80,7 +92,28 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
             booth: None,
             is_doubted: false,
             health_at: now + HEALTH_MS,
+            past_below: 1,
+            vitals: Vitals::default(),
         }
+    }
+
+    /// Takes how a run before this one ended. It is told before everything else, so it must come before.
+    pub fn handle_ended(&mut self, ended: &Ended<'_>) {
+        if self.sender.handle_ended(ended) {
+            (_, self.past_below) = self.sender.numbers();
+        }
+    }
+
+    /// Whether the gateway has for good how the runs before this one ended.
+    #[must_use]
+    pub fn is_past_durable(&self) -> bool {
+        self.sender.numbers().0 >= self.past_below
+    }
+
+    /// Reads that it took from its module since it started.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.reads
     }
 
     /// Takes bytes of the gateway, in any chunks.
@@ -105,6 +138,11 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
             }
         });
         self.turn(now);
+    }
+
+    /// Takes how the board does, to be told with its own health.
+    pub fn handle_vitals(&mut self, vitals: Vitals) {
+        self.vitals = vitals;
     }
 
     /// Takes what another sensor tells.
@@ -195,6 +233,8 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
             temperature_dc: None,
             supply_mv: None,
             sensors: self.sensors,
+            stack_free: self.vitals.stack_free,
+            awake_pm: self.vitals.awake_pm,
         }
     }
 
@@ -225,7 +265,8 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
                 | Kind::Health
                 | Kind::Dropped
                 | Kind::Configured
-                | Kind::Clock,
+                | Kind::Clock
+                | Kind::Ended,
             )
             | None => {}
         }

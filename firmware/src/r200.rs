@@ -1,9 +1,10 @@
 //! Magicrf R200 / M100 / YRM100. Enters: bytes of the module in any chunks, how it is to read, time. Leaves:
 //! tags, commands, and what became of an order to read. Source: R200 user protocol V2.3.3.
 //!
+//! Frames are drawn in `frame`. A module that does not answer is asked by the other framing next; what it says
+//! tells which one is its own.
+//!
 //! ```text
-//! BB type command length(2) parameters sum 7E
-//!    00 command, 01 answer, 02 notice     sum = low byte of type … last parameter
 //! tag notice (command 22): RSSI (i8 dBm), PC(2), EPC, CRC-16/GENIBUS of PC and EPC(2)
 //! ```
 //!
@@ -21,6 +22,10 @@ use arrayvec::ArrayVec;
 use crc::{CRC_16_GENIBUS, Crc};
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Epc;
+
+mod frame;
+
+use frame::{COMMAND, Framing, MAX_FRAME, NOTICE, Scan, parts, scan};
 
 /// The bytes of a command.
 pub type Command = ArrayVec<u8, 10>;
@@ -74,6 +79,7 @@ pub enum Turn {
 pub struct R200 {
     pending: ArrayVec<u8, MAX_FRAME>,
     garbage: u64,
+    framing: Framing,
     radio: Option<Radio>,
     state: State,
     turn: Option<Turn>,
@@ -130,6 +136,11 @@ impl R200 {
                     }
                     Scan::Frame => {
                         let frame = core::mem::take(&mut self.pending);
+                        // A line that echoes says what we say.
+                        if parts(&frame).0 == COMMAND {
+                            continue;
+                        }
+                        self.framing = Framing::of(frame[0]).unwrap_or_default();
                         match seen(&frame) {
                             Some(Ok(seen)) => {
                                 take(seen);
@@ -163,10 +174,11 @@ impl R200 {
         if sent >= TRIES {
             self.turn = Some(Turn::Silent);
             self.state = State::Resting { until: now + REST_MS };
+            self.framing = self.framing.other();
             return None;
         }
         self.state = State::Asking { step, sent: sent + 1, due: now + ANSWER_MS };
-        Some(step.command(radio))
+        Some(step.command(radio, self.framing))
     }
 
     /// The latest turn, once.
@@ -209,11 +221,7 @@ impl R200 {
     }
 
     fn handle_answer(&mut self, frame: &[u8], now: Uptime) {
-        let (kind, code, parameters) = parts(frame);
-        // A line that echoes.
-        if kind == COMMAND {
-            return;
-        }
+        let (_, code, parameters) = parts(frame);
         if code == ERROR {
             match parameters.first() {
                 Some(&NO_TAG) => self.handle_round(now),
@@ -260,7 +268,7 @@ impl Step {
         }
     }
 
-    fn command(self, radio: Radio) -> Command {
+    fn command(self, radio: Radio, framing: Framing) -> Command {
         let [power_high, power_low] = radio.power_cdbm.to_be_bytes();
         let [rounds_high, rounds_low] = ROUNDS.to_be_bytes();
         let parameters: &[u8] = match self {
@@ -270,47 +278,8 @@ impl Step {
             Self::Power => &[power_high, power_low],
             Self::Read => &[0x22, rounds_high, rounds_low],
         };
-        let length = u8::try_from(parameters.len()).expect("at most three");
-        let mut command = Command::new();
-        command.extend([HEAD, COMMAND, self.code(), 0, length]);
-        command.extend(parameters.iter().copied());
-        let sum = sum(&command[1..]);
-        command.extend([sum, END]);
-        command
+        framing.command(self.code(), parameters)
     }
-}
-
-enum Scan {
-    /// The bytes are one good frame.
-    Frame,
-    /// They may become one.
-    More,
-    /// The first cannot begin one.
-    Garbage,
-}
-
-fn scan(bytes: &[u8]) -> Scan {
-    match bytes {
-        [] | [HEAD] | [HEAD, 0..=NOTICE] | [HEAD, 0..=NOTICE, _] => return Scan::More,
-        [HEAD, 0..=NOTICE, _, ..] => {}
-        [..] => return Scan::Garbage,
-    }
-    let Some(&[high, low]) = bytes.get(3..5) else { return Scan::More };
-    let length = usize::from(u16::from_be_bytes([high, low]));
-    if length > MAX_PARAMETERS {
-        return Scan::Garbage;
-    }
-    // The end byte may occur inside: only the length says where a frame ends.
-    match bytes.get(..length + AROUND) {
-        None => Scan::More,
-        Some([_, checked @ .., found, END]) if sum(checked) == *found => Scan::Frame,
-        Some(_) => Scan::Garbage,
-    }
-}
-
-/// Type, command and parameters of a good frame.
-fn parts(frame: &[u8]) -> (u8, u8, &[u8]) {
-    (frame[1], frame[2], &frame[5..frame.len() - 2])
 }
 
 /// A frame of the module that says that a tag answered, and its own checksum that none did.
@@ -329,10 +298,6 @@ fn seen(frame: &[u8]) -> Option<Result<Seen, BadTag>> {
     Some(tag().ok_or(BadTag))
 }
 
-fn sum(bytes: &[u8]) -> u8 {
-    bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
-}
-
 const TAG_CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_GENIBUS);
 
 /// How long a step may take, in milliseconds, and how often it is asked.
@@ -344,17 +309,6 @@ const REST_MS: u64 = 2_000;
 const SILENCE_MS: u64 = 2_000;
 /// Rounds per command; the most the module takes: two hours, after which it is silent and asked again.
 const ROUNDS: u16 = 0xFFFF;
-
-const HEAD: u8 = 0xBB;
-const END: u8 = 0x7E;
-/// All of a frame but its parameters.
-const AROUND: usize = 7;
-/// A tag with the longest EPC takes 67; longer parameters are garbage.
-const MAX_PARAMETERS: usize = 96;
-const MAX_FRAME: usize = MAX_PARAMETERS + AROUND;
-
-const COMMAND: u8 = 0;
-const NOTICE: u8 = 2;
 
 const INFORMATION: u8 = 0x03;
 const REGION: u8 = 0x07;

@@ -198,7 +198,7 @@ fn take(link: &mut Link, marks: &mut Marks, all: &mut Vec<Taken>) {
     while let Some(taken) = link.poll_taken() {
         let before = marks.of(taken.mark.node, taken.mark.boot);
         assert!(before.is_none_or(|before| before.below < taken.mark.below), "taken twice: {taken:?}");
-        marks.put(taken.mark);
+        marks.take(&taken);
         all.push(taken);
     }
 }

@@ -1,5 +1,5 @@
 //! Concluded events against the truth. Enters: lines of [`EventLine`] and of [`Truth`]. Leaves: for each
-//! kind, precision, recall, F1 and how far off the stated times are, and whether [`visits`] keep shoppers apart.
+//! kind, precision, recall, F1 and how far off the stated times are, and whether [`visits()`] keep shoppers apart.
 //!
 //! An event and a truth match when kind, tag and zone are the same and the event's time is within the
 //! tolerance; each matches at most once, the earliest first. Retracted events do not count.

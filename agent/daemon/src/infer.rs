@@ -44,7 +44,7 @@ impl Progress {
 
     fn take(&mut self, message: &Seen) {
         if let Seen::Frame { taken, .. } = message {
-            self.marks.put(taken.mark);
+            self.marks.take(taken);
             self.untold = self.untold.or(Some(clock::uptime()));
             self.hurry |= taken.hurry;
         }
@@ -208,6 +208,7 @@ mod tests {
             reader: 0,
             taken: Taken {
                 mark,
+                before: None,
                 count: 0,
                 reads: Vec::new(),
                 motions: Vec::new(),

@@ -2,6 +2,7 @@
 
 extern crate std;
 
+use super::frame::sum;
 use super::*;
 use proptest::prelude::*;
 use std::vec::Vec;
@@ -25,6 +26,9 @@ fn hear(module: &mut R200, bytes: &[u8], at: u64) -> Vec<Seen> {
     module.handle_bytes(bytes, Uptime(at), |seen| out.push(seen));
     out
 }
+
+const HEAD: u8 = 0xbb;
+const END: u8 = 0x7e;
 
 fn frame(kind: u8, code: u8, parameters: &[u8]) -> Vec<u8> {
     let mut frame = std::vec![HEAD, kind, code, 0, u8::try_from(parameters.len()).unwrap()];
@@ -113,6 +117,65 @@ fn a_module_that_answers_nothing_is_told_and_asked_again() {
     assert_eq!(asked, often.map(|at| (at, STOP)));
 }
 
+/// The same frame as a module of the other framing says it.
+fn rare(frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    let last = frame.len() - 1;
+    (frame[0], frame[last]) = (0xaa, 0xdd);
+    frame
+}
+
+#[test]
+fn a_module_of_the_rare_framing_is_found_and_stays_known() {
+    let mut module = R200::new();
+    module.start(EUROPE, Uptime(0));
+    let mut asked = Vec::new();
+    for at in 0..4_000 {
+        let Some(command) = module.poll_command(Uptime(at)) else { continue };
+        // Such a module passes over everything else.
+        if command[0] == 0xaa && command[command.len() - 1] == 0xdd {
+            asked.push(command[2]);
+            let code = command[2];
+            let answer = if code == POLL_MANY { NO_TAG_ROUND.to_vec() } else { frame(1, code, &[0]) };
+            hear(&mut module, &rare(&answer), at);
+        }
+    }
+    assert_eq!(asked, [STOP, INFORMATION, REGION, POWER, POLL_MANY]);
+    assert_eq!(module.poll_turn(), Some(Turn::Reading));
+    // As published.
+    assert_eq!(rare(TAGS[1])[..4], [0xaa, 0x02, 0x22, 0x00]);
+    let seen = hear(&mut module, &rare(TAGS[1]), 4_000);
+    assert_eq!(std::format!("{}", seen[0].epc), "e28068900000500e88c6a4a7");
+    // Ends of both kinds are no frame, and a new order is in its own framing at once.
+    let mut mixed = rare(TAGS[0]);
+    mixed.pop();
+    mixed.push(END);
+    assert!(hear(&mut module, &mixed, 4_000).is_empty());
+    module.start(EUROPE, Uptime(4_100));
+    let heads: Vec<_> = (4_100..7_600).filter_map(|at| Some(module.poll_command(Uptime(at))?[0])).collect();
+    assert_eq!(heads, [0xaa; 3], "and then it would be asked by the other");
+    hear(&mut module, &rare(TAGS[0]), 7_500);
+    assert_eq!(module.poll_command(Uptime(7_600)).unwrap()[0], 0xaa, "but it was heard");
+}
+
+#[test]
+fn an_echo_says_nothing_of_the_framing() {
+    let mut module = R200::new();
+    module.start(EUROPE, Uptime(0));
+    let (mut heads, mut last) = (Vec::new(), Command::new());
+    for at in 0..8_400 {
+        if let Some(command) = module.poll_command(Uptime(at)) {
+            heads.push(command[0]);
+            last = command;
+        }
+        // So late that the other framing is next.
+        if at % 500 == 499 {
+            hear(&mut module, &last, at);
+        }
+    }
+    assert_eq!(heads, [[0xbb; 3], [0xaa; 3], [0xbb; 3]].concat());
+}
+
 #[test]
 fn a_refusal_names_its_step_and_is_tried_again() {
     for (step, refused) in [(Step::Region, REGION), (Step::Power, POWER), (Step::Read, POLL_MANY)] {
@@ -173,7 +236,7 @@ proptest! {
     /// noise begins a frame itself, which only bytes of its head do.
     #[test]
     fn every_tag_is_found_between_noise(
-        noise in prop::collection::vec(prop::collection::vec(prop::num::u8::ANY.prop_filter("head", |b| *b != HEAD), 0..40), 1..20),
+        noise in prop::collection::vec(prop::collection::vec(prop::num::u8::ANY.prop_filter("head", |b| ![HEAD, 0xaa].contains(b)), 0..40), 1..20),
         cut in 1usize..50,
     ) {
         let mut bytes = Vec::new();

@@ -45,6 +45,8 @@ pub enum Kind {
     Configured = 0x07,
     /// What the node's clock shows.
     Clock = 0x08,
+    /// How a run before this one ended.
+    Ended = 0x09,
     /// How far the gateway has come.
     Ack = 0x81,
     /// How the node is to work.
@@ -57,7 +59,7 @@ impl Kind {
     /// The kind with this byte, if this version of the program knows it.
     #[must_use]
     pub fn of(byte: u8) -> Option<Self> {
-        const ALL: [Kind; 11] = [
+        const ALL: [Kind; 12] = [
             Kind::Hello,
             Kind::Reads,
             Kind::Motion,
@@ -66,6 +68,7 @@ impl Kind {
             Kind::Dropped,
             Kind::Configured,
             Kind::Clock,
+            Kind::Ended,
             Kind::Ack,
             Kind::Configure,
             Kind::Query,

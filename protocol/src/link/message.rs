@@ -177,6 +177,10 @@ pub struct Health {
     pub supply_mv: Option<u16>,
     /// How its sensors beside the reader are.
     pub sensors: Sensors,
+    /// Bytes of its stack that were never used, where it can tell.
+    pub stack_free: Option<u32>,
+    /// For how much of the last second its processor was awake, in thousandths, where it can tell.
+    pub awake_pm: Option<u16>,
 }
 
 /// How a node's sensors are.
@@ -225,6 +229,27 @@ pub struct Dropped {
     /// When the latest of them came.
     pub last: Uptime,
 }
+
+/// How a run before this one ended. What it held went with its memory; what of its reads the gateway neither has nor
+/// was told to be dropped is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended<'a> {
+    /// That run.
+    pub boot: u32,
+    /// Why it ended.
+    pub reason: BootReason,
+    /// Reads that it took from its reader.
+    pub reads: u64,
+    /// For how long it had been running when it last looked, in milliseconds.
+    pub uptime: Uptime,
+    /// Runs that nobody was told of, and that the node has forgotten: what they lost is not known.
+    pub forgotten: u32,
+    /// What it said as it ended, at most [`MAX_WORDS`] bytes; empty where it said nothing.
+    pub words: &'a str,
+}
+
+/// The most bytes of a run's last words.
+pub const MAX_WORDS: usize = 96;
 
 /// What a node did with a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

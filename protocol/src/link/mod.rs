@@ -38,6 +38,7 @@
 //! | 06 | dropped | yes | [`Dropped`](message::Dropped) |
 //! | 07 | configured | yes | [`Configured`](message::Configured) |
 //! | 08 | clock | no | [`Clock`](message::Clock) |
+//! | 09 | ended | yes | [`Ended`](message::Ended) |
 //! | 40 to 4f | reserved for updates over the line | | |
 //!
 //! | kind | from the gateway | payload |
@@ -75,6 +76,9 @@
 //! - A frame is numbered when it is first sent. What waits for that is dropped when there is no room, the
 //!   oldest first, and a *dropped* frame takes its place: what is numbered arrives once, and what is not is
 //!   counted, exactly.
+//! - A node that is reset loses what it holds. Its next run says in its first frames, *ended*, how much the run
+//!   before had taken in; the gateway knows what of that it has, and counts the rest as lost. A run that does
+//!   not know that this was heard says it again, and nothing is counted twice.
 
 pub mod command;
 pub mod frame;

@@ -19,7 +19,7 @@ use super::VERSION;
 use super::command::Ack;
 use super::frame::{Frame, Kind, MAX_PAYLOAD, Wire};
 use super::message::{
-    BootReason, Clock, Condensed, Configured, Dropped, Firmware, Hello, Motion, NodeId, Occupancy,
+    BootReason, Clock, Condensed, Configured, Dropped, Ended, Firmware, Hello, Motion, NodeId, Occupancy,
 };
 use super::ring::Ring;
 use crate::clock::Uptime;
@@ -111,6 +111,16 @@ impl<const SENT: usize, const WAITING: usize> Sender<SENT, WAITING> {
             greeted: false,
             asked: None,
         }
+    }
+
+    /// Takes how a run before this one ended. It gets its number at once, so that it is never dropped; says whether
+    /// there was room for it.
+    #[must_use = "what has no room is not told"]
+    pub fn handle_ended(&mut self, ended: &Ended<'_>) -> bool {
+        let mut buffer = [0; MAX_PAYLOAD];
+        let kept = self.sent.push(Kind::Ended.byte(), write(ended, &mut buffer));
+        self.next += u32::from(kept);
+        kept
     }
 
     /// Takes something to tell. When there is no room for it, the oldest that was never sent is dropped and
@@ -213,6 +223,12 @@ impl<const SENT: usize, const WAITING: usize> Sender<SENT, WAITING> {
     pub fn poll_timeout(&self) -> Option<Uptime> {
         let resend = self.resend.due.filter(|_| self.greeted);
         self.greet.due.into_iter().chain(resend).min()
+    }
+
+    /// The lowest number that it still holds, and the one that its next frame gets.
+    #[must_use]
+    pub fn numbers(&self) -> (u32, u32) {
+        (self.base, self.next)
     }
 
     /// How many bytes wait for the gateway to have them for good.

@@ -1,37 +1,41 @@
 //! The firmware of a reader node in an emulated microcontroller: QEMU runs the image that is flashed on a board,
-//! with an emulated [`R200`] on one UART and a pseudo-terminal for the agent on the other. Enters: a folder, a
-//! name, how much there is to read. Leaves: bytes on the port, and exact counts. It runs on a thread of its own,
-//! so that the node lives on while agents die.
+//! with an emulated [`R200`](super::r200) on one UART and a pseudo-terminal for the agent on the other. Enters: a
+//! folder, a name, how much there is to read. Leaves: bytes on the port, and exact counts. It runs on a thread of its
+//! own, so that the node lives on while agents die.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`counts`] | what is known of a board from both of its lines |
+//! | `fault` | makes the processor fail |
+//! | `lines` | both lines, and what is behind them |
 //!
 //! Both UARTs are sockets between QEMU and here: a terminal that nobody reads would stop QEMU altogether.
+
+pub mod counts;
+mod fault;
+mod lines;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use hangtag_protocol::link::message::{Configured, Health};
-use hangtag_protocol::link::{Deframer, Kind};
-use tokio::net::UnixStream;
-use tokio::time::Instant;
+use hangtag_protocol::link::command::{Configure, Query};
+use hangtag_protocol::link::{Frame, Kind};
 
-use super::carousel::Script;
-use super::port::{Heard, Pty};
-use super::r200::R200;
+use super::port::Pty;
 use crate::harness::process::{Process, wait_for};
+use counts::Counts;
+use lines::{Lines, open};
 
 /// The machine with the same chip.
 const MACHINE: &str = "netduinoplus2";
 const QEMU: &str = "qemu-system-arm";
 const TARGET: &str = "thumbv7em-none-eabihf";
-/// How often the module looks at its garments.
-const TICK: Duration = Duration::from_millis(5);
-/// What a line of 115,200 baud carries in that time: an emulated UART has no speed.
-const PER_TICK: usize = 57;
 /// How long QEMU may take to open its sockets.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -69,28 +73,19 @@ pub fn image() -> anyhow::Result<PathBuf> {
     Ok(target.join(TARGET).join("release/hangtag-stm32f405"))
 }
 
-/// What is known of a board from both of its lines.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Tags that the module told.
-    pub told: AtomicU64,
-    /// The run that last said how it is.
-    pub boot: AtomicU32,
-    health: Mutex<Option<Health>>,
-    configured: Mutex<Vec<Configured>>,
+/// What there is to read.
+#[derive(Clone, Copy, Debug)]
+pub enum Load {
+    /// So many garments of a [`carousel`](super::carousel): a hundred are read 360 times a second.
+    Carousel(u16),
+    /// So many garments at rest, read in turn as fast as the module's line carries it.
+    Rail(u16),
 }
 
-impl Counts {
-    /// The last that the node said of its health.
-    #[must_use]
-    pub fn health(&self) -> Option<Health> {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What it answered to configurations.
-    #[must_use]
-    pub fn configured(&self) -> Vec<Configured> {
-        self.configured.lock().unwrap_or_else(PoisonError::into_inner).clone()
+impl From<u16> for Load {
+    /// What moves.
+    fn from(garments: u16) -> Self {
+        Self::Carousel(garments)
     }
 }
 
@@ -101,30 +96,46 @@ pub struct Board {
     orders: Arc<Orders>,
     qemu: Process,
     monitor: std::os::unix::net::UnixStream,
+    debugger: PathBuf,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
 struct Orders {
     stop: AtomicBool,
-    cut: AtomicBool,
+    muted: AtomicBool,
+    unplugged: AtomicBool,
+    held: AtomicBool,
+    renewed: AtomicBool,
     noise: Mutex<Vec<u8>>,
+    said: Mutex<Vec<u8>>,
 }
 
 impl Board {
-    /// Boots an image. The agent's port is `link`; the module tells so many reads of so many garments and then
-    /// says only that no tag is there.
+    /// Boots an image. The agent's port is `link`; the module tells so many reads and then says only that no tag is
+    /// there.
     ///
     /// # Errors
     /// When QEMU, the port or the thread cannot be made.
-    pub fn boot(image: &Path, folder: &Path, link: &Path, reads: u64, garments: u16) -> anyhow::Result<Self> {
-        let sockets = ["gateway", "reader", "monitor"].map(|name| folder.join(format!("{name}.sock")));
+    pub fn boot(
+        image: &Path,
+        folder: &Path,
+        link: &Path,
+        reads: u64,
+        load: impl Into<Load>,
+    ) -> anyhow::Result<Self> {
+        let load = load.into();
+        let path = |name: &str| folder.join(format!("{name}.sock"));
+        let [gateway, reader, monitor, debugger] = ["gateway", "reader", "monitor", "debugger"].map(path);
         let mut command = Command::new(QEMU);
         command.args(["-M", MACHINE, "-display", "none", "-serial", "null"]);
         // It begins when both lines are there, and opens its monitor before.
-        for (option, wait, socket) in
-            [("-serial", "on", &sockets[0]), ("-serial", "on", &sockets[1]), ("-monitor", "off", &sockets[2])]
-        {
+        for (option, wait, socket) in [
+            ("-serial", "on", &gateway),
+            ("-serial", "on", &reader),
+            ("-monitor", "off", &monitor),
+            ("-gdb", "off", &debugger),
+        ] {
             command.arg(option).arg(format!("unix:{},server=on,wait={wait}", socket.display()));
         }
         command.arg("-kernel").arg(image);
@@ -138,34 +149,25 @@ impl Board {
                 Ok(std::os::unix::net::UnixStream::connect(socket).ok())
             })
         };
-        let (gateway, reader, monitor) =
-            (connect(&sockets[0])?, connect(&sockets[1])?, connect(&sockets[2])?);
-        for line in [&gateway, &reader] {
-            line.set_nonblocking(true)?;
-        }
-        let (gateway, reader) = (UnixStream::from_std(gateway)?, UnixStream::from_std(reader)?);
+        let (line, module) = (open(connect(&gateway)?)?, open(connect(&reader)?)?);
+        let monitor = connect(&monitor)?;
         let pty = Pty::open(link)?;
         drop(inside);
         let (counts, orders) = (Arc::<Counts>::default(), Arc::<Orders>::default());
-        let lines = Lines {
-            gateway,
-            reader,
-            link: link.to_owned(),
-            module: R200::new(),
-            script: Script::new(reads, garments),
-            reads,
-            ears: Deframer::new(),
-            unsent: Vec::new(),
-            begin: Instant::now(),
-            counts: Arc::clone(&counts),
-            orders: Arc::clone(&orders),
-        };
+        let lines = Lines::new(
+            (line, gateway),
+            module,
+            link.to_owned(),
+            (reads, load),
+            Arc::clone(&counts),
+            Arc::clone(&orders),
+        )?;
         let thread = std::thread::Builder::new().name("board".into()).spawn(move || {
             if let Err(why) = runtime.block_on(lines.run(pty)) {
                 eprintln!("a board: {why}");
             }
         })?;
-        Ok(Self { counts, orders, qemu, monitor, thread: Some(thread) })
+        Ok(Self { counts, orders, qemu, monitor, debugger, thread: Some(thread) })
     }
 
     /// What is known of it.
@@ -174,14 +176,43 @@ impl Board {
         &self.counts
     }
 
-    /// Cuts the line to the gateway in both directions, or mends it.
-    pub fn cut(&self, cut: bool) {
-        self.orders.cut.store(cut, Ordering::Release);
+    /// Cuts the line to the gateway in both directions, or mends it. The node is still heard here.
+    pub fn mute(&self, muted: bool) {
+        self.orders.muted.store(muted, Ordering::Release);
+    }
+
+    /// Closes the emulated UART to the gateway, or opens it again. What the node says meanwhile nobody hears.
+    pub fn unplug(&self, unplugged: bool) {
+        self.orders.unplugged.store(unplugged, Ordering::Release);
+    }
+
+    /// Makes the module see no tag, or go on.
+    pub fn hold(&self, held: bool) {
+        self.orders.held.store(held, Ordering::Release);
+    }
+
+    /// Puts a module that was never told anything in the place of the one that is there.
+    pub fn renew_module(&self) {
+        self.orders.renewed.store(true, Ordering::Release);
     }
 
     /// Puts bytes that nobody meant on both lines to the node.
     pub fn noise(&self, bytes: &[u8]) {
         self.orders.noise.lock().unwrap_or_else(PoisonError::into_inner).extend(bytes);
+    }
+
+    /// Asks the node how it is, beside the agent.
+    pub fn ask(&self) {
+        self.say(&Frame::of(Kind::Query, 0, 0, &Query::Health));
+    }
+
+    /// Tells the node how to work, beside the agent.
+    pub fn configure(&self, configure: &Configure) {
+        self.say(&Frame::of(Kind::Configure, 0, 0, configure));
+    }
+
+    fn say(&self, bytes: &[u8]) {
+        self.orders.said.lock().unwrap_or_else(PoisonError::into_inner).extend(bytes);
     }
 
     /// Resets the chip. What its RAM holds is there afterwards, as on a real one.
@@ -190,6 +221,14 @@ impl Board {
     /// When QEMU does not listen.
     pub fn reset(&mut self) -> io::Result<()> {
         self.monitor.write_all(b"system_reset\n")
+    }
+
+    /// Makes the processor go on at the address deadbeee, where nothing is.
+    ///
+    /// # Errors
+    /// When QEMU does not do what a debugger asks.
+    pub fn fail(&self) -> anyhow::Result<()> {
+        fault::jump_to_nowhere(&self.debugger)
     }
 
     /// Fails when QEMU has ended.
@@ -208,123 +247,5 @@ impl Drop for Board {
             // If it panicked, it has printed its message.
             let _ = thread.join();
         }
-    }
-}
-
-/// Both lines of a board, and what is behind them.
-struct Lines {
-    gateway: UnixStream,
-    reader: UnixStream,
-    link: PathBuf,
-    module: R200,
-    script: Script,
-    reads: u64,
-    ears: Deframer,
-    /// What the module says and its line has not carried yet.
-    unsent: Vec<u8>,
-    begin: Instant,
-    counts: Arc<Counts>,
-    orders: Arc<Orders>,
-}
-
-impl Lines {
-    async fn run(mut self, mut pty: Pty) -> io::Result<()> {
-        let mut tick = tokio::time::interval(TICK);
-        let (mut down, mut up, mut said) = ([0; 1_024], [0; 4_096], [0; 1_024]);
-        while !self.orders.stop.load(Ordering::Relaxed) {
-            // Every branch is cancel-safe: a timer, and readiness without a read.
-            tokio::select! {
-                _ = tick.tick() => self.look()?,
-                heard = pty.hear(&mut down) => match heard {
-                    Heard::Bytes(count) => self.down(&down[..count]),
-                    Heard::HungUp => pty = Pty::open(&self.link)?,
-                },
-                ready = self.gateway.readable() => {
-                    ready?;
-                    let Some(bytes) = read(&self.gateway, &mut up)? else { continue };
-                    self.note(bytes);
-                    // Nobody has the port open, or reads: the bytes end in the air, as those of a line do.
-                    if pty.host_side.is_none() && !self.orders.cut.load(Ordering::Acquire) {
-                        let _ = rustix::io::write(&pty.module_side, bytes);
-                    }
-                }
-                ready = self.reader.readable() => {
-                    ready?;
-                    let Some(bytes) = read(&self.reader, &mut said)? else { continue };
-                    let answers = self.module.handle_bytes(bytes, self.now_ms());
-                    self.unsent.extend(answers);
-                }
-            }
-        }
-        // Nobody can be told, and a stale link harms nobody.
-        let _ = std::fs::remove_file(&self.link);
-        Ok(())
-    }
-
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// The module sees what is there, and its line carries as much as it can.
-    fn look(&mut self) -> io::Result<()> {
-        let now_ms = self.now_ms();
-        for sighting in self.script.run_to(now_ms) {
-            let told = self.counts.told.load(Ordering::Relaxed);
-            if told < self.reads {
-                let frame = self.module.handle_sighting(&sighting);
-                self.counts.told.store(told + u64::from(!frame.is_empty()), Ordering::Relaxed);
-                self.unsent.extend(frame);
-            }
-        }
-        self.unsent.extend(self.module.handle_timeout(now_ms));
-        let noise = std::mem::take(&mut *self.orders.noise.lock().unwrap_or_else(PoisonError::into_inner));
-        if !noise.is_empty() {
-            self.down(&noise);
-            // Between frames, and with an end: what noise promises is never longer.
-            self.unsent.extend(noise.iter().chain(&[0; 103]));
-        }
-        let carried = &self.unsent[..self.unsent.len().min(PER_TICK)];
-        match self.reader.try_write(carried) {
-            Ok(count) => drop(self.unsent.drain(..count)),
-            Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
-            Err(why) => return Err(why),
-        }
-        Ok(())
-    }
-
-    /// To the node; what its socket does not take is lost, as on a line.
-    fn down(&self, bytes: &[u8]) {
-        if !self.orders.cut.load(Ordering::Acquire) {
-            let _ = self.gateway.try_write(bytes);
-        }
-    }
-
-    /// Listens to what the node says.
-    fn note(&mut self, bytes: &[u8]) {
-        let Self { ears, counts, .. } = self;
-        ears.handle_bytes(bytes, |frame| {
-            let Ok(frame) = frame else { return };
-            match Kind::of(frame.kind) {
-                Some(Kind::Health) => {
-                    *counts.health.lock().unwrap_or_else(PoisonError::into_inner) = frame.message().ok();
-                    counts.boot.store(frame.boot, Ordering::Release);
-                }
-                Some(Kind::Configured) => {
-                    let mut configured = counts.configured.lock().unwrap_or_else(PoisonError::into_inner);
-                    configured.extend(frame.message::<Configured>());
-                }
-                _ => {}
-            }
-        });
-    }
-}
-
-/// What is there; `None` when that was a mistake.
-fn read<'b>(stream: &UnixStream, buffer: &'b mut [u8]) -> io::Result<Option<&'b [u8]>> {
-    match stream.try_read(buffer) {
-        Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "QEMU is gone")),
-        Ok(count) => Ok(Some(&buffer[..count])),
-        Err(why) if why.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(why) => Err(why),
     }
 }

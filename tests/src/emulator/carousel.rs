@@ -225,6 +225,21 @@ impl Script {
         Self { rng, garments }
     }
 
+    /// A read of the garment whose turn it is, as if it hung still; `None` when there is none.
+    pub(super) fn in_turn(&self, turn: u64) -> Option<Sighting> {
+        let count = u64::try_from(self.garments.len()).ok()?;
+        let garment = self.garments.get(usize::try_from(turn.checked_rem(count)?).ok()?)?;
+        Some(Sighting {
+            at_ms: 0,
+            reader: 0,
+            antenna: 1,
+            epc: garment.epc,
+            rssi_cdbm: -5_500,
+            phase_ddeg: None,
+            channel_khz: CHANNEL_KHZ,
+        })
+    }
+
     /// Every read up to a moment that was not told before, in order of time.
     pub(super) fn run_to(&mut self, now_ms: u64) -> Vec<Sighting> {
         let mut seen = Vec::new();

@@ -80,6 +80,12 @@ impl R200 {
         self.rounds_left > 0
     }
 
+    /// With what power it sends, in hundredths of a dBm.
+    #[must_use]
+    pub fn power_cdbm(&self) -> u16 {
+        self.power_cdbm
+    }
+
     /// Takes bytes from the host. What is no frame is skipped in silence.
     #[must_use]
     pub fn handle_bytes(&mut self, bytes: &[u8], now_ms: u64) -> Vec<u8> {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`binaries`] | builds agent and central and says where they are |
 //! | [`process`] | starts, kills and stops a program, and reads its memory |
+//! | [`board`] | a board in QEMU beside a gateway |
 //! | [`broker`] | rumqttd within this process, or Mosquitto as another |
 //! | [`clock`] | a machine whose wall clock and boots a test sets |
 //! | [`export`] | reads what `spool export` wrote |
@@ -16,6 +17,7 @@
 //! | [`listener`] | listens to the batches on the broker, and publishes what should not be there |
 
 pub mod binaries;
+pub mod board;
 pub mod broker;
 pub mod clock;
 pub mod export;

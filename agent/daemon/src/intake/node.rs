@@ -41,7 +41,7 @@ impl Nodes {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         link.handle_bytes(bytes, &taken, &self.durable.borrow(), clock::uptime());
         let frames: Vec<Taken> = std::iter::from_fn(|| link.poll_taken()).collect();
-        frames.iter().for_each(|frame| taken.put(frame.mark));
+        frames.iter().for_each(|frame| taken.take(frame));
         frames
     }
 }

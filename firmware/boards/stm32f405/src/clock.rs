@@ -28,10 +28,15 @@ impl Clock {
 
     /// How long ago that was.
     pub fn now(&mut self) -> Uptime {
+        Uptime(self.passed_us() / 1_000)
+    }
+
+    /// The same in microseconds.
+    pub fn passed_us(&mut self) -> u64 {
         let count = self.timer.cnt().read().cnt().bits();
         self.micros += u64::from(count.wrapping_sub(self.last));
         self.last = count;
-        Uptime(self.micros / 1_000)
+        self.micros
     }
 
     /// The same timer, for those that wait for something else.

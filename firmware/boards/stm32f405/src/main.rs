@@ -24,6 +24,7 @@ mod flash;
 mod i2c;
 mod reset;
 mod uart;
+mod vitals;
 
 use core::alloc::{GlobalAlloc, Layout};
 
@@ -33,6 +34,7 @@ use hangtag_firmware::i2c::Master;
 use hangtag_firmware::keep::Keeper;
 use hangtag_firmware::line::Line;
 use hangtag_firmware::node::Node;
+use hangtag_firmware::past::Past;
 use hangtag_firmware::sensors::Sensors;
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::link::message::{Firmware, NodeId};
@@ -45,7 +47,9 @@ use stm32f4xx_hal::watchdog::IndependentWatchdog;
 
 use clock::Clock;
 use flash::Flash;
+use reset::Kept;
 use uart::Port;
+use vitals::Watch;
 
 /// Room for frames that were sent, messages that wait, and tags that are condensed at a time.
 type Board = Node<16_384, 40_960, 64>;
@@ -55,7 +59,8 @@ fn main() -> ! {
     let chip = pac::Peripherals::take().expect("nobody took them before");
     let mut core = cortex_m::Peripherals::take().expect("nobody took them before");
     let emulated = chip.RCC.cr().read().hsirdy().bit_is_clear();
-    let reason = reset::reason(&chip.RCC);
+    let mut past = Past::open(Kept::take());
+    let reason = reset::reason(&past, &chip.RCC);
     let (mut rcc, core_hz, timer_hz) = if emulated {
         (chip.RCC.constrain(), EMULATED_CORE_HZ, EMULATED_TIMER_HZ)
     } else {
@@ -67,6 +72,7 @@ fn main() -> ! {
     let mut watchdog = IndependentWatchdog::new(chip.IWDG);
     watchdog.start(WATCHDOG_MS.millis());
     let mut clock = Clock::start(chip.TIM2, timer_hz, &mut rcc);
+    let mut watch = Watch::begin(&mut clock);
 
     let pins_a = chip.GPIOA.split(&mut rcc);
     let pins_b = chip.GPIOB.split(&mut rcc);
@@ -82,13 +88,15 @@ fn main() -> ! {
 
     let noise = if emulated { clock.jitter() } else { random(chip.RNG, &mut rcc) };
     let node = if emulated { EMULATED_NODE } else { serial_number() };
-    let identity = Identity { node, firmware: VERSION, reason, boot: reset::draw_boot(noise) };
+    let identity = Identity { node, firmware: VERSION, reason, boot: past.draw_boot(noise) };
+    past.begin(identity.boot, reason);
     let mut flash = Flash::new(chip.FLASH, emulated);
     let keeper = Keeper::new(flash.areas());
     let kept = keeper.load(&mut flash);
     let begun = clock.now();
     // On the stack, where it is made: in a static it would be made on the stack too and copied, and take both.
     let mut node = Board::new(identity, kept, begun);
+    past.untold().for_each(|ended| node.handle_ended(&ended));
 
     core.SYST.set_clock_source(SystClkSource::Core);
     core.SYST.set_reload(core_hz / WAKES_HZ - 1);
@@ -107,13 +115,21 @@ fn main() -> ! {
             let kept = keeper.store(&mut flash, &config).is_ok();
             node.handle_kept(kept, clock.now());
         }
+        if let Some(vitals) = watch.poll(&mut clock, now) {
+            node.handle_vitals(vitals);
+        }
+        // Before anything of it is told.
+        past.note(node.reads(), now);
+        if node.is_past_durable() {
+            past.forget();
+        }
         let unsent = gateway.say(|| node.poll_gateway(now));
         let unsaid = reader.say(|| node.poll_module(now));
         if node.is_spent() {
             cortex_m::peripheral::SCB::sys_reset();
         }
         if !unsent && !unsaid {
-            uart::sleep();
+            watch.sleep(&mut clock, uart::sleep);
         }
     }
 }

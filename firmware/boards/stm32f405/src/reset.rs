@@ -1,6 +1,5 @@
-//! What outlives a reset: why the last run ended, and its number. Enters: panics, faults, the chip's word. Leaves:
-//! the reason for this start, and a number for this run. The record lies in RAM that nothing initialises, where a
-//! debugger finds the words of the last panic; its magic says whether anything was written.
+//! Why this run started, and RAM that outlives a reset. Enters: panics, faults, the chip's word. Leaves: what the next
+//! run finds. What is in that RAM, and whether it is to be believed, `hangtag_firmware::past` says.
 
 use core::fmt::Write as _;
 use core::mem::MaybeUninit;
@@ -8,18 +7,42 @@ use core::panic::PanicInfo;
 
 use cortex_m::peripheral::SCB;
 use cortex_m_rt::ExceptionFrame;
-use hangtag_protocol::link::message::BootReason;
+use hangtag_firmware::past::{Past, RAM_WORDS, Ram, leave_words};
+use hangtag_protocol::link::message::{BootReason, MAX_WORDS};
 use heapless::String;
 use stm32f4xx_hal::pac::RCC;
 
+/// RAM that nothing initialises.
+#[derive(Debug)]
+pub struct Kept(());
+
+impl Kept {
+    /// That RAM. Whoever has it is the only one to use it, but for a panic, from which nobody comes back.
+    pub fn take() -> Self {
+        Self(())
+    }
+}
+
+impl Ram for Kept {
+    fn load(&self, at: usize) -> u32 {
+        assert!(at < RAM_WORDS);
+        // SAFETY: it is within; every pattern of bits is a word; no reference to it is ever made.
+        unsafe { (&raw const RAM).cast::<u32>().add(at).read_volatile() }
+    }
+
+    fn store(&mut self, at: usize, word: u32) {
+        assert!(at < RAM_WORDS);
+        // SAFETY: as in `load`. Volatile writes stay in their order, and a Cortex-M4 has no cache before its RAM.
+        unsafe { (&raw mut RAM).cast::<u32>().add(at).write_volatile(word) }
+    }
+}
+
 /// Why this run started. To be asked once: the next reset has another reason.
-pub fn reason(rcc: &RCC) -> BootReason {
-    let record = read();
-    write(Record { ended: Ended::Otherwise as u32, ..record });
+pub fn reason(past: &Past<Kept>, rcc: &RCC) -> BootReason {
     let flags = rcc.csr().read();
     rcc.csr().modify(|_, w| w.rmvf().set_bit());
     // Several are set at once: the pin's with every other, that of power with that of a low supply.
-    if record.magic == MAGIC && record.ended == Ended::Panic as u32 {
+    if past.panicked() {
         BootReason::Panic
     } else if flags.wdgrstf().bit_is_set() || flags.wwdgrstf().bit_is_set() {
         BootReason::Watchdog
@@ -36,70 +59,40 @@ pub fn reason(rcc: &RCC) -> BootReason {
     }
 }
 
-/// A number for this run that is not the one before, and not 0.
-pub fn draw_boot(noise: u32) -> u32 {
-    let record = read();
-    let before = if record.magic == MAGIC { record.boot } else { 0 };
-    let mixed = noise ^ before.wrapping_mul(0x9E37_79B1);
-    let boot =
-        [mixed, mixed.wrapping_add(1), mixed.wrapping_add(2)].into_iter().find(|n| *n != 0 && *n != before);
-    let boot = boot.expect("of three numbers one is neither of two");
-    write(Record { magic: MAGIC, boot, ..record });
-    boot
-}
-
 #[panic_handler]
 fn panicked(why: &PanicInfo<'_>) -> ! {
     cortex_m::interrupt::disable();
-    let mut words = String::<WORDS>::new();
-    // What does not fit is left out.
-    let _ = write!(words, "{why}");
+    let mut words = String::<MAX_WORDS>::new();
+    // The place first: what does not fit is left out.
+    if let Some(place) = why.location() {
+        let file = place.file().rsplit_once("src/").map_or(place.file(), |(_, file)| file);
+        let _ = write!(words, "{file}:{}: ", place.line());
+    }
+    let _ = write!(Cut(&mut words), "{}", why.message());
     end(&words)
 }
 
-/// A fault is a panic without words.
+/// A fault is a panic whose words are addresses.
 #[cortex_m_rt::exception]
 unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    let mut words = String::<WORDS>::new();
+    let mut words = String::<MAX_WORDS>::new();
     let _ = write!(words, "fault at {:08x} from {:08x}", frame.pc(), frame.lr());
     end(&words)
 }
 
-fn end(why: &str) -> ! {
-    let mut words = [0; WORDS];
-    words[..why.len()].copy_from_slice(why.as_bytes());
-    write(Record { magic: MAGIC, ended: Ended::Panic as u32, words, ..read() });
+fn end(words: &str) -> ! {
+    leave_words(&mut Kept::take(), words);
     SCB::sys_reset()
 }
 
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Record {
-    magic: u32,
-    ended: u32,
-    boot: u32,
-    /// UTF-8, padded with 0.
-    words: [u8; WORDS],
+/// Takes the beginning of what does not fit.
+struct Cut<'s>(&'s mut String<MAX_WORDS>);
+
+impl core::fmt::Write for Cut<'_> {
+    fn write_str(&mut self, words: &str) -> core::fmt::Result {
+        words.chars().try_for_each(|word| self.0.push(word)).map_err(|_| core::fmt::Error)
+    }
 }
 
-#[repr(u32)]
-enum Ended {
-    Panic = 0x0dea_d0e5,
-    Otherwise = 0,
-}
-
-const MAGIC: u32 = 0x4a6e_0405;
-const WORDS: usize = 116;
-
-#[unsafe(link_section = ".uninit.record")]
-static mut RECORD: MaybeUninit<Record> = MaybeUninit::uninit();
-
-fn read() -> Record {
-    // SAFETY: every pattern of bits is a record; there is one core, and who interrupts this does not come back.
-    unsafe { (&raw const RECORD).cast::<Record>().read_volatile() }
-}
-
-fn write(record: Record) {
-    // SAFETY: as in `read`; no reference to it is ever made.
-    unsafe { (&raw mut RECORD).cast::<Record>().write_volatile(record) }
-}
+#[unsafe(link_section = ".uninit.past")]
+static mut RAM: MaybeUninit<[u32; RAM_WORDS]> = MaybeUninit::uninit();

@@ -12,11 +12,13 @@ use alloc::vec::Vec;
 use hangtag_protocol::link::message::NodeId;
 use serde::{Deserialize, Serialize};
 
+use super::Taken;
+
 const BEGINS: u8 = 0xA0;
-/// Runs of one node that are remembered: one that was replaced for a moment comes back with its old one.
-const RUNS: usize = 2;
+/// Runs of one node that are remembered: a node tells how three runs before its own ended.
+const RUNS: usize = 4;
 /// Runs that are remembered altogether.
-const ALL: usize = 64;
+const ALL: usize = 128;
 
 /// How far the frames of one run of a node have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +31,8 @@ pub struct Mark {
     pub below: u32,
     /// Reads in these frames.
     pub reads: u64,
-    /// Reads that the node says it had no room for, in these frames.
+    /// Reads that the node says it had no room for, in these frames; when it was told how the run ended, also those
+    /// that were lost then.
     pub dropped: u64,
 }
 
@@ -55,6 +58,14 @@ impl Marks {
             self.0.remove(0);
         }
         self.0.push(mark);
+    }
+
+    /// Remembers what a frame says of its run, and of an earlier one.
+    pub fn take(&mut self, taken: &Taken) {
+        if let Some(before) = taken.before {
+            self.put(before);
+        }
+        self.put(taken.mark);
     }
 
     /// The mark of a run.
@@ -119,12 +130,12 @@ mod tests {
     #[test]
     fn the_latest_runs_are_remembered() {
         let mut marks = Marks::default();
-        for boot in 1..=5 {
+        for boot in 1..=6 {
             marks.put(mark(1, boot, boot));
             marks.put(mark(1, boot, boot + 1));
         }
-        assert_eq!(marks.all(), [mark(1, 4, 5), mark(1, 5, 6)]);
-        for node in 2..200 {
+        assert_eq!(marks.all(), [mark(1, 3, 4), mark(1, 4, 5), mark(1, 5, 6), mark(1, 6, 7)]);
+        for node in 2..300 {
             marks.put(mark(node, 1, 1));
         }
         assert_eq!((marks.all().len(), marks.of(NodeId(1), 5)), (ALL, None));

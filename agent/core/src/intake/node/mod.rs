@@ -11,6 +11,7 @@
 //! happened.
 
 mod clock;
+mod ended;
 mod marks;
 mod settings;
 mod single;
@@ -108,8 +109,10 @@ impl Link {
     /// what is durable; `durable` what is durable.
     pub fn handle_bytes(&mut self, bytes: &[u8], taken: &Marks, durable: &Marks, now: Uptime) {
         let mut deframer = core::mem::take(&mut self.deframer);
+        // Frames that come together build on one another.
+        let mut taken = taken.clone();
         deframer.handle_bytes(bytes, |frame| match frame {
-            Ok(frame) => self.handle_frame(&frame, taken, durable, now),
+            Ok(frame) => self.handle_frame(&frame, &mut taken, durable, now),
             Err(FrameError::Version(version)) => {
                 let fault = format!("it speaks version {version} of the link, and this program another");
                 self.notices.push_back(Notice::Fault(fault));
@@ -212,7 +215,7 @@ impl Link {
         self.unknown
     }
 
-    fn handle_frame(&mut self, frame: &Frame<'_>, taken: &Marks, durable: &Marks, now: Uptime) {
+    fn handle_frame(&mut self, frame: &Frame<'_>, taken: &mut Marks, durable: &Marks, now: Uptime) {
         match Kind::of(frame.kind) {
             Some(Kind::Hello) => match frame.message::<Hello>() {
                 Ok(hello) => self.handle_hello(frame.boot, &hello, taken, durable, now),
@@ -228,11 +231,14 @@ impl Link {
             },
             // What a gateway says comes back where a line echoes.
             Some(Kind::Ack | Kind::Configure | Kind::Query) => {}
-            Some(Kind::Reads | Kind::Motion | Kind::Occupancy | Kind::Dropped | Kind::Configured) | None => {
+            Some(
+                Kind::Reads | Kind::Motion | Kind::Occupancy | Kind::Dropped | Kind::Configured | Kind::Ended,
+            )
+            | None => {
                 if frame.number > 0
                     && self.receiver.handle_number(frame.boot, frame.number, now) == Arrival::Taken
                 {
-                    self.take(frame, now);
+                    self.take(frame, taken, now);
                 }
             }
         }

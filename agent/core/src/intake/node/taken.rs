@@ -5,13 +5,16 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use hangtag_protocol::clock::Uptime;
-use hangtag_protocol::link::message::{BoothState, Condensed, Configured, Dropped, Motion, Moved, Occupancy};
+use hangtag_protocol::link::message::{
+    BoothState, Condensed, Configured, Dropped, Ended, Motion, Moved, Occupancy,
+};
 use hangtag_protocol::link::{Frame, Kind};
 use hangtag_protocol::read::Read;
 
 use super::clock::Dated;
+use super::ended::farewell;
 use super::single::expand;
-use super::{DOUBT_MS, Link, Mark, refusal};
+use super::{DOUBT_MS, Link, Mark, Marks, refusal};
 use crate::intake::Notice;
 
 /// Reads older than this on arrival are no evidence, in milliseconds: as much as inference calls recent.
@@ -24,6 +27,8 @@ const OFF_MS: u64 = 1_000;
 pub struct Taken {
     /// How far its run has come with it.
     pub mark: Mark,
+    /// The mark of an earlier run of the node, if it tells how that ended.
+    pub before: Option<Mark>,
     /// How many reads it tells of.
     pub count: u64,
     /// Those that are evidence, as single ones.
@@ -38,10 +43,11 @@ pub struct Taken {
 
 impl Link {
     /// Takes a frame that is the next of its run.
-    pub(super) fn take(&mut self, frame: &Frame<'_>, now: Uptime) {
+    pub(super) fn take(&mut self, frame: &Frame<'_>, marks: &mut Marks, now: Uptime) {
         self.heard = now;
         let Some(run) = &mut self.run else { return };
-        let before = run.mark.reads;
+        let reads_before = run.mark.reads;
+        let mut before = None;
         run.mark.below = frame.number + 1;
         let (mut reads, mut motions, mut occupancy) = (Vec::new(), Vec::new(), Vec::new());
         let mut doubt = false;
@@ -87,6 +93,16 @@ impl Link {
                 Ok(_) => {}
                 Err(_) => self.unknown += 1,
             },
+            Some(Kind::Ended) => match frame.message::<Ended<'_>>() {
+                Ok(ended) if ended.boot != run.mark.boot => {
+                    let node = run.mark.node;
+                    let nothing = Mark { node, boot: ended.boot, below: 1, reads: 0, dropped: 0 };
+                    let (mark, lost) = marks.of(node, ended.boot).unwrap_or(nothing).ended(&ended);
+                    before = Some(mark);
+                    self.notices.extend(farewell(&ended, lost));
+                }
+                Ok(_) | Err(_) => self.unknown += 1,
+            },
             Some(Kind::Occupancy) => match frame.message::<Occupancy>() {
                 Ok(Occupancy { at, state }) => {
                     occupancy.push((date(at).map_or(now, |dated| dated.at), state));
@@ -109,15 +125,18 @@ impl Link {
         // Two bytes are what the node keeps beside each payload.
         let bytes = 2 + u32::try_from(frame.payload.len()).expect("at most 240");
         run.taken_bytes = run.taken_bytes.saturating_add(bytes);
-        let hurry = run.taken_bytes >= run.room / 2;
+        // How a run ended is told again after every reset until it is durable.
+        let hurry = run.taken_bytes >= run.room / 2 || before.is_some();
         if hurry {
             run.taken_bytes = 0;
         }
         if doubt {
             self.clock_at = self.clock_at.min(now + DOUBT_MS);
         }
-        let count = run.mark.reads - before;
-        self.taken.push_back(Taken { mark: run.mark, count, reads, motions, occupancy, hurry });
+        let count = run.mark.reads - reads_before;
+        let taken = Taken { mark: run.mark, before, count, reads, motions, occupancy, hurry };
+        marks.take(&taken);
+        self.taken.push_back(taken);
     }
 }
 

@@ -7,7 +7,7 @@ use hangtag_protocol::epc::Epc;
 use hangtag_protocol::link::Sender;
 use hangtag_protocol::link::command::{Ack, Level};
 use hangtag_protocol::link::message::{
-    BootReason, BoothState, Condensed, Configured, Firmware, Motion, Moved, NodeId, Occupancy, Outcome,
+    BootReason, BoothState, Condensed, Configured, Ended, Firmware, Motion, Moved, NodeId, Occupancy, Outcome,
 };
 use hangtag_protocol::link::sender::{Identity, Told};
 use hangtag_protocol::region::Region;
@@ -71,7 +71,7 @@ impl Bench {
                 self.link.handle_bytes(&bytes, &self.taken, &self.durable, now);
             }
             while let Some(taken) = self.link.poll_taken() {
-                self.taken.put(taken.mark);
+                self.taken.take(&taken);
                 self.frames.push(taken);
             }
             self.link.handle_timeout(now);
@@ -354,7 +354,7 @@ proptest! {
     #[test]
     fn any_frames_are_survived(
         frames in prop::collection::vec(
-            (0u8..10, 0u32..2, prop_oneof![0u32..6, Just(u32::MAX)], prop::collection::vec(any::<u8>(), 0..240)),
+            (0u8..11, 0u32..2, prop_oneof![0u32..6, Just(u32::MAX)], prop::collection::vec(any::<u8>(), 0..240)),
             0..40,
         ),
         hello in (prop_oneof![0u32..6, Just(u32::MAX)], prop_oneof![0u32..6, Just(u32::MAX)]),
@@ -374,7 +374,7 @@ proptest! {
         };
         let mut taken = Marks::default();
         for (kind, boot, number, payload) in frames {
-            let wire = if kind == 9 {
+            let wire = if kind == 10 {
                 Frame::of(Kind::Hello, boot, number, &hello)
             } else {
                 Frame { kind, boot, number, payload: &payload }.encode()
@@ -388,4 +388,67 @@ proptest! {
             while link.poll_write().is_some() || link.poll_notice().is_some() {}
         }
     }
+}
+
+#[test]
+fn what_a_run_lost_as_it_ended_is_counted_once_however_often_it_is_told() {
+    let mut bench = Bench::new(Uptime(200_000));
+    for at in 200_000..200_007 {
+        bench.tell(at);
+    }
+    bench.run(200_000, 200_500);
+    bench.durable = bench.taken.clone();
+    let words = "panicked at \x1b[31m src/main.rs:7";
+    let ended = Ended {
+        boot: BOOT,
+        reason: BootReason::Panic,
+        reads: 10,
+        uptime: Uptime(65_000),
+        forgotten: 0,
+        words,
+    };
+    let firmware = Firmware { major: 1, minor: 0, patch: 0 };
+    // The second does not know that the first has told it.
+    for boot in [BOOT + 1, BOOT + 2] {
+        bench.notices();
+        let identity = Identity { node: NODE, firmware, reason: BootReason::Panic, boot };
+        bench.node = Sender::new(identity, Uptime(0));
+        assert!(bench.node.handle_ended(&ended));
+        bench.tell(200_600);
+        let from = if boot == BOOT + 1 { 200_600 } else { 210_000 };
+        bench.run(from, from + 500);
+        let first = bench.frames.iter().find(|taken| taken.mark.boot == boot).unwrap();
+        assert!(first.hurry && first.before.is_some());
+        let mark = bench.taken.of(NODE, BOOT).unwrap();
+        assert_eq!((mark.below, mark.reads, mark.dropped), (2, 7, 3), "{boot}");
+        let own = bench.taken.of(NODE, boot).unwrap();
+        assert_eq!((own.reads, own.dropped), (1, 0));
+        let said = format!("{:?}", bench.notices());
+        let lost = if boot == BOOT + 1 { 3 } else { 0 };
+        assert!(said.contains(&format!("of 10 reads {lost} were lost")), "{said}");
+        assert!(said.contains("ended after 65 s by Panic") && said.contains("src/main.rs:7"), "{said}");
+        assert!(!said.contains('\x1b'), "a log is no terminal");
+    }
+    assert_eq!(bench.link.unknown(), 0);
+}
+
+#[test]
+fn of_a_run_that_nobody_here_knows_everything_is_lost_and_of_its_own_nothing_is_told() {
+    let mut bench = Bench::new(Uptime(200_000));
+    let ended = |boot, reads| Ended {
+        boot,
+        reason: BootReason::Pin,
+        reads,
+        uptime: Uptime(1),
+        forgotten: 2,
+        words: "",
+    };
+    for ended in [ended(3, 4), ended(BOOT, 5)] {
+        assert!(bench.node.handle_ended(&ended));
+    }
+    bench.run(200_000, 200_500);
+    assert_eq!(bench.taken.of(NODE, 3).map(|mark| (mark.reads, mark.dropped)), Some((0, 4)));
+    let said = format!("{:?}", bench.notices());
+    assert!(said.contains("2 boots before it are forgotten"), "{said}");
+    assert_eq!(bench.link.unknown(), 1);
 }

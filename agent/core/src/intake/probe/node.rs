@@ -27,7 +27,8 @@ impl Probe {
                     | Kind::Health
                     | Kind::Dropped
                     | Kind::Configured
-                    | Kind::Clock,
+                    | Kind::Clock
+                    | Kind::Ended,
                 )
                 | None => said.push(None),
             },

@@ -72,7 +72,7 @@ impl Recorded {
             // Nothing becomes durable, and nobody is there to be told so.
             self.link.handle_bytes(bytes, &self.taken, &Marks::default(), at);
             while let Some(taken) = self.link.poll_taken() {
-                self.taken.put(taken.mark);
+                self.taken.take(&taken);
                 all.push(taken);
             }
             while self.link.poll_write().is_some() || self.link.poll_notice().is_some() {}

@@ -1,0 +1,406 @@
+//! RAM that is cut off in the middle of a change, damaged, or never was written.
+
+extern crate std;
+
+use super::*;
+use hangtag_protocol::epc::Epc;
+use hangtag_protocol::link::message::{Condensed, Dropped, Firmware, Hello, NodeId};
+use hangtag_protocol::link::receiver::{Arrival, Known};
+use hangtag_protocol::link::sender::{Identity, Told};
+use hangtag_protocol::link::{Deframer, Kind, Receiver, Sender};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::string::{String, ToString as _};
+use std::vec::Vec;
+
+/// RAM in which only so many more words are written, because then comes the reset.
+#[derive(Clone, Debug)]
+struct Cut {
+    words: Vec<u32>,
+    left: usize,
+}
+
+impl Ram for Cut {
+    fn load(&self, at: usize) -> u32 {
+        self.words[at]
+    }
+
+    fn store(&mut self, at: usize, word: u32) {
+        if self.left > 0 {
+            self.left -= 1;
+            self.words[at] = word;
+        }
+    }
+}
+
+fn blank() -> Cut {
+    Cut { words: std::vec![0; RAM_WORDS], left: usize::MAX }
+}
+
+/// All that is told of a run.
+type Said = (u32, BootReason, u64, u64, u32, String);
+
+fn said<R: Ram>(past: &Past<R>) -> Vec<Said> {
+    past.untold()
+        .map(|run| (run.boot, run.reason, run.reads, run.uptime.0, run.forgotten, run.words.to_string()))
+        .collect()
+}
+
+/// What the next run would find, if it began at once.
+fn found(ram: &Cut) -> Vec<Said> {
+    let mut past = Past::open(Cut { left: usize::MAX, ..ram.clone() });
+    past.begin(0xFFFF, BootReason::Pin);
+    said(&past)
+}
+
+#[test]
+fn runs_are_told_until_the_gateway_has_them() {
+    let mut past = Past::open(blank());
+    assert!(!past.panicked());
+    past.begin(1, BootReason::Power);
+    assert_eq!(said(&past), []);
+    past.note(5_000_000_000, Uptime(70));
+    let mut past = Past::open(past.ram);
+    past.begin(2, BootReason::Watchdog);
+    past.note(7, Uptime(9));
+    leave_words(&mut past.ram, "panicked at line 7: ö");
+    let mut past = Past::open(past.ram);
+    assert!(past.panicked());
+    past.begin(3, BootReason::Panic);
+    let first = (1, BootReason::Watchdog, 5_000_000_000, 70, 0, String::new());
+    let second = (2, BootReason::Panic, 7, 9, 0, "panicked at line 7: ö".to_string());
+    assert_eq!(said(&past), [first, second]);
+    past.forget();
+    past.note(1, Uptime(4));
+    let mut past = Past::open(past.ram);
+    assert!(!past.panicked(), "these words are of another run");
+    past.begin(4, BootReason::Pin);
+    assert_eq!(said(&past), [(3, BootReason::Pin, 1, 4, 0, String::new())]);
+}
+
+#[test]
+fn of_too_many_runs_those_that_lost_nothing_are_forgotten_first() {
+    let mut past = Past::open(blank());
+    for (boot, reads) in [(1, 10), (2, 0), (3, 30), (4, 40), (5, 50)] {
+        past.begin(boot, BootReason::Watchdog);
+        past.note(reads, Uptime(1));
+        past = Past::open(past.ram);
+    }
+    past.begin(6, BootReason::Watchdog);
+    let told: Vec<_> = said(&past).iter().map(|run| (run.0, run.2, run.4)).collect();
+    assert_eq!(told, [(3, 30, 1), (4, 40, 0), (5, 50, 0)]);
+    past.forget();
+    let mut past = Past::open(past.ram);
+    past.begin(7, BootReason::Pin);
+    assert_eq!(said(&past), [(6, BootReason::Pin, 0, 0, 0, String::new())]);
+}
+
+#[test]
+fn last_words_that_are_too_long_are_cut_between_characters() {
+    let mut past = Past::open(blank());
+    past.begin(1, BootReason::Power);
+    leave_words(&mut past.ram, &("x".to_string() + &"ö".repeat(MAX_WORDS)));
+    let told = &found(&past.ram)[0].5;
+    assert_eq!((told.len(), told.chars().filter(|c| *c == 'ö').count()), (MAX_WORDS - 1, MAX_WORDS / 2 - 1));
+}
+
+#[test]
+fn a_run_gets_a_number_that_none_before_it_has() {
+    let mut past = Past::open(blank());
+    for (boot, noise) in [(1, 1), (2, 0), (3, 0)] {
+        assert_ne!(past.draw_boot(noise), 0);
+        past.begin(boot, BootReason::Pin);
+        past = Past::open(past.ram);
+    }
+    let mixed = 3_u32.wrapping_mul(0x9E37_79B1);
+    for taken in [0, 1, 2, 3] {
+        assert!(past.draw_boot(mixed ^ taken) > 3, "{taken}");
+    }
+}
+
+/// Every change, cut off before each of its writes: what is found is what was there before, or what was to be there.
+#[test]
+fn a_reset_between_any_two_writes_leaves_the_old_or_the_new() {
+    type Change = fn(&mut Past<Cut>);
+    let changes: [Change; 6] = [
+        |past| past.begin(21, BootReason::Pin),
+        |past| past.note(500, Uptime(5_000)),
+        |past| past.note(501, Uptime(5_010)),
+        |past| leave_words(&mut past.ram, "oh no, this is the end"),
+        Past::forget,
+        |past| past.note(502, Uptime(6_500)),
+    ];
+    // Some runs before, so that both copies were used.
+    let mut ram = blank();
+    for boot in 11..=12 {
+        let mut past = Past::open(ram);
+        past.begin(boot, BootReason::Watchdog);
+        past.note(u64::from(boot), Uptime(40));
+        leave_words(&mut past.ram, "something else");
+        ram = past.ram;
+    }
+    let mut past = Past::open(ram);
+    let mut cuts = 0;
+    for (number, change) in changes.into_iter().enumerate() {
+        let before = found(&past.ram);
+        let mut whole = Past::open(past.ram.clone());
+        whole.run = past.run;
+        change(&mut whole);
+        let after = found(&whole.ram);
+        for left in 0.. {
+            let mut cut = Past::open(Cut { left, ..past.ram.clone() });
+            change(&mut cut);
+            if cut.ram.left > 0 {
+                break;
+            }
+            cuts += 1;
+            let there = found(&cut.ram);
+            // A beginning adds the last run and then begins its own; words are taken away before they are replaced.
+            let wordless = there.iter().zip(&before).all(|(there, before)| {
+                (there.0, there.2, there.3) == (before.0, before.2, before.3) && there.5.is_empty()
+            });
+            assert!(
+                there == before || there == after || (wordless && number == 3),
+                "change {number} cut before its write {left}:\n{there:?}\n{before:?}\n{after:?}"
+            );
+        }
+        change(&mut past);
+    }
+    assert!(cuts > 80, "{cuts}");
+}
+
+#[test]
+fn no_damaged_bit_is_believed() {
+    let mut past = Past::open(blank());
+    for boot in 1..=3 {
+        past.begin(boot, BootReason::Watchdog);
+        for reads in 1..=3 {
+            past.note(reads * u64::from(boot), Uptime(reads));
+        }
+        leave_words(&mut past.ram, "the words");
+        past = Past::open(past.ram);
+    }
+    let good = found(&past.ram);
+    let told = |run: &Said| (run.0, run.2);
+    assert_eq!(good.iter().map(told).collect::<Vec<_>>(), [(1, 3), (2, 6), (3, 9)]);
+    for at in 0..RAM_WORDS {
+        for bit in 0..32 {
+            let mut ram = past.ram.clone();
+            ram.words[at] ^= 1 << bit;
+            for run in found(&ram) {
+                // What is left is whole, and may be one change older.
+                let known = [(1, 3), (2, 6), (3, 9), (3, 6)].contains(&told(&run));
+                assert!(known && ["", "the words"].contains(&&*run.5), "bit {bit} of word {at}: {run:?}");
+            }
+        }
+    }
+}
+
+proptest! {
+    /// Nothing is believed of what is in RAM when power comes.
+    #[test]
+    fn noise_is_no_run(words in prop::collection::vec(any::<u32>(), RAM_WORDS), magics in any::<bool>()) {
+        let mut ram = Cut { words, left: usize::MAX };
+        if magics {
+            for (at, magic) in [(0, TALLY_MAGIC), (UNTOLD_AT, UNTOLD_MAGIC), (WORDS_AT, WORDS_MAGIC)] {
+                ram.words[at] = magic;
+            }
+        }
+        let mut past = Past::open(ram);
+        prop_assert!(!past.panicked() && past.run.is_none());
+        past.begin(1, BootReason::Power);
+        prop_assert_eq!(said(&past), []);
+    }
+}
+
+type Link = Sender<1_000, 600>;
+
+/// A node whose memory is gone with each reset, all but that RAM.
+struct Node {
+    past: Past<Cut>,
+    link: Link,
+    below: u32,
+    reads: u64,
+}
+
+impl Node {
+    fn start(ram: Cut, boot: u32, now: Uptime) -> Self {
+        let mut past = Past::open(ram);
+        past.begin(boot, BootReason::Watchdog);
+        let firmware = Firmware { major: 0, minor: 1, patch: 0 };
+        let identity = Identity { node: NodeId(1), firmware, reason: BootReason::Watchdog, boot };
+        let mut link = Link::new(identity, now);
+        for ended in past.untold() {
+            assert!(link.handle_ended(&ended));
+        }
+        let below = link.numbers().1;
+        Self { past, link, below, reads: 0 }
+    }
+
+    fn read(&mut self, count: u16, now: Uptime) {
+        self.reads += u64::from(count);
+        self.past.note(self.reads, now);
+        let epc = Epc::new(&[7; 12]).unwrap();
+        let (span_ms, strongest_cdbm) = (0, -5_000);
+        let condensed = Condensed {
+            epc,
+            antenna: 1,
+            count,
+            last: now,
+            span_ms,
+            strongest_cdbm,
+            weakest_cdbm: strongest_cdbm,
+            last_cdbm: strongest_cdbm,
+            phase_ddeg: None,
+            channel_khz: None,
+        };
+        self.link.handle_told(&Told::Read(condensed), now);
+    }
+}
+
+/// Per run: the number after the last frame, reads, dropped, lost.
+type Marks = BTreeMap<u32, (u32, u64, u64, u64)>;
+
+/// A gateway that may be killed, which takes it back to its disk.
+struct Gateway {
+    receiver: Receiver,
+    memory: Marks,
+    disk: Marks,
+}
+
+impl Gateway {
+    fn take(&mut self, bytes: &[u8], now: Uptime) {
+        let Self { receiver, memory, disk } = self;
+        Deframer::new().handle_bytes(bytes, |frame| {
+            let frame = frame.unwrap();
+            let boot = frame.boot;
+            if Kind::of(frame.kind) == Some(Kind::Hello) {
+                let hello: Hello = frame.message().unwrap();
+                let below = |marks: &Marks| marks.get(&boot).map_or(1, |mark| mark.0);
+                let known = Known { received: below(memory), durable: below(disk) };
+                receiver.handle_hello(boot, &hello, Some(known), now);
+                return;
+            }
+            if receiver.handle_number(boot, frame.number, now) != Arrival::Taken {
+                return;
+            }
+            let mark = memory.entry(boot).or_default();
+            mark.0 = frame.number + 1;
+            match Kind::of(frame.kind).unwrap() {
+                Kind::Reads => {
+                    mark.1 +=
+                        frame.messages::<Condensed>().map(|read| u64::from(read.unwrap().count)).sum::<u64>();
+                }
+                Kind::Dropped => mark.2 += frame.message::<Dropped>().unwrap().reads,
+                Kind::Ended => {
+                    let ended: Ended<'_> = frame.message().unwrap();
+                    assert_eq!(ended.forgotten, 0);
+                    let (_, reads, dropped, lost) = memory.entry(ended.boot).or_default();
+                    *lost = ended.reads.checked_sub(*reads + *dropped).expect("never more than it took in");
+                }
+                other => panic!("{other:?}"),
+            }
+        });
+    }
+
+    fn exchange(&mut self, node: &mut Node, now: Uptime) {
+        for _ in 0..4 {
+            if self.receiver.poll_ask(now) {
+                node.link.handle_query_hello(now);
+            }
+            while let Some(wire) = node.link.poll_transmit(now) {
+                self.take(&wire, now);
+            }
+            if let Some((boot, ack)) = self.receiver.poll_ack(now) {
+                node.link.handle_ack(boot, ack, now);
+            }
+        }
+        if node.link.numbers().0 >= node.below {
+            node.past.forget();
+        }
+    }
+
+    fn commit(&mut self, now: Uptime) {
+        self.disk = self.memory.clone();
+        for (boot, mark) in &self.disk {
+            self.receiver.handle_durable(NodeId(1), *boot, mark.0, now);
+        }
+    }
+
+    fn kill(&mut self, now: Uptime) {
+        (self.memory, self.receiver) = (self.disk.clone(), Receiver::new(now));
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Read(u16),
+    Exchange,
+    Commit,
+    Kill,
+    /// After so many more writes to the RAM.
+    Reset(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (1u16..50).prop_map(Step::Read),
+        6 => Just(Step::Exchange),
+        3 => Just(Step::Commit),
+        1 => Just(Step::Kill),
+        2 => (0usize..25).prop_map(Step::Reset),
+    ]
+}
+
+proptest! {
+    /// Of every run the gateway at last has, or knows to be dropped or lost, exactly what it took in: whatever was
+    /// killed or reset in between, and wherever.
+    #[test]
+    fn what_resets_lose_is_counted_exactly(steps in prop::collection::vec(step(), 1..80)) {
+        let mut now = Uptime(1_000);
+        let mut boot = 100;
+        let mut node = Node::start(blank(), boot, now);
+        let mut gateway = Gateway { receiver: Receiver::new(now), memory: Marks::new(), disk: Marks::new() };
+        let (mut taken, mut untold) = (Marks::new(), 0);
+        for step in steps {
+            now = now + 600;
+            match step {
+                Step::Read(count) => node.read(count, now),
+                Step::Exchange => {
+                    gateway.exchange(&mut node, now);
+                    untold = node.past.runs.len();
+                }
+                Step::Commit => gateway.commit(now),
+                Step::Kill => gateway.kill(now),
+                // More in a row are forgotten, which is another test's.
+                Step::Reset(_) if untold >= RUNS => {}
+                Step::Reset(left) => {
+                    // Cut off while reads come in: those that are not noted are told to nobody.
+                    node.past.ram.left = left;
+                    let before = node.reads;
+                    node.past.note(before + 9, now);
+                    let reads = if node.past.ram.left > 0 { before + 9 } else {
+                        Past::open(node.past.ram.clone()).run.unwrap().reads
+                    };
+                    prop_assert!(reads == before || reads == before + 9);
+                    taken.insert(boot, (0, reads, 0, 0));
+                    boot += 1;
+                    untold += 1;
+                    let ram = Cut { left: usize::MAX, ..node.past.ram };
+                    node = Node::start(ram, boot, now);
+                }
+            }
+        }
+        taken.insert(boot, (0, node.reads, 0, 0));
+        for _ in 0..200 {
+            now = now + 600;
+            gateway.exchange(&mut node, now);
+            gateway.commit(now);
+        }
+        prop_assert!(node.link.is_idle() && node.past.runs.is_empty());
+        for (boot, (_, reads, ..)) in taken {
+            let (_, sent, dropped, lost) = gateway.disk.get(&boot).copied().unwrap_or_default();
+            prop_assert_eq!(sent + dropped + lost, reads, "run {}: {} {} {}", boot, sent, dropped, lost);
+        }
+    }
+}
