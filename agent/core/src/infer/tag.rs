@@ -317,6 +317,8 @@ impl Tag {
     fn rest(&mut self, best: &Best, since: Uptime) {
         let at_home = self.home().is_some_and(|home| home.antenna == self.tracks[best.track].antenna);
         let track = &mut self.tracks[best.track];
+        // That it has come to rest is no vote that it moves.
+        track.stir();
         // What was learned there before a restart is better than the few reads since.
         if !at_home {
             track.rest_here();

@@ -95,6 +95,8 @@ impl Intake {
         }
         self.health.update(self.number, |health| {
             health.protocol = Some(format!("{protocol:?}, {baud} baud").to_lowercase());
+            // Where a node was there is a reader now.
+            health.node = None;
         });
     }
 }

@@ -40,6 +40,9 @@ impl Intake {
                 debug!(reader = %id, degrees, "how warm the reader is");
                 self.health.update(self.number, |health| health.temperature_c = Some(degrees));
             }
+            Notice::Happened(what) => {
+                warn!(reader = %id, what, "the reader tells of something that happened")
+            }
             Notice::Fault(fault) => {
                 self.health.update(self.number, |health| {
                     // Some faults come with every cycle.

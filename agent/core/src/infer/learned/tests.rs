@@ -152,6 +152,28 @@ fn garments_that_rested_all_the_time_make_no_event_after_a_restart_or_a_reboot()
 }
 
 #[test]
+fn a_jump_of_the_level_soon_after_a_restart_is_no_event() {
+    let rail = |b: &mut Bench, cdbm| b.read(1, RAIL, cdbm, None);
+    for jump in 8..16 {
+        let mut bench = Bench::new();
+        bench.pass(60_000, |b, n| {
+            if n % 2 == 0 {
+                rail(b, -6_000);
+            }
+        });
+        let bytes = learned(&bench.inference, bench.now);
+        let mut bench = bench.restarted(Some(&bytes), BootId(2));
+        bench.listen(&[0, 1]);
+        bench.pass(30_000, |b, n| {
+            if n % 2 == 0 {
+                rail(b, if n / 2 < jump { -6_000 } else { -6_800 });
+            }
+        });
+        assert_eq!(bench.events, [], "after {jump} reads");
+    }
+}
+
+#[test]
 fn what_is_remembered_hides_nothing_that_happens() {
     let mut bench = Bench::new();
     day(&mut bench, 300_000);

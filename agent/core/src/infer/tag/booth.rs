@@ -64,8 +64,8 @@ impl Tag {
                 unrest: 0,
                 dwell_ds: deciseconds(at.since(since)),
             };
-            (self.calm_ticks, self.worn) = (0, None);
-            self.state = State::Hand { since: at, from: None };
+            self.worn = None;
+            self.lift(None, at);
             let confidence = if on_floor { Rule::FloorWins } else { Rule::Left }.confidence();
             return Some(Conclusion::CarriedOut { at, zone, visit, confidence, evidence });
         }

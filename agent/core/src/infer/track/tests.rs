@@ -241,3 +241,35 @@ fn somebody_walking_past_is_no_movement() {
     }
     assert!(!moves(&track));
 }
+
+#[test]
+fn what_was_before_a_pause_does_not_say_when_it_was_put_down() {
+    for tells in [true, false] {
+        let phase = |ddeg| tells.then_some(ddeg);
+        let mut track = rested(phase(900));
+        track.lift();
+        for n in 0..5 {
+            // Held still for a moment, and carried off.
+            track.handle_read(&read(10_000 + n * 250, -5_500, phase(300)), Whereabouts::Unknown);
+        }
+        assert_eq!(track.laid(), None);
+        for n in 0..12 {
+            track.handle_read(&read(70_000 + n * 250, -5_500, phase(300)), Whereabouts::Unknown);
+        }
+        assert!(track.laid().is_some_and(|since| since.0 >= 70_000), "{:?}", track.laid());
+    }
+}
+
+#[test]
+fn that_it_came_to_rest_is_no_vote_that_it_moves() {
+    let mut track = rested(None);
+    track.lift();
+    (0..40).for_each(|n| track.handle_read(&read(10_000 + n * 250, -5_500, None), Whereabouts::Unknown));
+    assert!(track.laid().is_some());
+    track.stir();
+    for (n, cdbm) in [-5_500, -6_100, -6_100, -6_100].into_iter().enumerate() {
+        track.handle_read(&read(20_000 + n as u64 * 250, cdbm, None), Whereabouts::Here);
+        track.end_tick(true);
+        assert!(!moves(&track), "the reader changed its channel");
+    }
+}

@@ -31,6 +31,8 @@ const SAME_RAD: f32 = 0.35;
 /// less than this, in radians.
 const ASIDE_READS: u8 = 3;
 const ASIDE_RAD: f32 = 0.3;
+/// Votes from before a pause of more than this do not count, in milliseconds.
+const PAUSE_MS: u64 = 5_000;
 /// Turns of the phase further apart than this are not compared, in milliseconds.
 const TURNS_MS: u64 = 3_000;
 
@@ -43,7 +45,13 @@ impl Track {
         turned: Option<Turn>,
         whereabouts: Whereabouts,
     ) {
+        // Of where it was before a pause its reads say nothing, nor of when it came here.
+        let paused = read.at.since(self.last) > PAUSE_MS;
+        if paused {
+            self.votes.forget();
+        }
         match whereabouts {
+            Whereabouts::Unknown if paused => {}
             _ if !self.phase_tells() => self.vote_by_level(compared, whereabouts),
             Whereabouts::Here => {
                 self.vote_moves(read, compared, turned);

@@ -35,5 +35,5 @@ pub(super) fn farewell(ended: &Ended<'_>, lost: u64) -> Option<Notice> {
     if forgotten > 0 {
         said += &format!("; {forgotten} boots before it are forgotten, with what they lost");
     }
-    Some(Notice::Fault(said))
+    Some(Notice::Happened(said))
 }

@@ -63,7 +63,11 @@ impl Marks {
     /// Remembers what a frame says of its run, and of an earlier one.
     pub fn take(&mut self, taken: &Taken) {
         if let Some(before) = taken.before {
-            self.put(before);
+            // Not the latest: it keeps its place.
+            match self.0.iter_mut().find(|old| (old.node, old.boot) == (before.node, before.boot)) {
+                Some(old) => *old = before,
+                None => self.put(before),
+            }
         }
         self.put(taken.mark);
     }
@@ -125,6 +129,31 @@ mod tests {
         assert!(Marks::split(&kept[..4]).is_err());
         // Gateways hold such bytes through upgrades: fix the code, never these bytes.
         assert_eq!(hex::encode(kept), "a0020107030a010208040a010102");
+    }
+
+    #[test]
+    fn word_of_how_a_run_ended_forgets_no_later_run() {
+        let mut marks = Marks::default();
+        (10..14).for_each(|boot| marks.put(mark(1, boot, 2)));
+        let mut tell = |of: u32, by: u32| {
+            let before = Mark { dropped: 7, ..marks.of(NodeId(1), of).unwrap() };
+            let (reads, motions, occupancy) = (Vec::new(), Vec::new(), Vec::new());
+            let mark = mark(1, by, 2);
+            marks.take(&Taken {
+                mark,
+                before: Some(before),
+                count: 0,
+                reads,
+                motions,
+                occupancy,
+                hurry: true,
+            });
+            assert_eq!(marks.of(NodeId(1), of), Some(before));
+        };
+        tell(11, 14);
+        tell(12, 15);
+        tell(13, 15);
+        assert_eq!(marks.of(NodeId(1), 10), None, "the oldest");
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub struct Link {
     /// What it is told of how to work, if it is.
     configure: Option<Configure>,
     configure_at: Option<Uptime>,
+    /// Its last answer was that it does not work so.
+    refused: bool,
     opened: Uptime,
     clock_at: Uptime,
     /// What a run answered before it introduced itself: what its clock showed, when it was asked, when that came.
@@ -92,6 +94,7 @@ impl Link {
             receiver: Receiver::new(now),
             configure: settings.map(Settings::command),
             configure_at: None,
+            refused: false,
             opened: now,
             clock_at: now,
             early: None,
@@ -279,9 +282,9 @@ impl Link {
             self.notices.push_back(Notice::Module(module));
             if greeting.missed > 0 {
                 let missed = greeting.missed;
-                let fault =
+                let lost =
                     format!("{missed} of its frames were taken by a gateway that nobody here remembers");
-                self.notices.push_back(Notice::Fault(fault));
+                self.notices.push_back(Notice::Happened(lost));
             }
             self.configure_at = self.configure.map(|_| now);
             self.listen();
@@ -301,14 +304,14 @@ impl Link {
             self.early = Some((boot, clock, now));
             return;
         };
-        self.heard = now;
+        self.heard = self.heard.max(now);
         if let Some(ms) = run.clock.handle_answer(asked, uptime, now) {
             let way = if ms > 0 { "forward" } else { "back" };
-            let fault = format!(
+            let jump = format!(
                 "its clock jumped {way} by {} ms: what it kept from before is counted, but it is not known when it was",
                 ms.unsigned_abs()
             );
-            self.notices.push_back(Notice::Fault(fault));
+            self.notices.push_back(Notice::Happened(jump));
         }
     }
 

@@ -74,10 +74,10 @@ impl Link {
                     run.mark.dropped = run.mark.dropped.saturating_add(dropped.reads);
                     let Dropped { reads, others, first, last } = dropped;
                     let seconds = last.since(first) / 1_000;
-                    let fault = format!(
+                    let lost = format!(
                         "it had no room for {reads} reads and {others} other messages in {seconds} s"
                     );
-                    self.notices.push_back(Notice::Fault(fault));
+                    self.notices.push_back(Notice::Happened(lost));
                 }
                 Err(_) => self.unknown += 1,
             },
@@ -85,9 +85,12 @@ impl Link {
                 Ok(configured) if self.configure.is_some_and(|told| told.id == configured.id) => {
                     self.configure_at = None;
                     run.configured = Some(configured.outcome);
-                    if let Some(why) = refusal(configured.outcome) {
-                        self.notices.push_back(Notice::Fault(why.into()));
+                    match refusal(configured.outcome) {
+                        Some(why) => self.notices.push_back(Notice::Fault(why.into())),
+                        None if self.refused => self.notices.push_back(Notice::Recovered),
+                        None => {}
                     }
+                    self.refused = refusal(configured.outcome).is_some();
                 }
                 // The answer to an earlier one.
                 Ok(_) => {}

@@ -242,7 +242,7 @@ fn what_a_node_kept_while_its_clock_jumped_is_counted_and_is_at_no_time() {
     let clock = message::Clock { asked: Uptime(205_000), uptime: Uptime(205_000 - BEHIND + hour) };
     let answer = Frame::of(Kind::Clock, BOOT, 0, &clock);
     bench.link.handle_bytes(&answer, &bench.taken, &bench.durable, Uptime(205_005));
-    assert!(matches!(&bench.notices()[..], [Notice::Fault(why)] if why.contains("jumped forward by 3")));
+    assert!(matches!(&bench.notices()[..], [Notice::Happened(why)] if why.contains("jumped forward by 3")));
     for told in [kept, booth, Told::Read(condensed(205_010 - BEHIND + hour))] {
         bench.node.handle_told(&told, Uptime(205_010 - BEHIND));
     }

@@ -16,6 +16,8 @@ pub enum Notice {
     Stopped,
     /// It said what it is.
     Module(String),
+    /// Something that was, and is over.
+    Happened(String),
     /// It reports a fault, in words.
     Fault(String),
     /// It has reported no fault for a while.

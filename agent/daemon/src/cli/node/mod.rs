@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use hangtag_agent_core::intake::node::{self, FACTORY_BAUD};
 use hangtag_protocol::id::ReaderId;
 use hangtag_protocol::link::command::Configure;
@@ -29,7 +29,7 @@ While the agent runs it is asked; it tells its nodes how to work itself, wheneve
 port is opened, unless another program has it. What the node has read meanwhile stays on it for the agent.
 
 Exit codes:
-  0  every node answered, and works by its configuration and keeps it
+  0  every node answered, and those that are told how to work do so and keep it
   1  one did not, or the configuration file is refused
   2  the command line is wrong";
 
@@ -149,7 +149,7 @@ async fn readers(config: &Config) -> anyhow::Result<Option<Vec<ReaderHealth>>> {
     let Some(stream) = ask(config, "readers").await? else { return Ok(None) };
     let answer = answer(stream).await?;
     let readers = answer.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>();
-    Ok(Some(readers?))
+    Ok(Some(readers.context("the running agent's answer is not understood: is it of another version?")?))
 }
 
 /// The nodes that are asked for.
@@ -244,9 +244,7 @@ fn by_agent(health: &ReaderHealth) -> Result {
 impl Line {
     fn is_good(&self) -> bool {
         match &self.result {
-            Result::There { node, .. } => {
-                matches!(node.configured, None | Some(Outcome::Taken)) || self.told.is_none()
-            }
+            Result::There { node, .. } => self.told.is_none() || node.configured == Some(Outcome::Taken),
             Result::NotAsked => true,
             Result::Silent { .. } | Result::InUse { .. } | Result::Unusable { .. } => false,
         }
