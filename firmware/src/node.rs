@@ -283,13 +283,7 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
         }
         if self.config == Some(config) && self.tried.is_none() {
             match self.keep {
-                Keep::Done => {
-                    self.answer(told.id, Outcome::Taken, now);
-                    // A gateway that says it again may be a new one, which knows nothing of the booth.
-                    if let Some(booth) = self.booth.filter(|_| !self.is_doubted) {
-                        self.sender.handle_told(&Told::Occupancy(booth), now);
-                    }
-                }
+                Keep::Done => self.answer(told.id, Outcome::Taken, now),
                 Keep::Failed => self.keep = Keep::Due,
                 Keep::Due | Keep::Under => {}
             }
@@ -337,6 +331,10 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
 
     fn answer(&mut self, id: u32, outcome: Outcome, now: Uptime) {
         self.sender.handle_told(&Told::Configured(Configured { id, outcome }), now);
+        // Who tells it how to work may be new, and know nothing of the booth.
+        if let Some(booth) = self.booth.filter(|_| !self.is_doubted) {
+            self.sender.handle_told(&Told::Occupancy(booth), now);
+        }
     }
 }
 

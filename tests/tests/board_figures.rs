@@ -1,10 +1,11 @@
-//! What the firmware needs and does in an emulated microcontroller, in figures: run it with `--nocapture`. Its only
+//! What the firmware needs and does in an emulated microcontroller, in figures: run it with `HANGTAG_LONG=1` and
+//! `--nocapture`. Its only
 //! judgement is of the stack, which no busy machine makes deeper.
 
 use anyhow::Context as _;
 use hangtag_tests::emulator::board::{Load, refusal};
 use hangtag_tests::harness::board::Bench;
-use hangtag_tests::harness::skip;
+use hangtag_tests::harness::{long, skip, skip_long};
 
 /// More reads than any test waits for.
 const FOR_EVER: u64 = 1_000_000_000;
@@ -13,6 +14,9 @@ const LEAST_FREE: u32 = 16_384;
 
 #[test]
 fn a_board_in_figures() -> anyhow::Result<()> {
+    if !long() {
+        return skip_long("figures for people");
+    }
     if let Some(why) = refusal() {
         return skip(why);
     }

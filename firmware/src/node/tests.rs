@@ -332,8 +332,13 @@ fn a_gateway_that_begins_anew_is_told_how_the_booth_is() {
     tell(&mut bench, 180, BoothState::Steady);
     bench.configure(*again.told()).run(100);
     assert_eq!(bench.booth[4..], [free], "as it was before");
+    let other = Configure { id: 8, window_ms: 0, ..watches(Some(Level::High)) };
+    bench.configure(other).run(200);
+    assert_eq!(bench.booth[5..], [free], "told to work otherwise");
+    bench.configure(Configure { id: 9, antennas: 2, ..other }).run(100);
+    assert_eq!(bench.booth[6..], [free], "told what it refuses");
     bench.configure(watches(Some(Level::Low))).run(200).configure(watches(Some(Level::Low))).run(100);
-    assert_eq!(bench.booth.len(), 5, "with another level it is not known");
+    assert_eq!(bench.booth.len(), 7, "with another level it is not known");
 }
 
 #[test]

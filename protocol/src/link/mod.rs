@@ -50,7 +50,8 @@
 //! | c0 to cf | reserved for updates over the line | |
 //!
 //! A payload may be longer than its message: fields are appended, never changed, and who does not know them
-//! skips them. A numbered frame of an unknown kind counts as taken. Another layout of the frame is another
+//! skips them. A shorter one is not read: what grows after the first release needs a default for what is missing.
+//! A numbered frame of an unknown kind counts as taken. Another layout of the frame is another
 //! version; a hello keeps this one for ever and says which versions its node speaks.
 //!
 //! # In turn

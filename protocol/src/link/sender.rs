@@ -327,7 +327,18 @@ impl<const SENT: usize, const WAITING: usize> Sender<SENT, WAITING> {
                 let at = frame.message::<Occupancy>().map_or(now, |occupancy| occupancy.at);
                 (first, last) = (at, at);
             }
-            _ => {}
+            Some(
+                Kind::Hello
+                | Kind::Health
+                | Kind::Dropped
+                | Kind::Configured
+                | Kind::Clock
+                | Kind::Ended
+                | Kind::Ack
+                | Kind::Configure
+                | Kind::Query,
+            )
+            | None => {}
         }
         let others = u32::from(kind != Kind::Reads.byte());
         let so_far = self.dropped.unwrap_or(Dropped { reads: 0, others: 0, first, last });
