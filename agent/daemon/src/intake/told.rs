@@ -41,7 +41,7 @@ impl Intake {
                 self.health.update(self.number, |health| health.temperature_c = Some(degrees));
             }
             Notice::Happened(what) => {
-                warn!(reader = %id, what, "the reader tells of something that happened")
+                warn!(reader = %id, what, "the reader tells of something that happened");
             }
             Notice::Fault(fault) => {
                 self.health.update(self.number, |health| {
