@@ -43,7 +43,7 @@ impl<const N: usize> Sampler<N> {
     pub fn handle_read(&mut self, read: &Read) -> Option<Condensed> {
         let window = u64::from(self.window_ms);
         if window == 0 {
-            return Some(Open::new(read).close());
+            return Some(Condensed::single(read));
         }
         let mine =
             self.open.iter().position(|open| open.last.epc == read.epc && open.last.antenna == read.antenna);
@@ -103,18 +103,13 @@ impl Open {
     }
 
     fn close(self) -> Condensed {
-        let Read { at, epc, antenna, rssi_cdbm, phase_ddeg, channel_khz } = self.last;
+        let span_ms = self.last.at.since(self.first);
         Condensed {
-            epc,
-            antenna,
             count: self.count,
-            last: at,
-            span_ms: u16::try_from(at.since(self.first)).expect("a stretch is no longer than the window"),
+            span_ms: u16::try_from(span_ms).expect("a stretch is no longer than the window"),
             strongest_cdbm: self.strongest,
             weakest_cdbm: self.weakest,
-            last_cdbm: rssi_cdbm,
-            phase_ddeg,
-            channel_khz,
+            ..Condensed::single(&self.last)
         }
     }
 }

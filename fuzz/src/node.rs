@@ -10,6 +10,7 @@ use hangtag_protocol::link::command::{Ack, Query};
 use hangtag_protocol::link::message::{BootReason, Condensed, Firmware, Health, Hello, NodeId};
 use hangtag_protocol::link::sender::{Identity, Told};
 use hangtag_protocol::link::{Deframer, Frame, Kind, MAX_PAYLOAD, Sender};
+use hangtag_protocol::read::Read;
 
 use crate::script::{Piece, Script};
 
@@ -225,16 +226,12 @@ fn find_good(link: &mut Link, mut marks: Marks, durable: &Marks, now: Uptime) {
 }
 
 fn read(number: u32, at: Uptime) -> Condensed {
-    Condensed {
+    Condensed::single(&Read {
+        at,
         epc: Epc::new(&number.to_be_bytes()).expect("an EPC"),
         antenna: 1,
-        count: 1,
-        last: at,
-        span_ms: 0,
-        strongest_cdbm: -5_000,
-        weakest_cdbm: -5_000,
-        last_cdbm: -5_000,
+        rssi_cdbm: -5_000,
         phase_ddeg: None,
         channel_khz: None,
-    }
+    })
 }

@@ -16,6 +16,7 @@ use hangtag_protocol::link::message::{
 use hangtag_protocol::link::receiver::{Arrival, Known};
 use hangtag_protocol::link::sender::{Identity, Told};
 use hangtag_protocol::link::{Deframer, Frame, Kind, Receiver, Sender};
+use hangtag_protocol::read::Read;
 use proptest::prelude::*;
 
 const NODE: NodeId = NodeId(0x1234);
@@ -28,18 +29,14 @@ fn told(number: u32) -> Told {
     if number % 3 == 2 {
         return Told::Occupancy(Occupancy { at, state: BoothState::Occupied });
     }
-    Told::Read(Condensed {
+    Told::Read(Condensed::single(&Read {
+        at,
         epc: Epc::new(&number.to_be_bytes()).unwrap(),
         antenna: 1,
-        count: 1,
-        last: at,
-        span_ms: 0,
-        strongest_cdbm: -5_000,
-        weakest_cdbm: -5_000,
-        last_cdbm: -5_000,
+        rssi_cdbm: -5_000,
         phase_ddeg: None,
         channel_khz: None,
-    })
+    }))
 }
 
 fn node(boot: u32, now: Uptime) -> Node {

@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::link::Sender;
 use hangtag_protocol::link::message::{Condensed, Motion, Moved};
-use hangtag_protocol::link::sender::{Identity, Told};
+use hangtag_protocol::link::sender::Told;
+use hangtag_protocol::read::Read;
 use hangtag_tests::emulator::carousel::READER;
 use hangtag_tests::emulator::line::Faults;
 use hangtag_tests::emulator::node::{Narrow, Node, Roomy, Settings};
@@ -25,21 +25,6 @@ use rand_chacha::ChaCha8Rng;
 
 /// How long something that happens within seconds may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-const QUIET: Settings = Settings {
-    seed: 1,
-    garments: 200,
-    reads: 10_000,
-    faults: Faults { garbage: 0.0, loss: 0.0, truncation: 0.0 },
-};
-
-fn roomy(identity: Identity, now: Uptime) -> Roomy {
-    Roomy::new(identity, now)
-}
-
-fn narrow(identity: Identity, now: Uptime) -> Narrow {
-    Narrow::new(identity, now)
-}
 
 fn gateway(folder: &Path, data: &Path) -> anyhow::Result<Gateway> {
     // One reader is one of four antennas; the others are never plugged in.
@@ -62,10 +47,10 @@ fn however_often_the_agent_is_killed_every_read_is_taken_once() -> anyhow::Resul
     let seed = seed();
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
     let gateway = gateway(folder.path(), &folder.path().join("agent-data"))?;
-    let node = Node::start(&gateway.readers(), Settings { seed, ..QUIET }, roomy)?;
+    let node = Node::start(&gateway.readers(), Settings { seed, ..Settings::quiet() }, Roomy::new)?;
     let mut agent = gateway.start()?;
     let mut kills = 0;
-    while node.counts().all_reads.load(Ordering::Relaxed) < QUIET.reads {
+    while node.counts().all_reads.load(Ordering::Relaxed) < Settings::quiet().reads {
         // Now and then so soon that the agent has hardly started.
         let run_ms = if dice.random_bool(0.2) { 0..100 } else { 300..2_500 };
         std::thread::sleep(Duration::from_millis(dice.random_range(run_ms)));
@@ -74,13 +59,13 @@ fn however_often_the_agent_is_killed_every_read_is_taken_once() -> anyhow::Resul
         kills += 1;
         agent = gateway.start()?;
     }
-    wait_idle(&node, &mut agent, QUIET.reads)?;
+    wait_idle(&node, &mut agent, Settings::quiet().reads)?;
     let accepted = gateway.accepted();
     agent.kill()?;
     let found = durable(&gateway)?;
     println!("{kills} kills; {found:?}; {accepted} events; {:?}", node.counts());
     let dropped = node.counts().dropped.load(Ordering::Relaxed);
-    assert_eq!(found, (QUIET.reads - dropped, dropped), "{kills} kills");
+    assert_eq!(found, (Settings::quiet().reads - dropped, dropped), "{kills} kills");
     assert!(kills >= 5);
     assert!(node.counts().configured.load(Ordering::Relaxed) > 0, "it was told how to work");
     Ok(())
@@ -90,8 +75,8 @@ fn however_often_the_agent_is_killed_every_read_is_taken_once() -> anyhow::Resul
 fn what_a_node_has_no_room_for_while_the_agent_is_away_is_counted() -> anyhow::Result<()> {
     let folder = folder()?;
     let gateway = gateway(folder.path(), &folder.path().join("agent-data"))?;
-    let few = Settings { garments: 60, reads: 4_000, ..QUIET };
-    let node = Node::start(&gateway.readers(), few, narrow)?;
+    let few = Settings { garments: 60, reads: 4_000, ..Settings::quiet() };
+    let node = Node::start(&gateway.readers(), few, Narrow::new)?;
     let reads = || node.counts().all_reads.load(Ordering::Relaxed);
     for until in [500, 2_000] {
         let mut agent = gateway.start()?;
@@ -118,7 +103,7 @@ fn garbage_on_the_line_costs_no_read() -> anyhow::Result<()> {
     let gateway = gateway(folder.path(), &folder.path().join("agent-data"))?;
     let faults = Faults { garbage: 0.02, loss: 0.02, truncation: 0.02 };
     let noisy = Settings { seed, faults, garments: 100, reads: 4_000 };
-    let node = Node::start(&gateway.readers(), noisy, roomy)?;
+    let node = Node::start(&gateway.readers(), noisy, Roomy::new)?;
     let mut agent = gateway.start()?;
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
     wait_for("all reads", PATIENCE, || {
@@ -141,7 +126,7 @@ fn garbage_on_the_line_costs_no_read() -> anyhow::Result<()> {
 fn a_node_that_starts_again_is_another_run() -> anyhow::Result<()> {
     let folder = folder()?;
     let gateway = gateway(folder.path(), &folder.path().join("agent-data"))?;
-    let node = Node::start(&gateway.readers(), QUIET, narrow)?;
+    let node = Node::start(&gateway.readers(), Settings::quiet(), Narrow::new)?;
     let mut agent = gateway.start()?;
     let counts = node.counts();
     for reads in [1_000, 3_000, 5_000] {
@@ -151,10 +136,10 @@ fn a_node_that_starts_again_is_another_run() -> anyhow::Result<()> {
         })?;
         node.reset();
     }
-    wait_idle(&node, &mut agent, QUIET.reads)?;
+    wait_idle(&node, &mut agent, Settings::quiet().reads)?;
     agent.stop(STOPS_WITHIN)?;
     let own = counts.reads.load(Ordering::Relaxed);
-    assert!((1..QUIET.reads - 4_000).contains(&own), "{counts:?}");
+    assert!((1..Settings::quiet().reads - 4_000).contains(&own), "{counts:?}");
     let dropped = counts.dropped.load(Ordering::Relaxed);
     assert_eq!(durable(&gateway)?, (own - dropped, dropped));
     let said = std::fs::read_to_string(gateway.log())?;
@@ -171,7 +156,7 @@ fn a_full_disk_stops_acknowledgement_and_nothing_is_lost() -> anyhow::Result<()>
     let image = Image::create(&folder.path().join("disk.img"), 32)?;
     let mount = image.mount(&folder.path().join("disk"))?;
     let gateway = gateway(folder.path(), &mount.path().join("agent-data"))?;
-    let node = Node::start(&gateway.readers(), QUIET, roomy)?;
+    let node = Node::start(&gateway.readers(), Settings::quiet(), Roomy::new)?;
     let mut agent = gateway.start()?;
     let counts = node.counts();
     let acks = || counts.acks.load(Ordering::Relaxed);
@@ -189,12 +174,12 @@ fn a_full_disk_stops_acknowledgement_and_nothing_is_lost() -> anyhow::Result<()>
     })
     .with_context(|| format!("{counts:?}"))?;
     std::fs::remove_file(filler)?;
-    wait_idle(&node, &mut agent, QUIET.reads)?;
+    wait_idle(&node, &mut agent, Settings::quiet().reads)?;
     agent.stop(STOPS_WITHIN)?;
     let dropped = counts.dropped.load(Ordering::Relaxed);
     let found = durable(&gateway)?;
     println!("{found:?}; {} events", gateway.accepted());
-    assert_eq!(found, (QUIET.reads - dropped, dropped));
+    assert_eq!(found, (Settings::quiet().reads - dropped, dropped));
     drop(node);
     mount.unmount()
 }
@@ -219,24 +204,22 @@ fn what_moved_while_the_disk_hung_is_told_once_and_when_it_was() -> anyhow::Resu
     let hangs = folder.path().join("hangs");
     let lossy = Faults { garbage: 0.0, loss: 0.05, truncation: 0.0 };
     // Room for all that it tells meanwhile, so that nothing of it is dropped.
-    let settings = Settings { garments: 80, reads: u64::MAX, faults: lossy, ..QUIET };
+    let settings = Settings { garments: 80, reads: u64::MAX, faults: lossy, ..Settings::quiet() };
     let node = Node::start(&gateway.readers(), settings, Sender::<131_072, 65_536>::new)?;
     let mut command = gateway.run();
     let mut agent = Process::start("hangtag-agent", disk.stall(&mut command, &hangs), &gateway.log())?;
     gateway.wait_accepted(&mut agent, 1)?;
     let epc = Epc::from_hex(GARMENT)?;
     let hangs_for = |seconds| {
-        let read = move |at| Condensed {
-            epc,
-            antenna: 1,
-            count: 1,
-            last: at,
-            span_ms: 0,
-            strongest_cdbm: -5_500,
-            weakest_cdbm: -5_500,
-            last_cdbm: -5_500,
-            phase_ddeg: Some(900),
-            channel_khz: Some(866_300),
+        let read = move |at| {
+            Condensed::single(&Read {
+                at,
+                epc,
+                antenna: 1,
+                rssi_cdbm: -5_500,
+                phase_ddeg: Some(900),
+                channel_khz: Some(866_300),
+            })
         };
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(seconds) {

@@ -4,11 +4,8 @@ use std::process::Output;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::link::message::Outcome;
-use hangtag_protocol::link::sender::Identity;
 use hangtag_tests::emulator::carousel::READER;
-use hangtag_tests::emulator::line::Faults;
 use hangtag_tests::emulator::node::{NODE, Node, Roomy, Settings, TEMPERATURE_DC};
 use hangtag_tests::harness::gateway::{Gateway, STOPS_WITHIN};
 use hangtag_tests::harness::node::durable;
@@ -19,15 +16,8 @@ use serde_json::Value;
 /// How long something that happens within seconds may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-const QUIET: Settings = Settings {
-    seed: 1,
-    garments: 20,
-    reads: 300,
-    faults: Faults { garbage: 0.0, loss: 0.0, truncation: 0.0 },
-};
-
-fn roomy(identity: Identity, now: Uptime) -> Roomy {
-    Roomy::new(identity, now)
+fn few() -> Settings {
+    Settings { garments: 20, reads: 300, ..Settings::quiet() }
 }
 
 /// What a command says in JSON of one node, and its exit code.
@@ -43,7 +33,7 @@ fn said(gateway: &Gateway, arguments: &[&str]) -> anyhow::Result<(Value, Option<
 fn a_node_of_a_stopped_agent_says_how_it_is_and_keeps_what_it_has() -> anyhow::Result<()> {
     let folder = folder()?;
     let gateway = harness::node::gateway(folder.path(), &folder.path().join("agent-data"), "thingmagic")?;
-    let node = Node::start(&gateway.readers(), QUIET, roomy)?;
+    let node = Node::start(&gateway.readers(), few(), Roomy::new)?;
     wait_for("reads", PATIENCE, || {
         Ok((node.counts().all_reads.load(Ordering::Relaxed) >= 300).then_some(()))
     })?;
@@ -91,7 +81,7 @@ fn a_node_of_a_stopped_agent_says_how_it_is_and_keeps_what_it_has() -> anyhow::R
 fn a_running_agent_is_asked_and_tells_of_a_refusal() -> anyhow::Result<()> {
     let folder = folder()?;
     let gateway = harness::node::gateway(folder.path(), &folder.path().join("agent-data"), "thingmagic")?;
-    let node = Node::start(&gateway.readers(), QUIET, roomy)?;
+    let node = Node::start(&gateway.readers(), few(), Roomy::new)?;
     node.refuse(Outcome::Power);
     let mut agent = gateway.start()?;
     let line = wait_for("the refusal", PATIENCE, || {

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hangtag_protocol::clock::Uptime;
-use hangtag_protocol::link::sender::Identity;
 use hangtag_tests::emulator::line::Faults;
 use hangtag_tests::emulator::node::{Node, Roomy, Settings};
 use hangtag_tests::harness::gateway::{STOPS_WITHIN, succeeded};
@@ -16,10 +14,6 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Inference looks every half second, live by the clock and in a replay by what comes, in milliseconds.
 const LOOK_MS: u64 = 1_000;
-
-fn roomy(identity: Identity, now: Uptime) -> Roomy {
-    Roomy::new(identity, now)
-}
 
 /// When what happened to which garment, and when the last of all was.
 fn garments(text: &str) -> (BTreeMap<(String, String), Vec<u64>>, u64) {
@@ -42,7 +36,7 @@ fn a_recorded_node_concludes_the_same_when_it_is_replayed() -> anyhow::Result<()
     let gateway = harness::node::gateway(folder.path(), &folder.path().join("agent-data"), "thingmagic")?;
     let faults = Faults { garbage: 0.02, loss: 0.05, truncation: 0.02 };
     let settings = Settings { seed: seed(), garments: 60, reads: 5_000, faults };
-    let node = Node::start(&gateway.readers(), settings, roomy)?;
+    let node = Node::start(&gateway.readers(), settings, Roomy::new)?;
     let capture = folder.path().join("capture.txt");
     let mut command = gateway.run();
     let mut agent = Process::start("hangtag-agent", command.arg("--capture").arg(&capture), &gateway.log())?;

@@ -5,9 +5,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Epc;
-use hangtag_protocol::link::sender::Identity;
 use hangtag_tests::emulator::Module;
 use hangtag_tests::emulator::carousel::READER;
 use hangtag_tests::emulator::chafon::Chafon;
@@ -102,7 +100,7 @@ async fn every_reader_is_told_with_its_configuration_and_left_in_peace() -> anyh
 /// A node that tells what it reads at once.
 fn node(folder: &Path) -> anyhow::Result<Node> {
     let settings = Settings { seed: 4, garments: 20, reads: 1_000_000, faults: Faults::default() };
-    Ok(Node::start(folder, settings, |identity: Identity, now: Uptime| Roomy::new(identity, now))?)
+    Ok(Node::start(folder, settings, Roomy::new)?)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

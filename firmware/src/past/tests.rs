@@ -8,6 +8,7 @@ use hangtag_protocol::link::message::{Condensed, Dropped, Firmware, Hello, NodeI
 use hangtag_protocol::link::receiver::{Arrival, Known};
 use hangtag_protocol::link::sender::{Identity, Told};
 use hangtag_protocol::link::{Deframer, Kind, Receiver, Sender};
+use hangtag_protocol::read::Read;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::string::{String, ToString as _};
@@ -240,20 +241,15 @@ impl Node {
     fn read(&mut self, count: u16, now: Uptime) {
         self.reads += u64::from(count);
         self.past.note(self.reads, now);
-        let epc = Epc::new(&[7; 12]).unwrap();
-        let (span_ms, strongest_cdbm) = (0, -5_000);
-        let condensed = Condensed {
-            epc,
+        let read = Read {
+            at: now,
+            epc: Epc::new(&[7; 12]).unwrap(),
             antenna: 1,
-            count,
-            last: now,
-            span_ms,
-            strongest_cdbm,
-            weakest_cdbm: strongest_cdbm,
-            last_cdbm: strongest_cdbm,
+            rssi_cdbm: -5_000,
             phase_ddeg: None,
             channel_khz: None,
         };
+        let condensed = Condensed { count, ..Condensed::single(&read) };
         self.link.handle_told(&Told::Read(condensed), now);
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Uptime;
 use crate::epc::Epc;
+use crate::read::Read;
 
 /// A node: what its chip is called, or what it was given. Shown as 16 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -102,6 +103,26 @@ pub struct Condensed {
     pub phase_ddeg: Option<u16>,
     /// The carrier of the last in kHz, where the reader tells it.
     pub channel_khz: Option<u32>,
+}
+
+impl Condensed {
+    /// A read that stands alone.
+    #[must_use]
+    pub fn single(read: &Read) -> Self {
+        let Read { at, epc, antenna, rssi_cdbm, phase_ddeg, channel_khz } = *read;
+        Self {
+            epc,
+            antenna,
+            count: 1,
+            last: at,
+            span_ms: 0,
+            strongest_cdbm: rssi_cdbm,
+            weakest_cdbm: rssi_cdbm,
+            last_cdbm: rssi_cdbm,
+            phase_ddeg,
+            channel_khz,
+        }
+    }
 }
 
 /// A sensor was moved.

@@ -15,6 +15,7 @@ use hangtag_protocol::link::command::{Ack, Query};
 use hangtag_protocol::link::message::{BootReason, Condensed, Configured, Firmware, Health, NodeId, Outcome};
 use hangtag_protocol::link::sender::{Identity, Told};
 use hangtag_protocol::link::{Deframer, Frame, Kind, Sender};
+use hangtag_protocol::read::Read;
 use tokio::time::Instant;
 
 use super::carousel::{READER, Script};
@@ -49,6 +50,14 @@ pub struct Settings {
     pub reads: u64,
     /// What its line does, in both directions.
     pub faults: Faults,
+}
+
+impl Settings {
+    /// A node that tells ten thousand reads of 200 garments over a line without faults.
+    #[must_use]
+    pub fn quiet() -> Self {
+        Self { seed: 1, garments: 200, reads: 10_000, faults: Faults::default() }
+    }
 }
 
 /// What a node did: exact, and of this run, if nothing else is said.
@@ -342,16 +351,12 @@ impl<const SENT: usize, const WAITING: usize> Board<SENT, WAITING> {
 }
 
 fn condensed(sighting: &Sighting) -> Condensed {
-    Condensed {
+    Condensed::single(&Read {
+        at: Uptime(sighting.at_ms),
         epc: sighting.epc,
         antenna: sighting.antenna,
-        count: 1,
-        last: Uptime(sighting.at_ms),
-        span_ms: 0,
-        strongest_cdbm: sighting.rssi_cdbm,
-        weakest_cdbm: sighting.rssi_cdbm,
-        last_cdbm: sighting.rssi_cdbm,
+        rssi_cdbm: sighting.rssi_cdbm,
         phase_ddeg: sighting.phase_ddeg,
         channel_khz: Some(sighting.channel_khz),
-    }
+    })
 }

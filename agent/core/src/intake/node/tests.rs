@@ -10,6 +10,7 @@ use hangtag_protocol::link::message::{
     BootReason, BoothState, Condensed, Configured, Ended, Firmware, Motion, Moved, NodeId, Occupancy, Outcome,
 };
 use hangtag_protocol::link::sender::{Identity, Told};
+use hangtag_protocol::read::Read;
 use hangtag_protocol::region::Region;
 use proptest::prelude::*;
 
@@ -23,18 +24,14 @@ fn settings() -> Settings {
 }
 
 fn condensed(at: u64) -> Condensed {
-    Condensed {
+    Condensed::single(&Read {
+        at: Uptime(at),
         epc: Epc::new(&[9; 12]).unwrap(),
         antenna: 1,
-        count: 1,
-        last: Uptime(at),
-        span_ms: 0,
-        strongest_cdbm: -5_000,
-        weakest_cdbm: -5_000,
-        last_cdbm: -5_000,
+        rssi_cdbm: -5_000,
         phase_ddeg: None,
         channel_khz: None,
-    }
+    })
 }
 
 /// A node whose clock is 100 s behind, and a line to it without delay.

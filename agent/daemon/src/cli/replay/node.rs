@@ -92,6 +92,7 @@ mod tests {
     use hangtag_protocol::id::ReaderId;
     use hangtag_protocol::link::message::{BootReason, Clock, Condensed, Firmware, Hello, NodeId};
     use hangtag_protocol::link::{Frame, Kind};
+    use hangtag_protocol::read::Read;
 
     use super::*;
 
@@ -112,18 +113,14 @@ mod tests {
     }
 
     fn read(boot: u32, number: u32) -> Vec<u8> {
-        let read = Condensed {
+        let read = Condensed::single(&Read {
+            at: Uptime(420 + u64::from(number)),
             epc: Epc::new(&[9; 12]).unwrap(),
             antenna: 1,
-            count: 1,
-            last: Uptime(420 + u64::from(number)),
-            span_ms: 0,
-            strongest_cdbm: -5_000,
-            weakest_cdbm: -5_000,
-            last_cdbm: -5_000,
+            rssi_cdbm: -5_000,
             phase_ddeg: None,
             channel_khz: None,
-        };
+        });
         Frame::of(Kind::Reads, boot, number, &read).to_vec()
     }
 
