@@ -70,7 +70,9 @@ pub(super) enum Task {
     Enter,
     Hang,
     Fit,
-    TakeOff(Item, u64),
+    /// Worn for long enough to be tried on, and for so long still.
+    GoOnWearing(Item, u64),
+    TakeOff(Item),
     Collect,
     Leave,
     /// What was not bought goes back, the rest to the till.

@@ -79,11 +79,19 @@ impl Crowd {
             }
             Task::Hang => self.hang(id, person, floor, now),
             Task::Fit => self.fit(id, person, floor),
-            Task::TakeOff(item, since) => {
+            Task::GoOnWearing(item, rest_ms) => {
                 let stay = person.stay.expect("worn in a booth");
-                if now - since >= SHORTEST_TRY_ON_MS {
-                    floor.tell(Kind::TriedOn, item.garment, stay.booth, Some(stay.visit), since);
-                }
+                floor.tell(
+                    Kind::TriedOn,
+                    item.garment,
+                    stay.booth,
+                    Some(stay.visit),
+                    now - SHORTEST_TRY_ON_MS,
+                );
+                rest_ms
+            }
+            Task::TakeOff(item) => {
+                let stay = person.stay.expect("worn in a booth");
                 floor.lay(item.garment, stay.booth, standing, now);
                 person.hooked.push(item);
                 person.tasks.push_front(Task::Fit);
@@ -215,9 +223,10 @@ impl Crowd {
         let short = self.rng.random_bool(0.05);
         let worn = if short { 6_000..14_000 } else { self.habits.wear_ms.clone() };
         let ms = self.between(worn);
-        let since = person.wake_ms;
-        person.tasks.push_front(Task::TakeOff(item, since));
-        ms
+        person.tasks.push_front(Task::TakeOff(item));
+        let Some(rest_ms) = ms.checked_sub(SHORTEST_TRY_ON_MS) else { return ms };
+        person.tasks.push_front(Task::GoOnWearing(item, rest_ms));
+        SHORTEST_TRY_ON_MS
     }
 
     /// Takes the garments from the hooks; one in ten stays behind.

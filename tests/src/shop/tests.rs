@@ -95,6 +95,21 @@ fn nearly_every_garment_is_seen_before_the_first_is_touched() {
 }
 
 #[test]
+fn a_try_on_is_told_as_soon_as_it_has_lasted() {
+    let mut shop = Shop::new(settings(2, Pace::Demo));
+    let mut told = 0;
+    for now_ms in (1_000..4 * MINUTE).step_by(1_000) {
+        drop(shop.run_to(now_ms));
+        for tried in of(&shop.take_truth(), Kind::TriedOn) {
+            let lasted_ms = now_ms - tried.at_ms;
+            assert!((SHORTEST_TRY_ON_MS..SHORTEST_TRY_ON_MS + 1_000).contains(&lasted_ms), "{lasted_ms} ms");
+            told += 1;
+        }
+    }
+    assert!(told > 3, "{told}");
+}
+
+#[test]
 fn the_demo_shows_something_at_once() {
     for seed in 0..5 {
         let (_, truths) = run(settings(seed, Pace::Demo), 3 * MINUTE, 3 * MINUTE);
