@@ -261,6 +261,22 @@ fn what_was_before_a_pause_does_not_say_when_it_was_put_down() {
 }
 
 #[test]
+fn what_was_put_down_where_it_is_seldom_read_has_the_same_phase_each_time() {
+    for (phase, laid) in [(300, true), (1_100, false)] {
+        let mut track = rested(Some(900));
+        track.lift();
+        for n in 0..4 {
+            track.handle_read(&read(10_000 + n * 250, -5_500, Some(300)), Whereabouts::Unknown);
+        }
+        assert_eq!(track.laid(), None, "too few reads");
+        for n in 0..4 {
+            track.handle_read(&read(20_000 + n * 250, -5_500, Some(phase)), Whereabouts::Unknown);
+        }
+        assert_eq!(track.laid().is_some(), laid, "{phase}");
+    }
+}
+
+#[test]
 fn that_it_came_to_rest_is_no_vote_that_it_moves() {
     let mut track = rested(None);
     track.lift();

@@ -14,10 +14,15 @@ const CARRIED_RAD: f32 = 0.42;
 /// Votes that it moves for it to be carried, and for how long, in milliseconds: by phases, by the level, and by the
 /// level while somebody walks past. No more than the most are kept.
 const CARRIED_BY_PHASE: (f32, u64) = (4.0, 700);
-const CARRIED_BY_LEVEL: (f32, u64) = (5.0, 600);
+const CARRIED_BY_LEVEL: (f32, u64) = (5.0, 400);
 const CARRIED_IN_COMMOTION: (f32, u64) = (8.0, 6_000);
 const MOST_BY_PHASE: f32 = 8.0;
 const MOST_BY_LEVEL: f32 = 10.0;
+/// What the votes of a read count for rest, and for a hand: that it is away from where it rested, and that it turns
+/// there. And what the level counts beside them.
+const AWAY: (f32, f32) = (0.8, 1.0);
+const TURNING: (f32, f32) = (0.5, 1.0);
+const LEVEL: f32 = 0.3;
 /// What the last few changes of the level must vote on average for it to move now.
 const CARRIED_VOTE: f32 = 0.3;
 /// Votes that it has come to rest, and for how long, in milliseconds.
@@ -30,9 +35,11 @@ const SAME_RAD: f32 = 0.35;
 /// Reads in a row that agree on another place make it the place where it rests: it was pushed aside. They differ by
 /// less than this, in radians.
 const ASIDE_READS: u8 = 3;
-const ASIDE_RAD: f32 = 0.3;
-/// Votes from before a pause of more than this do not count, in milliseconds.
+const ASIDE_RAD: f32 = 0.45;
+/// Votes from before a pause of more than this do not count, in milliseconds; up to the other they do where the phase is
+/// the same as before it.
 const PAUSE_MS: u64 = 5_000;
+const SELDOM_MS: u64 = 20_000;
 /// Turns of the phase further apart than this are not compared, in milliseconds.
 const TURNS_MS: u64 = 3_000;
 
@@ -45,14 +52,21 @@ impl Track {
         turned: Option<Turn>,
         whereabouts: Whereabouts,
     ) {
-        // Of where it was before a pause its reads say nothing, nor of when it came here.
-        let paused = read.at.since(self.last) > PAUSE_MS;
-        if paused {
+        let pause_ms = read.at.since(self.last);
+        let paused = pause_ms > PAUSE_MS;
+        let by_phase = self.phase_tells();
+        // Of where it was before a pause its reads say nothing, nor of when it came here; but what was put down in a
+        // place where it is seldom read has the same phase each time.
+        let stayed = by_phase
+            && whereabouts == Whereabouts::Unknown
+            && pause_ms < SELDOM_MS
+            && compared.turn_rad.is_some_and(|rad| rad < SAME_RAD);
+        if paused && !stayed {
             self.votes.forget();
         }
         match whereabouts {
-            Whereabouts::Unknown if paused => {}
-            _ if !self.phase_tells() => self.vote_by_level(compared, whereabouts),
+            Whereabouts::Unknown if paused && !stayed => {}
+            _ if !by_phase => self.vote_by_level(compared, whereabouts),
             Whereabouts::Here => {
                 self.vote_moves(read, compared, turned);
                 self.comparer.learn_rest(read);
@@ -87,7 +101,16 @@ impl Track {
             return;
         }
         let turns = if away > 0.0 { step.map_or(0.0, turning_vote) } else { 0.0 };
-        self.votes.add(away + turns, read.at, MOST_BY_PHASE);
+        let vote = weighed(away, AWAY) + weighed(turns, TURNING) + self.level_beside(compared);
+        self.votes.add(vote, read.at, MOST_BY_PHASE);
+    }
+
+    /// What a change of the level says beside the phase: somebody who walks past changes it too.
+    fn level_beside(&mut self, compared: Comparison) -> f32 {
+        let Some(change_cdb) = compared.change_cdb else { return 0.0 };
+        let vote = LEVEL * self.restlessness.carried_vote(change_cdb);
+        self.restlessness.learn(change_cdb);
+        vote.clamp(-LEVEL, 2.0 * LEVEL)
     }
 
     /// Votes on whether it has come to rest, which was carried.
@@ -144,4 +167,9 @@ impl Track {
     pub(in super::super) fn knows_rest(&self) -> bool {
         !self.phase_tells() || !self.comparer.hops()
     }
+}
+
+/// A vote, by what it counts for rest and for a hand.
+fn weighed(vote: f32, (rest, hand): (f32, f32)) -> f32 {
+    vote * if vote < 0.0 { rest } else { hand }
 }
