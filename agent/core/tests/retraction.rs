@@ -145,6 +145,48 @@ fn a_try_on_of_a_garment_that_is_heard_again_stays() {
     assert_eq!(bench.retracted(), []);
 }
 
+/// Hung up in booth 1, and then silent until it was said to have left.
+fn hidden(bench: &mut Bench) {
+    bench.pass(10_000, |b| b.hangs(1, 1, -48));
+    bench.pass(30_000, |_| ());
+    assert_eq!(bench.told(), [at(Kind::CarriedIn, "booth-1"), at(Kind::CarriedOut, "booth-1")]);
+}
+
+#[test]
+fn a_garment_that_is_heard_again_in_its_booth_had_not_left_but_was_worn() {
+    let mut bench = Bench::new();
+    hidden(&mut bench);
+    bench.pass(5_000, |b| b.hangs(1, 1, -48));
+    bench.pass(60_000, |_| ());
+    let booth = |kind| at(kind, "booth-1");
+    let told = bench.told();
+    assert_eq!(told[2..], [RETRACTED, booth(Kind::TriedOn), booth(Kind::CarriedOut)], "{told:?}");
+    assert_eq!(bench.retracted(), [bench.seq(Kind::CarriedOut, "booth-1")], "the first one");
+    let visits: Vec<_> = bench.events.iter().filter_map(|(_, event)| event.garment()?.2).collect();
+    assert_eq!(visits, [bench.seq(Kind::CarriedIn, "booth-1"); 4], "one visit");
+    let tried = bench.events.iter().find(|(_, event)| event.kind() == Kind::TriedOn).unwrap();
+    assert!((39_000..44_000).contains(&tried.1.at.0), "when it fell silent: {:?}", tried.1.at);
+}
+
+#[test]
+fn a_garment_that_comes_back_is_carried_in_again() {
+    let comes_back = |before: &mut dyn FnMut(&mut Bench)| {
+        let mut bench = Bench::new();
+        hidden(&mut bench);
+        before(&mut bench);
+        bench.pass(5_000, |b| {
+            b.hangs(1, 1, -48);
+            b.hangs(2, 1, -48);
+        });
+        let again = bench.told().iter().filter(|told| **told == at(Kind::CarriedIn, "booth-1")).count();
+        assert_eq!(bench.retracted(), [], "{:?}", bench.told());
+        again
+    };
+    assert_eq!(comes_back(&mut |b| b.pass(2_000, |b| b.worn(1, RAIL, -60))), 3, "it was on the floor");
+    assert_eq!(comes_back(&mut |b| b.pass(5_000, |b| b.hangs(2, 1, -48))), 3, "somebody else came");
+    assert_eq!(comes_back(&mut |b| b.pass(150_000, |_| ())), 3, "long after");
+}
+
 #[test]
 fn a_retraction_survives_a_kill_and_a_fork_unless_its_event_stayed_behind() {
     let next_door = |b: &mut Bench| {
@@ -223,7 +265,7 @@ fn a_garment_that_was_brought_from_the_floor_and_left_behind_stays_carried_in() 
 #[test]
 fn snapshots_of_both_versions_are_taken_up() {
     let mut bench = Bench::new();
-    bench.pass(3_000, |b| b.hangs(1, 1, -50));
+    bench.pass(2_000, |b| b.hangs(1, 1, -50));
     let kept = bench.inference.snapshot();
     // Gateways hold such bytes through upgrades: fix the code, never these bytes.
     assert_eq!(hex::encode(&kept), format!("02{OPEN}{STAY}"));
@@ -235,7 +277,7 @@ fn snapshots_of_both_versions_are_taken_up() {
         });
         assert_eq!(bench.retracted().len(), retracted, "without a number there is nothing to retract");
         bench = Bench::new();
-        bench.pass(3_000, |b| b.hangs(1, 1, -50));
+        bench.pass(2_000, |b| b.hangs(1, 1, -50));
     }
 }
 

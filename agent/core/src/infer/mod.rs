@@ -10,6 +10,7 @@ pub mod layout;
 pub mod motion;
 pub mod presence;
 
+mod gone;
 mod known;
 mod learned;
 pub mod rule;
@@ -20,6 +21,7 @@ mod stay;
 mod tag;
 mod track;
 mod votes;
+mod worn;
 
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -35,6 +37,7 @@ use hangtag_protocol::scan::{Code, Scan};
 use indexmap::IndexMap;
 use rustc_hash::FxHasher;
 
+use gone::Gone;
 use known::Known;
 pub use layout::{Layout, SensorOn, Zone, ZoneKind};
 use learned::Remembered;
@@ -72,6 +75,8 @@ pub struct Inference {
     readers: Vec<Reader>,
     /// What was concluded of the garments in booths.
     stays: Map<Stay>,
+    /// Those that were said to have left because they were silent.
+    gone: Map<Gone>,
     sensed: Sensed,
     /// Per zone, the open visit of a booth.
     visits: Vec<Option<Seq>>,
@@ -102,6 +107,7 @@ impl Inference {
             tags: Map::default(),
             remembered: Remembered::new(now),
             stays: Map::default(),
+            gone: Map::default(),
             tick: now + TICK_MS,
             events: VecDeque::new(),
         }
@@ -231,6 +237,7 @@ impl Inference {
             self.conclude(epc, conclusion, now);
         }
         self.doubt(now);
+        self.forget_gone(now);
         if now.0 % (60 * 1_000) < TICK_MS {
             self.tags.retain(|_, tag| tag.last_read().is_none_or(|last| now.since(last) < FORGOTTEN_MS));
         }
@@ -267,6 +274,9 @@ impl Inference {
                 (at, confidence, What::PutDown(Handling { epc, zone: self.zone(zone), evidence }))
             }
             Conclusion::CarriedIn { at, zone, confidence, evidence } => {
+                if self.take_back(epc, zone, now) {
+                    return;
+                }
                 let visit = self.visit(epc, zone, now);
                 self.stay(epc, zone, at);
                 (at, confidence, What::CarriedIn(Fitting { epc, zone: self.zone(zone), visit, evidence }))
@@ -278,12 +288,20 @@ impl Inference {
                 }
                 (at, confidence, What::TriedOn(Fitting { epc, zone: self.zone(zone), visit, evidence }))
             }
-            Conclusion::CarriedOut { at, zone, visit, confidence, evidence } => {
+            Conclusion::CarriedOut { at, zone, visit, silent, confidence, evidence } => {
                 let what = What::CarriedOut(Fitting { epc, zone: self.zone(zone), visit, evidence });
                 self.close(zone, visit);
+                let known = Known::from(epc);
+                let stay = self.stays.swap_remove(&known);
+                let no_try_on = stay.and_then(|stay| stay.left(at));
+                let worn = self.tags.get_mut(&known).and_then(|tag| tag.worn.take());
+                if let (Some(mut stay), Some(worn), true) = (stay, worn, silent) {
+                    stay.tried = stay.tried.filter(|_| no_try_on.is_none());
+                    let carried_out = self.next;
+                    self.gone.insert(known, Gone { carried_out, zone, visit, last: at, stay, worn });
+                }
                 self.push(at, confidence, what);
-                let stay = self.stays.swap_remove(&Known::from(epc));
-                if let Some(seq) = stay.and_then(|stay| stay.left(at)) {
+                if let Some(seq) = no_try_on {
                     self.retract(seq, Rule::HadLeft, now);
                 }
                 return;

@@ -38,7 +38,7 @@ use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::read::Read;
 
 pub use phase::Turn;
-use phase::{Phase, told};
+pub(super) use phase::{Phase, told};
 
 /// The sum of votes above which a tag moved.
 pub const ENOUGH: f32 = 1.25;

@@ -30,6 +30,8 @@ pub enum Rule {
     Left,
     /// Not tried on: it had left when its silence was taken for a body's shadow.
     HadLeft,
+    /// Not carried out: it was worn, and a body hid it.
+    HadNotLeft,
     /// Not here: the booth next door has heard it far better for long.
     NextDoor,
     /// Not carried in: it hangs there for hours as it did at first.
@@ -44,6 +46,7 @@ impl Rule {
         match self {
             Self::SensorMoves => 97,
             Self::Elsewhere | Self::FloorWins => 95,
+            Self::HadNotLeft => 90,
             Self::PhaseMoves => 90,
             Self::LevelMoves => 75,
             Self::CalmAgain | Self::Left | Self::NextDoor => 80,
@@ -64,7 +67,7 @@ impl Rule {
             Kind::CarriedOut => &[Self::FloorWins, Self::Left],
             Kind::CarriedIn => return Some(Self::BoothWins),
             Kind::TriedOn => return Some(Self::Worn),
-            Kind::Retracted => &[Self::HadLeft, Self::NextDoor, Self::Parked],
+            Kind::Retracted => &[Self::HadLeft, Self::HadNotLeft, Self::NextDoor, Self::Parked],
             Kind::Coverage | Kind::Scanned => &[],
         };
         exact.iter().find(|rule| rule.confidence() == event.confidence).copied()

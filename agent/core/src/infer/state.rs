@@ -28,7 +28,7 @@ pub(super) enum Conclusion {
     PutDown { at: Uptime, zone: u16, confidence: u8, evidence: Evidence },
     CarriedIn { at: Uptime, zone: u16, confidence: u8, evidence: Evidence },
     TriedOn { at: Uptime, zone: u16, visit: Seq, confidence: u8, evidence: Evidence },
-    CarriedOut { at: Uptime, zone: u16, visit: Seq, confidence: u8, evidence: Evidence },
+    CarriedOut { at: Uptime, zone: u16, visit: Seq, silent: bool, confidence: u8, evidence: Evidence },
 }
 
 /// What the garment's surroundings say in this tick.
@@ -50,21 +50,5 @@ impl Surroundings<'_> {
     pub(super) fn listening_in(&self, zone: usize) -> Option<Uptime> {
         let antennas = (0..self.layout.antennas()).filter(|a| self.layout.zone_of(*a) == zone);
         antennas.filter_map(|antenna| self.listening[self.layout.reader_of(antenna)]).min()
-    }
-}
-
-/// One bit per tick, the latest lowest: restless while read; not read at all.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Worn {
-    pub(super) restless: u64,
-    pub(super) silent: u64,
-}
-
-impl Worn {
-    /// How many ticks ago the garment was put on: in the middle of the first eight ticks of which at least six are
-    /// restless or silent. It was in a hand before.
-    pub(super) fn put_on_ago(self) -> u64 {
-        let worn = self.restless | self.silent;
-        (7..64).rev().find(|ago| (worn >> (ago - 7) & 0xff).count_ones() >= 6).map_or(0, |ago| ago - 4)
     }
 }

@@ -23,8 +23,9 @@ use hangtag_protocol::event::Evidence;
 use hangtag_protocol::read::Read;
 
 use super::rule::Rule;
-use super::state::{Conclusion, State, Surroundings, Worn};
+use super::state::{Conclusion, State, Surroundings};
 use super::track::{RECENT_TICKS, TICK_MS, Track, Whereabouts};
+use super::worn::Worn;
 
 use best::Best;
 
@@ -51,7 +52,7 @@ pub(super) struct Tag {
     /// For how many ticks it has been calm at the antenna where it is read best.
     calm_ticks: u16,
     /// What it was in each of the last ticks in a booth; few garments are in one.
-    worn: Option<Box<Worn>>,
+    pub(super) worn: Option<Box<Worn>>,
 }
 
 impl Tag {
@@ -84,6 +85,9 @@ impl Tag {
             None => Whereabouts::Unknown,
         };
         self.tracks[slot].handle_read(read, whereabouts);
+        if let State::Booth { .. } = self.state {
+            self.worn.get_or_insert_default().handle_read(antenna, read);
+        }
     }
 
     /// How its antennas hear it.

@@ -293,6 +293,11 @@ impl Track {
         even && (self.quick < CALM_RAD || !self.phase_tells())
     }
 
+    /// Whether its phases compare over any time.
+    pub(super) fn compares_turns(&self) -> bool {
+        self.phase_tells() && !self.comparer.hops()
+    }
+
     /// Whether what is read of it now is restless.
     pub(super) fn is_restless(&self) -> bool {
         if self.phase_tells() {

@@ -110,6 +110,7 @@ fn why(event: &Event, Evidence { reads, margin_db, unrest, dwell_ds }: Evidence)
             format!("after {stay} in the booth the floor reads it, {margin_db} dB above any other zone")
         }
         Rule::HadLeft => "it had left when its silence was taken for a body's shadow".to_owned(),
+        Rule::HadNotLeft => "it had not left: a body hid it, and it is heard again where it was".to_owned(),
         Rule::NextDoor => "the booth next door has heard it far better for long".to_owned(),
         Rule::Parked => "it hangs there for hours as it did at first: nobody brought it".to_owned(),
         Rule::Left => format!("after {stay} the booth does not read it any more, or the one next door does"),

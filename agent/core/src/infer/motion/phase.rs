@@ -5,18 +5,18 @@ use hangtag_protocol::read::Read;
 
 /// A phase without half turns, which readers may add: 256 stand for half a turn.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Phase(u8);
+pub(in super::super) struct Phase(u8);
 
 impl Phase {
     fn new(ddeg: u16) -> Self {
         Self((u32::from(ddeg % 1_800) * 256 / 1_800) as u8)
     }
 
-    pub(super) fn since(self, other: Self) -> Turn {
+    pub(in super::super) fn since(self, other: Self) -> Turn {
         Turn(self.0.wrapping_sub(other.0).cast_signed())
     }
 
-    pub(super) fn turned(self, by: Turn) -> Self {
+    pub(in super::super) fn turned(self, by: Turn) -> Self {
         Self(self.0.wrapping_add(by.0.cast_unsigned()))
     }
 }
@@ -52,6 +52,6 @@ fn code(khz: u32) -> u8 {
 }
 
 /// The phase of a read and its channel's number, if the reader tells both.
-pub(super) fn told(read: &Read) -> Option<(Phase, u8)> {
+pub(in super::super) fn told(read: &Read) -> Option<(Phase, u8)> {
     Some((Phase::new(read.phase_ddeg?), code(read.channel_khz?)))
 }

@@ -6,20 +6,26 @@ use hangtag_protocol::id::Seq;
 
 use super::super::presence::MARGIN_DB;
 use super::super::rule::Rule;
-use super::super::state::{Conclusion, State, Surroundings, Worn};
+use super::super::state::{Conclusion, State, Surroundings};
 use super::super::track::{TICK_MS, Track};
 use super::{Best, Tag, deciseconds, whole_db};
 
-/// A tag unseen in its booth for so long was carried out, in milliseconds.
-const LEFT_MS: u64 = 25_000;
+/// In how many of the last ticks a booth must have heard what was carried in: one that wins, and one that wins by so
+/// many dB.
+const IN_TICKS: (usize, usize) = (3, 2);
+const CLEAR_DB: f32 = 12.0;
+/// A tag unseen in its booth for so long is said to have been carried out, in milliseconds: [`gone`](super::super::gone)
+/// knows better if it is heard again.
+const LEFT_MS: u64 = 14_000;
 /// The same while nobody is in the booth.
 const LEFT_FREE_MS: u64 = 8_000;
 /// The shortest stay in a booth in which a garment can have been tried on, in milliseconds.
 pub(in super::super) const TRY_ON_MS: u64 = 30_000;
 /// Ticks of the last 64 (32 s) in which a worn garment is restless or silent, at least.
-pub(in super::super) const WORN_TICKS: u32 = 34;
-/// Ticks of them in which it was read and restless, at least: silence alone proves nothing.
-const WORN_READ_TICKS: u32 = 6;
+pub(in super::super) const WORN_TICKS: u32 = 32;
+/// Ticks of them in which it was read and restless, at least: silence alone proves nothing, unless it was so long that it
+/// seemed to have left.
+const WORN_READ_TICKS: u32 = 3;
 
 impl Tag {
     pub(super) fn end_tick_booth(
@@ -39,14 +45,16 @@ impl Tag {
         let unseen_ms = listening.map_or(0, |listening| now.since(last.max(listening)));
         let stay_ms = now.since(since);
 
-        let seen = here().any(Track::seen_last_tick);
-        let restless = here().any(|track| track.seen_last_tick() && track.is_restless());
         // Without a body nothing is worn, and nothing hides what is there.
         let free = around.free[usize::from(zone)];
         if listening.is_some() {
+            let heard = || here().filter(|track| track.seen_last_tick());
+            let (silent, turns) = (heard().next().is_none(), heard().any(Track::compares_turns));
+            let unsteady = heard().any(Track::is_restless);
             let worn = self.worn.get_or_insert_default();
-            worn.restless = worn.restless << 1 | u64::from(restless && !free);
-            worn.silent = worn.silent << 1 | u64::from(!seen && !free);
+            let turned = worn.end_reads(|antenna| around.layout.zone_of(antenna.into()) == usize::from(zone));
+            let restless = if turns { turned } else { unsteady };
+            worn.end_tick(restless && !free, silent && !free);
         }
         let quiet_here = |ms| listening.is_none() || unseen_ms > ms;
 
@@ -64,27 +72,26 @@ impl Tag {
                 unrest: 0,
                 dwell_ds: deciseconds(at.since(since)),
             };
-            self.worn = None;
+            // In a free booth nobody hides it.
+            let silent = !on_floor && !next_door && !free;
             self.lift(None, at);
             let confidence = if on_floor { Rule::FloorWins } else { Rule::Left }.confidence();
-            return Some(Conclusion::CarriedOut { at, zone, visit, confidence, evidence });
+            return Some(Conclusion::CarriedOut { at, zone, visit, silent, confidence, evidence });
         }
 
-        let of_late = self.worn.as_deref().copied().unwrap_or_default();
-        let Worn { restless, silent } = of_late;
-        let worn = (restless | silent).count_ones();
-        let restless = restless.count_ones();
+        let of_late = self.worn.as_deref()?;
+        let (worn, restless) = of_late.ticks();
         if tried
             || free
             || stay_ms < TRY_ON_MS
             || worn < WORN_TICKS
-            || restless < WORN_READ_TICKS
+            || restless < WORN_READ_TICKS && !of_late.was_hidden()
             || unseen_ms > 8_000
         {
             return None;
         }
+        let at = (now - of_late.put_on_ago()).max(since);
         self.state = State::Booth { zone, visit, since, tried: true };
-        let at = (now - of_late.put_on_ago() * TICK_MS).max(since);
         let evidence = Evidence {
             reads,
             margin_db: best.as_ref().map_or(0, |best| whole_db(best.margin_db)),
@@ -98,7 +105,8 @@ impl Tag {
 
     pub(super) fn carried_in(&mut self, best: &Best, around: &Surroundings<'_>) -> Option<Conclusion> {
         let track = &self.tracks[best.track];
-        if best.margin_db < MARGIN_DB || track.ticks_seen() < 4 {
+        let least = if best.margin_db < CLEAR_DB { IN_TICKS.0 } else { IN_TICKS.1 };
+        if best.margin_db < MARGIN_DB || track.ticks_seen() < least {
             return None;
         }
         let at = around.now - track.ticks_seen() as u64 * TICK_MS;
