@@ -44,7 +44,9 @@ pub enum Notice {
     /// before. Where it is not, [`Changed`](Self::Changed) is told instead.
     Steady,
     /// The booth has been occupied for longer than anybody tries clothes on: the sensor is stuck or
-    /// blocked. Told once. A pin stuck at *free* cannot be told from an empty booth here.
+    /// blocked. It is until the booth is seen free: told again in the place of [`Steady`](Self::Steady) and
+    /// of [`Changed`](Self::Changed), and otherwise once. A pin stuck at *free* cannot be told from an empty
+    /// booth here.
     Stuck {
         /// Since when it has been seen occupied without a break.
         since: Uptime,
@@ -86,6 +88,8 @@ pub struct Booth<P> {
     pin: P,
     settings: Settings,
     known: Option<Known>,
+    /// Since when it is stuck, if it is.
+    stuck: Option<Uptime>,
     /// The pin has left what is known, or nothing is known yet.
     doubt: Option<Doubt>,
     /// The last good sample.
@@ -97,7 +101,6 @@ pub struct Booth<P> {
 struct Known {
     occupancy: Occupancy,
     seen_from: Uptime,
-    stuck_told: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,11 +116,13 @@ impl<P: InputPin> Booth<P> {
     #[must_use]
     pub fn new(pin: P, settings: Settings) -> Self {
         let settings = Settings { settle_ms: settings.settle_ms.max(MIN_SETTLE_MS), ..settings };
-        Self { pin, settings, known: None, doubt: None, sampled: None, due: Uptime(0) }
+        Self { pin, settings, known: None, stuck: None, doubt: None, sampled: None, due: Uptime(0) }
     }
 
-    /// Understands the pin otherwise from here on, and knows nothing of the booth.
+    /// Understands the pin otherwise from here on, and knows nothing of the booth. A pin that is stuck stays it,
+    /// unless its level means something else.
     pub fn begin_anew(&mut self, settings: Settings) {
+        self.stuck = self.stuck.filter(|_| settings.occupied == self.settings.occupied);
         self.settings = Settings { settle_ms: settings.settle_ms.max(MIN_SETTLE_MS), ..settings };
         (self.known, self.doubt, self.sampled, self.due) = (None, None, None, Uptime(0));
     }
@@ -155,7 +160,7 @@ impl<P: InputPin> Booth<P> {
             Occupancy::Free
         };
         if self.doubt.is_none() && self.occupancy() == Some(level) {
-            return self.stuck(now, unseen);
+            return self.handle_known(now, unseen);
         }
         let fresh = Doubt { since: now, level, held_from: now, told: false };
         let doubt = self.doubt.get_or_insert(fresh);
@@ -167,11 +172,13 @@ impl<P: InputPin> Booth<P> {
         if now.since(doubt.held_from) >= settle {
             let (at, told) = (doubt.held_from, doubt.told);
             self.doubt = None;
+            self.stuck = self.stuck.filter(|_| level == Occupancy::Occupied);
+            let stuck = self.stuck.map(|since| Notice::Stuck { since });
             if self.occupancy() == Some(level) {
-                return told.then_some(Notice::Steady);
+                return told.then_some(stuck.unwrap_or(Notice::Steady));
             }
-            self.known = Some(Known { occupancy: level, seen_from: at, stuck_told: false });
-            return Some(Notice::Changed { to: level, at });
+            self.known = Some(Known { occupancy: level, seen_from: at });
+            return Some(stuck.unwrap_or(Notice::Changed { to: level, at }));
         }
         if !doubt.told && now.since(doubt.since) >= u64::from(self.settings.unsteady_ms) {
             doubt.told = true;
@@ -180,7 +187,8 @@ impl<P: InputPin> Booth<P> {
         None
     }
 
-    fn stuck(&mut self, now: Uptime, unseen: bool) -> Option<Notice> {
+    /// Takes a sample of the level that is known.
+    fn handle_known(&mut self, now: Uptime, unseen: bool) -> Option<Notice> {
         let known = self.known.as_mut()?;
         if unseen {
             known.seen_from = now;
@@ -189,10 +197,10 @@ impl<P: InputPin> Booth<P> {
             Occupancy::Free => false,
             Occupancy::Occupied => now.since(known.seen_from) >= u64::from(self.settings.stuck_ms),
         };
-        if !stuck || known.stuck_told {
+        if !stuck || self.stuck.is_some() {
             return None;
         }
-        known.stuck_told = true;
+        self.stuck = Some(known.seen_from);
         Some(Notice::Stuck { since: known.seen_from })
     }
 }

@@ -4,7 +4,7 @@
 //! | sensor | is there when | how it is |
 //! |---|---|---|
 //! | accelerometer | it answers: it is looked for at the start, and every five seconds while it does not | absent; works; failed: it cannot be read, or says what cannot be |
-//! | booth's pin | the configuration says which level means *occupied*: nobody can be asked whether a wire is connected | unused; works; failed: it cannot be read, holds no level, or has been *occupied* for two hours |
+//! | booth's pin | the configuration says which level means *occupied*: nobody can be asked whether a wire is connected | unused; works; failed: it cannot be read, holds no level, or has been *occupied* for two hours and not free since |
 //!
 //! Nothing is waited for: the pin is read at once, and a look at the accelerometer takes as long as its bus says,
 //! and no more than one transfer that hangs ([`accelerometer`](crate::accelerometer)).

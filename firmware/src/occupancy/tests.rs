@@ -178,6 +178,28 @@ fn a_stuck_pin_is_reported_once_per_occupation() {
 }
 
 #[test]
+fn a_stuck_pin_stays_it_until_the_booth_is_free() {
+    let stuck = Notice::Stuck { since: Uptime(1_000) };
+    let mut bench = bench(|_| false);
+    bench.hold(true, 70_000);
+    assert_eq!(bench.notices, [changed(Occupancy::Occupied, 1_000), stuck]);
+    bench.hold(false, 20).hold(true, 200);
+    assert_eq!(bench.notices[2..], [], "a glitch");
+    for _ in 0..100 {
+        bench.hold(false, 20).hold(true, 10);
+    }
+    bench.hold(true, 100);
+    assert_eq!(bench.notices[2..], [Notice::Unsteady { since: Uptime(71_220) }, stuck]);
+    bench.booth.begin_anew(Settings { settle_ms: 80, ..SETTINGS });
+    bench.hold(true, 70_000);
+    assert_eq!(bench.notices[4..], [stuck], "it is understood as before");
+    bench.booth.begin_anew(Settings { occupied: PinState::Low, ..SETTINGS });
+    let now = bench.now.0;
+    bench.hold(true, 100).hold(false, 100);
+    assert_eq!(bench.notices[5..], [changed(Occupancy::Free, now), changed(Occupancy::Occupied, now + 100)]);
+}
+
+#[test]
 fn an_empty_booth_is_never_stuck() {
     let mut bench = bench(|_| false);
     bench.hold(false, 200_000);

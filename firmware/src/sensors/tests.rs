@@ -199,6 +199,13 @@ fn a_pin_that_fails_is_said_and_what_it_shows_is_told_again() {
         bench.run(100);
     }
     assert_eq!((bench.booth()[4..].len(), bench.states().1), (1, SensorState::Failed), "it holds no level");
+    bench.run(1_000).pin.0.set(None);
+    bench.run(1_000).pin.0.set(Some(true));
     bench.run(1_000);
-    assert_eq!((bench.booth()[5..].len(), bench.states().1), (1, SensorState::Works));
+    let states: Vec<BoothState> = bench.booth()[5..].iter().map(|(_, state)| *state).collect();
+    assert_eq!(states, [BoothState::Stuck; 2], "it was not free since it stuck");
+    assert_eq!(bench.states().1, SensorState::Failed);
+    bench.pin.0.set(Some(false));
+    bench.run(1_000);
+    assert_eq!((bench.booth()[7].1, bench.states().1), (BoothState::Free, SensorState::Works));
 }
