@@ -8,10 +8,11 @@
 //! ```
 //!
 //! A configuration is answered when the module reads by it and it was kept, or when it is refused; then the node
-//! works on by the one before. A module that is silent refuses nothing: the answer waits for it.
+//! works on by the one before. A module that is silent refuses nothing: the answer waits for it. What else the node
+//! has for sensors does not: it works by what was checked until the module refuses it.
 
 use hangtag_protocol::clock::Uptime;
-use hangtag_protocol::link::command::{Ack, Configure, Query};
+use hangtag_protocol::link::command::{Ack, Configure, Level, Query};
 use hangtag_protocol::link::frame::Wire;
 use hangtag_protocol::link::message::{BoothState, Configured, Ended, Health, Occupancy, Outcome, Sensors};
 use hangtag_protocol::link::sender::{Identity, Told};
@@ -39,8 +40,8 @@ pub struct Node<const SENT: usize, const WAITING: usize, const TAGS: usize> {
     reads: u64,
     listens: bool,
     sensors: Sensors,
-    /// What is known of the booth, and whether its sensor is to be trusted.
-    booth: Option<Occupancy>,
+    /// What is known of the booth, by which level, and whether its sensor is to be trusted.
+    booth: Option<(Occupancy, Option<Level>)>,
     is_doubted: bool,
     health_at: Uptime,
     /// The frames below this number tell how runs before this one ended.
@@ -150,7 +151,7 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
         if let Told::Occupancy(booth) = told {
             match booth.state {
                 BoothState::Free | BoothState::Occupied => {
-                    (self.booth, self.is_doubted) = (Some(*booth), false);
+                    (self.booth, self.is_doubted) = (Some((*booth, self.occupied())), false);
                 }
                 // As it was.
                 BoothState::Steady => self.is_doubted = false,
@@ -210,6 +211,12 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
     #[must_use]
     pub fn config(&self) -> Option<&Config> {
         self.config.as_ref()
+    }
+
+    /// What its other sensors are to work by: also while the module is silent.
+    #[must_use]
+    pub fn sensing(&self) -> Option<&Config> {
+        self.tried.as_ref().or(self.config())
     }
 
     /// Whether its frames have no numbers left: it must be started again.
@@ -322,9 +329,6 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
             self.sender.handle_told(&Told::Read(condensed), now);
         }
         self.sampler = Sampler::new(config.told().window_ms);
-        if self.config.is_some_and(|before| before.told().occupied != config.told().occupied) {
-            self.booth = None;
-        }
         self.config = Some(config);
         self.keep = Keep::Due;
     }
@@ -332,9 +336,17 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
     fn answer(&mut self, id: u32, outcome: Outcome, now: Uptime) {
         self.sender.handle_told(&Told::Configured(Configured { id, outcome }), now);
         // Who tells it how to work may be new, and know nothing of the booth.
-        if let Some(booth) = self.booth.filter(|_| !self.is_doubted) {
+        if let Some((booth, by)) = self.booth
+            && by == self.occupied()
+            && !self.is_doubted
+        {
             self.sender.handle_told(&Told::Occupancy(booth), now);
         }
+    }
+
+    /// The level of the booth's pin that says that somebody is in it.
+    fn occupied(&self) -> Option<Level> {
+        self.sensing().and_then(|config| config.told().occupied)
     }
 }
 

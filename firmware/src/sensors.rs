@@ -91,7 +91,10 @@ impl<B: Bus, P: InputPin> Sensors<B, P> {
     fn work_by(&mut self, wanted: Option<Wanted>) {
         let before = self.works_by.and_then(|before| before.booth);
         self.works_by = wanted;
-        let Some(Wanted { thresholds, booth }) = wanted else { return };
+        let Some(Wanted { thresholds, booth }) = wanted else {
+            (self.detector, self.occupancy) = (None, SensorState::Unused);
+            return;
+        };
         match &mut self.detector {
             Some(detector) => detector.work_by(thresholds),
             None => self.detector = Some(Detector::new(ACCELEROMETER, thresholds)),

@@ -14,6 +14,8 @@ use hangtag_protocol::link::receiver::Arrival;
 use proptest::prelude::*;
 use std::vec::Vec;
 
+mod sensing;
+
 const BOOT: u32 = 0x1234_5678;
 const NO_TAG: &[u8] = &[0xbb, 0x01, 0xff, 0x00, 0x01, 0x15, 0x16, 0x7e];
 /// -60 dBm.
@@ -294,51 +296,6 @@ fn what_has_no_room_while_the_gateway_is_away_is_counted_exactly() {
     bench.run(20_000);
     assert_eq!((bench.reads, bench.dropped), (500 - dropped, dropped));
     assert_eq!(bench.node.health(bench.now).waiting, 0);
-}
-
-#[test]
-fn what_other_sensors_tell_comes_and_how_they_are_with_its_health() {
-    let mut bench = bench(Some(config(1)));
-    bench.run(100).away = true;
-    let motion = Motion { at: bench.now, sensor: 1, how: Moved::PickedUp, peak_mg: 300 };
-    let booth = Occupancy { at: bench.now, state: BoothState::Occupied };
-    bench.node.handle_told(&Told::Motion(motion), bench.now);
-    bench.node.handle_told(&Told::Occupancy(booth), bench.now);
-    let sensors = Sensors { accelerometer: SensorState::Works, occupancy: SensorState::Failed };
-    bench.node.handle_sensors(sensors);
-    bench.away = false;
-    bench.run(3_000);
-    assert_eq!((&bench.motions[..], &bench.booth[..]), (&[motion][..], &[booth][..]));
-    assert_eq!(bench.health.unwrap().sensors, sensors);
-}
-
-#[test]
-fn a_gateway_that_begins_anew_is_told_how_the_booth_is() {
-    let watches = |occupied| Configure { occupied, ..good() };
-    let mut bench = bench(Config::new(watches(Some(Level::High))).ok());
-    let again = bench.node.config().copied().unwrap();
-    bench.run(100).configure(*again.told()).run(100);
-    assert_eq!(bench.booth, [], "nothing is known");
-    let tell = |bench: &mut Bench, at, state| {
-        let booth = Occupancy { at: Uptime(at), state };
-        bench.node.handle_told(&Told::Occupancy(booth), bench.now);
-        bench.run(100);
-        booth
-    };
-    tell(&mut bench, 150, BoothState::Occupied);
-    let free = tell(&mut bench, 160, BoothState::Free);
-    tell(&mut bench, 170, BoothState::Unsteady);
-    assert_eq!(bench.configure(*again.told()).run(100).booth.len(), 3, "nobody knows");
-    tell(&mut bench, 180, BoothState::Steady);
-    bench.configure(*again.told()).run(100);
-    assert_eq!(bench.booth[4..], [free], "as it was before");
-    let other = Configure { id: 8, window_ms: 0, ..watches(Some(Level::High)) };
-    bench.configure(other).run(200);
-    assert_eq!(bench.booth[5..], [free], "told to work otherwise");
-    bench.configure(Configure { id: 9, antennas: 2, ..other }).run(100);
-    assert_eq!(bench.booth[6..], [free], "told what it refuses");
-    bench.configure(watches(Some(Level::Low))).run(200).configure(watches(Some(Level::Low))).run(100);
-    assert_eq!(bench.booth.len(), 7, "with another level it is not known");
 }
 
 #[test]

@@ -178,6 +178,17 @@ fn a_booth_is_told_of_when_the_configuration_says_how() {
 }
 
 #[test]
+fn a_configuration_that_is_taken_back_leaves_sensors_without() {
+    let mut bench = bench();
+    bench.config = watches(Level::High);
+    bench.chip.hand().measures = Some(is_shaken);
+    bench.run(1_500).config = None;
+    assert_eq!(bench.told.len(), 1);
+    bench.run(3_000);
+    assert_eq!((bench.told.len(), bench.states()), (1, (SensorState::Works, SensorState::Unused)));
+}
+
+#[test]
 fn a_pin_that_fails_is_said_and_what_it_shows_is_told_again() {
     let mut bench = bench();
     bench.config = watches(Level::High);

@@ -108,7 +108,7 @@ fn main() -> ! {
         let now: Uptime = clock.now();
         gateway.hear(|bytes| node.handle_gateway(bytes, now));
         reader.hear(|bytes| node.handle_module(bytes, now));
-        let config = node.config().copied();
+        let config = node.sensing().copied();
         sensors.handle_timeout(config.as_ref(), now, |told| node.handle_told(told, now));
         node.handle_sensors(sensors.states());
         if let Some(config) = node.poll_keep() {
