@@ -44,7 +44,8 @@ pub struct Node<const SENT: usize, const WAITING: usize, const TAGS: usize> {
     booth: Option<(Occupancy, Option<Level>)>,
     is_doubted: bool,
     health_at: Uptime,
-    /// The frames below this number tell how runs before this one ended.
+    /// The frames below this number tell how runs before this one ended; no number is so high where one of these had
+    /// no room.
     past_below: u32,
     vitals: Vitals,
 }
@@ -98,14 +99,14 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
         }
     }
 
-    /// Takes how a run before this one ended. It is told before everything else, so it must come before.
+    /// Takes how a run before this one ended. It is told before everything else, so it must come before. What has no
+    /// room is not told by this run.
     pub fn handle_ended(&mut self, ended: &Ended<'_>) {
-        if self.sender.handle_ended(ended) {
-            (_, self.past_below) = self.sender.numbers();
-        }
+        let below = if self.sender.handle_ended(ended) { self.sender.numbers().1 } else { u32::MAX };
+        self.past_below = self.past_below.max(below);
     }
 
-    /// Whether the gateway has for good how the runs before this one ended.
+    /// Whether the gateway has for good how all the runs before this one ended that the node was given.
     #[must_use]
     pub fn is_past_durable(&self) -> bool {
         self.sender.numbers().0 >= self.past_below

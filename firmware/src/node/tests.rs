@@ -14,6 +14,7 @@ use hangtag_protocol::link::receiver::Arrival;
 use proptest::prelude::*;
 use std::vec::Vec;
 
+mod ended;
 mod sensing;
 
 const BOOT: u32 = 0x1234_5678;
