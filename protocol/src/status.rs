@@ -203,8 +203,9 @@ mod tests {
         ));
         assert_eq!(serde_json::from_str::<NodeHealth>(&text).unwrap(), node);
         // A node of another age tells less or more.
-        let other = text.replacen(r#""reads":100000,"#, r#""colour":"red","#, 1);
-        assert_eq!(serde_json::from_str::<NodeHealth>(&other).unwrap().health.unwrap().reads, 0);
+        let other = text.replacen(r#""temperature_dc":-55,"#, r#""colour":"red","#, 1);
+        let less = Some(message::Health { temperature_dc: None, ..health });
+        assert_eq!(serde_json::from_str::<NodeHealth>(&other).unwrap().health, less);
         for (from, to, why) in [("1.20.3", "1.20", "is not a version"), ("fffffffffffffffe", "x", "no")] {
             let bad =
                 serde_json::from_str::<NodeHealth>(&text.replacen(from, to, 1)).unwrap_err().to_string();

@@ -137,12 +137,45 @@ fn reads_are_read_back_one_by_one() {
     assert_eq!(seen[1].phase_ddeg, None);
 }
 
+/// What a payload of a kind says, as text.
+fn says(kind: Kind, payload: &[u8]) -> Option<String> {
+    fn text<'p, T: serde::Deserialize<'p> + std::fmt::Debug>(frame: &Frame<'p>) -> Option<String> {
+        frame.message::<T>().ok().map(|message| format!("{message:?}"))
+    }
+    let frame = Frame { kind: kind.byte(), boot: BOOT, number: 0, payload };
+    match kind {
+        Kind::Hello => text::<Hello>(&frame),
+        // Several, of which the last is looked at.
+        Kind::Reads => frame.messages::<Condensed>().last()?.ok().map(|read| format!("{read:?}")),
+        Kind::Motion => text::<Motion>(&frame),
+        Kind::Occupancy => text::<Occupancy>(&frame),
+        Kind::Health => text::<Health>(&frame),
+        Kind::Dropped => text::<Dropped>(&frame),
+        Kind::Configured => text::<Configured>(&frame),
+        Kind::Clock => text::<Clock>(&frame),
+        Kind::Ended => text::<Ended<'_>>(&frame),
+        Kind::Ack => text::<Ack>(&frame),
+        Kind::Configure => text::<Configure>(&frame),
+        Kind::Query => text::<Query>(&frame),
+    }
+}
+
 #[test]
-fn a_later_version_may_append_to_a_message() {
-    let mut payload = [0; MAX_PAYLOAD];
-    let used = postcard::to_slice(&Query::Health, &mut payload).unwrap().len();
-    let frame = Frame { kind: Kind::Query.byte(), boot: 0, number: 0, payload: &payload[..used + 9] };
-    assert_eq!(frame.message(), Ok(Query::Health));
+fn every_message_is_read_when_a_later_version_appended_to_it_and_none_when_it_is_cut() {
+    for (name, wire) in frames() {
+        Deframer::new().handle_bytes(&wire, |frame| {
+            let frame = frame.unwrap();
+            let kind = Kind::of(frame.kind).unwrap();
+            let ours = says(kind, frame.payload).unwrap();
+            for later in [&[0xFF][..], &[0; 9], b"and so on"] {
+                let said = says(kind, &[frame.payload, later].concat());
+                assert_eq!(said.as_ref() == Some(&ours), kind != Kind::Reads, "{name}: {said:?}");
+            }
+            let cuts = (0..frame.payload.len()).filter(|end| says(kind, &frame.payload[..*end]).is_some());
+            // The first of two reads is whole without the second.
+            assert_eq!(cuts.count(), usize::from(kind == Kind::Reads), "{name}");
+        });
+    }
 }
 
 #[test]

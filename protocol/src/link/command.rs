@@ -1,6 +1,7 @@
 //! What a gateway says to a node. Enters: what the agent knows and wants. Leaves: the payloads of its frames.
 //!
-//! Fields and enum variants are only appended: gateways and nodes of several ages share a shop.
+//! Fields and enum variants are only appended: gateways and nodes of several ages share a shop. A field that is appended
+//! has `#[serde(default)]` ([`payload`](super::payload)).
 
 use core::ops::RangeInclusive;
 

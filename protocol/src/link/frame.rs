@@ -6,7 +6,7 @@ use crc::{CRC_32_ISCSI, Crc};
 use serde::Serialize;
 use serde::de::Deserialize;
 
-use super::VERSION;
+use super::{VERSION, payload};
 
 /// CRC-32C by a table of 1 KiB, which a microcontroller has room for.
 const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
@@ -154,15 +154,16 @@ impl<'a> Frame<'a> {
         Frame { kind: kind.byte(), boot, number, payload }.encode()
     }
 
-    /// What the payload says; bytes behind that are of a later version, and skipped.
+    /// What the payload says, whichever version wrote it ([`payload`]).
     ///
     /// # Errors
     /// When it is no such message.
     pub fn message<T: Deserialize<'a>>(&self) -> Result<T, postcard::Error> {
-        postcard::take_from_bytes(self.payload).map(|(message, _)| message)
+        payload::read(self.payload)
     }
 
-    /// Its messages, when there are several one behind the other; the first that cannot be read is the last.
+    /// Its messages, when there are several one behind the other, which have no more and no less fields than this
+    /// version's; the first that cannot be read is the last.
     pub fn messages<T: Deserialize<'a>>(
         &self,
     ) -> impl Iterator<Item = Result<T, postcard::Error>> + use<'a, T> {

@@ -1,7 +1,8 @@
 //! What a node says. Enters: what its firmware knows. Leaves: the payloads of its frames. Times are the node's
 //! own: milliseconds since it started, which the gateway turns into its own.
 //!
-//! Fields and enum variants are only appended: gateways and nodes of several ages share a shop.
+//! Fields and enum variants are only appended: gateways and nodes of several ages share a shop. A field that is appended
+//! has `#[serde(default)]` ([`payload`](super::payload)).
 
 use serde::{Deserialize, Serialize};
 
@@ -176,7 +177,6 @@ pub enum BoothState {
 
 /// How a node is: told regularly. The latest counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Health {
     /// For how long it has been running, in milliseconds.
     pub uptime: Uptime,

@@ -5,6 +5,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`frame`] | bytes to frames and back: COBS, version, CRC |
+//! | [`payload`] | payloads of earlier and later versions to messages |
 //! | [`message`] | what a node says |
 //! | [`command`] | what a gateway says |
 //! | [`mod@ring`] | records in a fixed number of bytes |
@@ -49,10 +50,13 @@
 //! | 84 | query | [`Query`](command::Query) |
 //! | c0 to cf | reserved for updates over the line | |
 //!
-//! A payload may be longer than its message: fields are appended, never changed, and who does not know them
-//! skips them. A shorter one is not read: what grows after the first release needs a default for what is missing.
-//! A numbered frame of an unknown kind counts as taken. Another layout of the frame is another
-//! version; a hello keeps this one for ever and says which versions its node speaks.
+//! Nodes and gateways of several ages understand one another: fields are only appended to a message. Who does not know
+//! them skips them; who misses them takes their defaults ([`payload`]). *Reads* are an exception, because they stand one
+//! behind the other: what is to be added to them needs another kind. So does what must not be skipped: a numbered frame
+//! of an unknown kind counts as taken, and one that is not numbered is as if it had not come. A message with a variant
+//! that its reader does not know is not read, and counts as taken too: where an older one is to make sense of the rest,
+//! what is new is said by a field. Another layout of the frame is another version; a hello keeps this one for ever and
+//! says which versions its node speaks.
 //!
 //! # In turn
 //!
@@ -84,6 +88,7 @@
 pub mod command;
 pub mod frame;
 pub mod message;
+pub mod payload;
 pub mod receiver;
 pub mod ring;
 pub mod sender;
