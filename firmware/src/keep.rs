@@ -5,13 +5,18 @@
 //! ```text
 //! two areas, each erased as a whole     records of 128 bytes, one behind the other
 //!
-//! record   0  1  layout (1)
+//! record   0  1  layout of the configuration (1)
 //!          1  1  length n of the configuration
 //!          2  4  generation: the highest is the last
 //!          6  n  configuration: postcard
 //!          …  4  CRC-32C over everything before it
 //!          …     FF
 //! ```
+//!
+//! A firmware may be replaced by an earlier one. What was appended to a configuration it skips, as on the link
+//! ([`payload`]). Where the last configuration has another layout, or is none that this firmware works by, there is
+//! none, because the one before is outdated; what is kept then comes after it for the later firmware too. The rest of
+//! the record is as it is in every layout.
 //!
 //! Numbers are little-endian. Records are appended, so that an area is erased only when the other is full: a
 //! flash stands ten thousand erasures, and stops the processor for each.
@@ -21,6 +26,7 @@ use core::ops::Range;
 
 use crc::{CRC_32_ISCSI, Crc};
 use embedded_storage::nor_flash::NorFlash;
+use hangtag_protocol::link::payload;
 
 use crate::config::Config;
 
@@ -46,11 +52,12 @@ pub enum KeepError<E: fmt::Debug> {
     Differs(u32),
 }
 
-/// A good record.
+/// A record that is whole.
 struct Found {
     generation: u32,
     at: u32,
-    config: Config,
+    /// Unless it is none for this firmware.
+    config: Option<Config>,
 }
 
 impl Keeper {
@@ -60,10 +67,10 @@ impl Keeper {
         Self { areas }
     }
 
-    /// The configuration that was kept last; `None` when there is none that is whole and good. What cannot be
-    /// read is as if it were not there.
+    /// The configuration that was kept last; `None` when there is none that is whole, or the last is none for this
+    /// firmware. What cannot be read is as if it were not there.
     pub fn load<F: NorFlash>(&self, flash: &mut F) -> Option<Config> {
-        self.last(flash).map(|found| found.config)
+        self.last(flash)?.config
     }
 
     /// Keeps a configuration. If that fails at any point, the one before is still there.
@@ -77,7 +84,7 @@ impl Keeper {
         let at = match blank(flash, &self.areas[home]) {
             Some(at) => at,
             None => {
-                // Without a good record it does not matter which is erased first.
+                // Without a whole record it does not matter which is erased first.
                 let area = &self.areas[1 - home];
                 let at = area.start;
                 flash.erase(at, area.end).map_err(|why| KeepError::Flash { at, why })?;
@@ -129,14 +136,16 @@ fn encode(config: &Config, generation: u32) -> [u8; RECORD] {
     record
 }
 
-fn decode(record: &[u8; RECORD]) -> Option<(u32, Config)> {
-    let [LAYOUT, length, g0, g1, g2, g3, ..] = *record else { return None };
+/// The generation of a record that is whole, and its configuration, if it is one for this firmware.
+fn decode(record: &[u8; RECORD]) -> Option<(u32, Option<Config>)> {
+    let [layout, length, g0, g1, g2, g3, ..] = *record;
     let end = HEADER + usize::from(length);
     let crc = record.get(end..end + CRC_BYTES)?;
     if crc != CRC.checksum(&record[..end]).to_le_bytes() {
         return None;
     }
-    let config = Config::new(postcard::from_bytes(&record[HEADER..end]).ok()?).ok()?;
+    let told = if layout == LAYOUT { payload::read(&record[HEADER..end]).ok() } else { None };
+    let config = told.and_then(|told| Config::new(told).ok());
     Some((u32::from_le_bytes([g0, g1, g2, g3]), config))
 }
 
@@ -280,6 +289,44 @@ mod tests {
                 flash.bytes[256 + 128 + at] ^= 1 << bit;
                 assert_eq!(KEEPER.load(&mut flash), Some(config(1)), "bit {bit} of byte {at}");
             }
+        }
+    }
+
+    /// A record whose configuration is this.
+    fn record(layout: u8, generation: u8, config: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(config.len()).unwrap();
+        let mut record = [&[layout, length, generation, 0, 0, 0], config].concat();
+        record.extend(CRC.checksum(&record).to_le_bytes());
+        record
+    }
+
+    #[test]
+    fn what_a_later_firmware_kept_is_not_misread() {
+        let told = postcard::to_allocvec(config(5).told()).unwrap();
+        let load = |record: &[u8]| {
+            let mut flash = Flash::new();
+            KEEPER.store(&mut flash, &config(1)).unwrap();
+            flash.write(512, record).unwrap();
+            KEEPER.load(&mut flash)
+        };
+        assert_eq!(load(&record(1, 9, &told)), Some(config(5)));
+        assert_eq!(load(&record(1, 9, &[&told[..], &[0xFF, 1, 2]].concat())), Some(config(5)), "appended");
+        assert_eq!(load(&record(1, 9, &told[..told.len() - 1])), None, "cut");
+        for layout in [0, 2, 0xFE] {
+            assert_eq!(load(&record(layout, 9, &told)), None, "layout {layout}");
+        }
+        let two_ports = Configure { antennas: 3, ..*config(5).told() };
+        assert_eq!(load(&record(1, 9, &postcard::to_allocvec(&two_ports).unwrap())), None, "it has one");
+    }
+
+    #[test]
+    fn what_is_kept_after_a_later_layout_comes_after_it() {
+        let mut flash = Flash::new();
+        flash.write(512, &record(2, 9, &[0x55; 20])).unwrap();
+        for id in 0..5 {
+            KEEPER.store(&mut flash, &config(id)).unwrap();
+            assert_eq!(KEEPER.load(&mut flash), Some(config(id)));
+            assert_eq!(KEEPER.last(&mut flash).map(|found| found.generation), Some(10 + id));
         }
     }
 
