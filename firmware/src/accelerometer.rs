@@ -26,7 +26,7 @@ pub mod bus;
 use core::fmt;
 
 use hangtag_protocol::clock::Uptime;
-use hangtag_protocol::link::message::SensorState;
+use hangtag_protocol::link::message::{SensorFault, SensorState};
 
 use crate::motion::Sample;
 use bus::{Bus, BusError};
@@ -45,10 +45,11 @@ pub struct Accelerometer<B> {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// Whether somebody else, or nobody, answers.
-    Away { absent: bool },
-    /// Its samples were taken out last at `looked`; the last came at `heard`.
-    Measuring { looked: Uptime, heard: Uptime, unsettled: usize },
+    /// Why, unless nobody answers.
+    Away { fault: Option<SensorFault> },
+    /// Its samples were taken out last at `looked`; the last came at `heard`. What was wrong with it is until one
+    /// comes: what is set up need not measure.
+    Measuring { looked: Uptime, heard: Uptime, unsettled: usize, fault: Option<SensorFault> },
 }
 
 /// Why there are no samples.
@@ -90,7 +91,7 @@ impl<B: Bus> Accelerometer<B> {
     /// A sensor of which nothing is known. It is due at once.
     #[must_use]
     pub fn new(bus: B) -> Self {
-        Self { bus, state: State::Away { absent: true }, due: Uptime(0), overruns: 0 }
+        Self { bus, state: State::Away { fault: None }, due: Uptime(0), overruns: 0 }
     }
 
     /// Takes out what it has measured, or looks for it. Call it when [`poll_timeout`](Self::poll_timeout) is due.
@@ -104,7 +105,7 @@ impl<B: Bus> Accelerometer<B> {
             State::Away { .. } => (self.search(now), SEARCH_MS),
         };
         if let Err(why) = &done {
-            self.state = State::Away { absent: matches!(why, Fault::Absent | Fault::Stranger(_)) };
+            self.state = State::Away { fault: why.told() };
             self.due = now + again_ms;
         }
         done
@@ -120,9 +121,17 @@ impl<B: Bus> Accelerometer<B> {
     #[must_use]
     pub fn state(&self) -> SensorState {
         match self.state {
-            State::Away { absent: true } => SensorState::Absent,
-            State::Away { absent: false } => SensorState::Failed,
-            State::Measuring { .. } => SensorState::Works,
+            State::Away { fault: None | Some(SensorFault::Stranger(_)) } => SensorState::Absent,
+            State::Away { fault: Some(_) } | State::Measuring { fault: Some(_), .. } => SensorState::Failed,
+            State::Measuring { fault: None, .. } => SensorState::Works,
+        }
+    }
+
+    /// What is wrong with it.
+    #[must_use]
+    pub fn fault(&self) -> Option<SensorFault> {
+        match self.state {
+            State::Away { fault } | State::Measuring { fault, .. } => fault,
         }
     }
 
@@ -146,7 +155,8 @@ impl<B: Bus> Accelerometer<B> {
         self.write(FIFO_CONTROL, &[FIFO_STREAM])?;
         self.check(CONTROL_1, SETTINGS)?;
         self.check(FIFO_CONTROL, [FIFO_STREAM])?;
-        self.state = State::Measuring { looked: now, heard: now, unsettled: UNSETTLED };
+        let fault = self.fault().filter(|fault| !matches!(fault, SensorFault::Stranger(_)));
+        self.state = State::Measuring { looked: now, heard: now, unsettled: UNSETTLED, fault };
         Ok(())
     }
 
@@ -159,7 +169,7 @@ impl<B: Bus> Accelerometer<B> {
     }
 
     fn look(&mut self, now: Uptime, mut take: impl FnMut(Sample)) -> Result<(), Fault<B::Error>> {
-        let State::Measuring { looked, heard, unsettled } = self.state else { return Ok(()) };
+        let State::Measuring { looked, heard, unsettled, .. } = self.state else { return Ok(()) };
         let [source] = self.read(FIFO_SOURCE)?;
         let overrun = source & OVERRUN != 0;
         let count = if overrun { FIFO } else { usize::from(source & UNREAD) };
@@ -179,7 +189,8 @@ impl<B: Bus> Accelerometer<B> {
         for (mg, bytes) in samples.iter_mut().zip(bytes.chunks_exact(SAMPLE)) {
             *mg = decode(bytes).ok_or(Fault::Garbled)?;
         }
-        self.state = State::Measuring { looked: now, heard: now, unsettled: unsettled.saturating_sub(count) };
+        let left = unsettled.saturating_sub(count);
+        self.state = State::Measuring { looked: now, heard: now, unsettled: left, fault: None };
         self.overruns = self.overruns.saturating_add(overrun.into());
         // They came one after the other since the last look, whatever the sensor's own clock says.
         let from = if overrun { looked.max(Uptime(now.0.saturating_sub(FIFO_MS))) } else { looked };
@@ -208,6 +219,20 @@ impl<B: Bus> Accelerometer<B> {
             }
         }
         Ok(())
+    }
+}
+
+impl<E: fmt::Debug> Fault<E> {
+    /// What the gateway is told of it: nothing, where nobody answers.
+    fn told(&self) -> Option<SensorFault> {
+        match self {
+            Self::Absent => None,
+            Self::Stranger(who) => Some(SensorFault::Stranger(*who)),
+            Self::Bus { .. } => Some(SensorFault::Unreadable),
+            Self::Forgot { .. } => Some(SensorFault::Forgetful),
+            Self::Garbled => Some(SensorFault::Garbled),
+            Self::Silent => Some(SensorFault::Silent),
+        }
     }
 }
 

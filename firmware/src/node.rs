@@ -14,7 +14,7 @@
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::link::command::{Ack, Configure, Level, Query};
 use hangtag_protocol::link::frame::Wire;
-use hangtag_protocol::link::message::{BoothState, Configured, Ended, Health, Occupancy, Outcome, Sensors};
+use hangtag_protocol::link::message::{BoothState, Configured, Ended, Health, Occupancy, Outcome};
 use hangtag_protocol::link::sender::{Identity, Told};
 use hangtag_protocol::link::{Deframer, Frame, Kind, Sender};
 use hangtag_protocol::read::Read;
@@ -22,6 +22,7 @@ use hangtag_protocol::read::Read;
 use crate::config::Config;
 use crate::r200::{Command, R200, Seen, Step, Turn};
 use crate::sampler::Sampler;
+use crate::sensors::States;
 
 /// A node with room for so many bytes of frames that were sent and of messages that wait, and so many tags that
 /// are condensed at a time.
@@ -39,7 +40,7 @@ pub struct Node<const SENT: usize, const WAITING: usize, const TAGS: usize> {
     keep: Keep,
     reads: u64,
     listens: bool,
-    sensors: Sensors,
+    sensors: States,
     /// What is known of the booth, by which level, and whether its sensor is to be trusted.
     booth: Option<(Occupancy, Option<Level>)>,
     is_doubted: bool,
@@ -57,6 +58,10 @@ pub struct Vitals {
     pub stack_free: Option<u32>,
     /// For how much of the time the processor was awake, in thousandths, where the board can tell.
     pub awake_pm: Option<u16>,
+    /// How often the port to the gateway failed ([`Line::errors`](crate::line::Line::errors)).
+    pub line_errors: u32,
+    /// How often the port to the module failed.
+    pub reader_line_errors: u32,
 }
 
 /// How far the configuration that the node works by is kept.
@@ -90,7 +95,7 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
             keep: Keep::Done,
             reads: 0,
             listens: false,
-            sensors: Sensors::default(),
+            sensors: States::default(),
             booth: None,
             is_doubted: false,
             health_at: now + HEALTH_MS,
@@ -163,7 +168,7 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
     }
 
     /// Takes how the other sensors are, to be told with its own health.
-    pub fn handle_sensors(&mut self, sensors: Sensors) {
+    pub fn handle_sensors(&mut self, sensors: States) {
         self.sensors = sensors;
     }
 
@@ -240,9 +245,13 @@ impl<const SENT: usize, const WAITING: usize, const TAGS: usize> Node<SENT, WAIT
             reader_listens: self.listens,
             temperature_dc: None,
             supply_mv: None,
-            sensors: self.sensors,
+            sensors: self.sensors.sensors,
             stack_free: self.vitals.stack_free,
             awake_pm: self.vitals.awake_pm,
+            line_errors: self.vitals.line_errors,
+            reader_line_errors: self.vitals.reader_line_errors,
+            accelerometer_fault: self.sensors.accelerometer_fault,
+            occupancy_fault: self.sensors.occupancy_fault,
         }
     }
 

@@ -1,9 +1,9 @@
 //! The sensors beside the reader. Enters: the accelerometer's bus, the booth's pin, the configuration, time. Leaves:
-//! what they tell the gateway, and how they are.
+//! what they tell the gateway, how they are, and what is wrong with them.
 //!
 //! | sensor | is there when | how it is |
 //! |---|---|---|
-//! | accelerometer | it answers: it is looked for at the start, and every five seconds while it does not | absent; works; failed: it cannot be read, or says what cannot be |
+//! | accelerometer | it answers: it is looked for at the start, and every five seconds while it does not | absent: nobody answers, or another; works; failed: it cannot be read, or says what cannot be |
 //! | booth's pin | the configuration says which level means *occupied*: nobody can be asked whether a wire is connected | unused; works; failed: it cannot be read, holds no level, or has been *occupied* for two hours and not free since |
 //!
 //! Nothing is waited for: the pin is read at once, and a look at the accelerometer takes as long as its bus says,
@@ -12,13 +12,13 @@
 use embedded_hal::digital::{InputPin, PinState};
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::link::command::{Configure, Level};
-use hangtag_protocol::link::message::{self, BoothState, SensorState};
+use hangtag_protocol::link::message::{self, BoothState, SensorFault, SensorState};
 use hangtag_protocol::link::sender::Told;
 
 use crate::accelerometer::Accelerometer;
 use crate::accelerometer::bus::Bus;
 use crate::config::Config;
-use crate::motion::{Detector, Thresholds};
+use crate::motion::{Detector, Implausible, Thresholds};
 use crate::occupancy::{Booth, Notice, Occupancy, Settings};
 
 /// A node's sensors.
@@ -29,7 +29,19 @@ pub struct Sensors<B, P> {
     detector: Option<Detector>,
     booth: Booth<P>,
     occupancy: SensorState,
+    occupancy_fault: Option<SensorFault>,
     works_by: Option<Wanted>,
+}
+
+/// How a node's sensors are, and what is wrong with them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct States {
+    /// How they are.
+    pub sensors: message::Sensors,
+    /// What is wrong with the accelerometer.
+    pub accelerometer_fault: Option<SensorFault>,
+    /// What is wrong with the booth's sensor.
+    pub occupancy_fault: Option<SensorFault>,
 }
 
 /// What of the configuration is for sensors.
@@ -48,6 +60,7 @@ impl<B: Bus, P: InputPin> Sensors<B, P> {
             detector: None,
             booth: Booth::new(pin, Settings::new(PinState::High)),
             occupancy: SensorState::Unused,
+            occupancy_fault: None,
             works_by: None,
         }
     }
@@ -79,20 +92,28 @@ impl<B: Bus, P: InputPin> Sensors<B, P> {
 
     /// How they are.
     #[must_use]
-    pub fn states(&self) -> message::Sensors {
-        let wrong = self.detector.as_ref().is_some_and(|detector| detector.wrong().is_some());
-        let accelerometer = match self.accelerometer.state() {
-            SensorState::Works if wrong => SensorState::Failed,
-            state => state,
+    pub fn states(&self) -> States {
+        let wrong = self.detector.as_ref().and_then(Detector::wrong).map(|wrong| match wrong {
+            Implausible::Stuck => SensorFault::Stuck,
+            Implausible::NoGravity => SensorFault::NoGravity,
+        });
+        let (accelerometer, accelerometer_fault) = match self.accelerometer.state() {
+            SensorState::Works if wrong.is_some() => (SensorState::Failed, wrong),
+            state => (state, self.accelerometer.fault()),
         };
-        message::Sensors { accelerometer, occupancy: self.occupancy }
+        States {
+            sensors: message::Sensors { accelerometer, occupancy: self.occupancy },
+            accelerometer_fault,
+            occupancy_fault: self.occupancy_fault,
+        }
     }
 
     fn work_by(&mut self, wanted: Option<Wanted>) {
         let before = self.works_by.and_then(|before| before.booth);
         self.works_by = wanted;
         let Some(Wanted { thresholds, booth }) = wanted else {
-            (self.detector, self.occupancy) = (None, SensorState::Unused);
+            self.detector = None;
+            self.leave_booth();
             return;
         };
         match &mut self.detector {
@@ -102,14 +123,19 @@ impl<B: Bus, P: InputPin> Sensors<B, P> {
         match booth {
             Some(settings) if before != Some(settings) => self.booth.begin_anew(settings),
             Some(_) => {}
-            None => self.occupancy = SensorState::Unused,
+            None => self.leave_booth(),
         }
+    }
+
+    fn leave_booth(&mut self) {
+        (self.occupancy, self.occupancy_fault) = (SensorState::Unused, None);
     }
 
     fn look_into_booth(&mut self, settings: Settings, now: Uptime) -> Option<(Uptime, BoothState)> {
         let Ok(notice) = self.booth.handle_timeout(now) else {
             // As soon as it can be read, it tells again what it knows.
             self.booth.begin_anew(settings);
+            self.occupancy_fault = Some(SensorFault::Unreadable);
             let told = core::mem::replace(&mut self.occupancy, SensorState::Failed);
             return (told != SensorState::Failed).then_some((now, BoothState::Failed));
         };
@@ -123,9 +149,11 @@ impl<B: Bus, P: InputPin> Sensors<B, P> {
             Notice::Steady => (now, BoothState::Steady),
             Notice::Stuck { since } => (since, BoothState::Stuck),
         };
-        self.occupancy = match state {
-            BoothState::Free | BoothState::Occupied | BoothState::Steady => SensorState::Works,
-            BoothState::Unsteady | BoothState::Stuck | BoothState::Failed => SensorState::Failed,
+        (self.occupancy, self.occupancy_fault) = match state {
+            BoothState::Free | BoothState::Occupied | BoothState::Steady => (SensorState::Works, None),
+            BoothState::Unsteady => (SensorState::Failed, Some(SensorFault::Unsteady)),
+            BoothState::Stuck => (SensorState::Failed, Some(SensorFault::Stuck)),
+            BoothState::Failed => (SensorState::Failed, Some(SensorFault::Unreadable)),
         };
         Some((at, state))
     }

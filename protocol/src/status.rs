@@ -187,6 +187,8 @@ mod tests {
             waiting: 1_500,
             reader_listens: true,
             temperature_dc: Some(-55),
+            line_errors: 3,
+            accelerometer_fault: Some(message::SensorFault::Stranger(0x11)),
             ..message::Health::default()
         };
         let node = NodeHealth {
@@ -203,8 +205,8 @@ mod tests {
         ));
         assert_eq!(serde_json::from_str::<NodeHealth>(&text).unwrap(), node);
         // A node of another age tells less or more.
-        let other = text.replacen(r#""temperature_dc":-55,"#, r#""colour":"red","#, 1);
-        let less = Some(message::Health { temperature_dc: None, ..health });
+        let other = text.replacen(r#""line_errors":3,"#, r#""colour":"red","#, 1);
+        let less = Some(message::Health { line_errors: 0, ..health });
         assert_eq!(serde_json::from_str::<NodeHealth>(&other).unwrap().health, less);
         for (from, to, why) in [("1.20.3", "1.20", "is not a version"), ("fffffffffffffffe", "x", "no")] {
             let bad =

@@ -140,6 +140,7 @@ fn nobody_somebody_else_and_one_that_comes_later() {
     bench.run(5_000);
     assert_eq!(bench.faults[3..], [Fault::Stranger(0x44)]);
     assert_eq!(bench.sensor.state(), SensorState::Absent);
+    assert_eq!(bench.sensor.fault(), Some(SensorFault::Stranger(0x44)));
     bench.chip.hand().identity = 0x33;
     bench.run(6_000);
     assert_eq!((bench.sensor.state(), bench.check(), bench.faults.len()), (SensorState::Works, 0, 4));
@@ -157,10 +158,13 @@ fn a_sensor_that_falls_silent_is_set_up_anew() {
     let mut bench = bench();
     bench.run(1_000).chip.hand().frozen = true;
     bench.run(700);
-    assert_eq!(bench.faults, [Fault::Silent]);
+    assert_eq!((&bench.faults[..], bench.sensor.fault()), (&[Fault::Silent][..], Some(SensorFault::Silent)));
     bench.chip.hand().frozen = false;
     bench.run(1_000);
-    assert_eq!((bench.faults.len(), bench.sensor.state()), (1, SensorState::Works));
+    assert_eq!(
+        (bench.faults.len(), bench.sensor.state(), bench.sensor.fault()),
+        (1, SensorState::Works, None)
+    );
 }
 
 #[test]

@@ -87,8 +87,13 @@ impl Bench {
     }
 
     fn states(&self) -> (SensorState, SensorState) {
-        let message::Sensors { accelerometer, occupancy } = self.sensors.states();
+        let message::Sensors { accelerometer, occupancy } = self.sensors.states().sensors;
         (accelerometer, occupancy)
+    }
+
+    fn faults(&self) -> (Option<SensorFault>, Option<SensorFault>) {
+        let States { accelerometer_fault, occupancy_fault, .. } = self.sensors.states();
+        (accelerometer_fault, occupancy_fault)
     }
 
     fn motions(&self) -> Vec<Motion> {
@@ -137,23 +142,39 @@ fn an_accelerometer_is_looked_for_and_what_is_wrong_with_it_is_said() {
     bench.config = Config::new(good()).ok();
     bench.chip.hand().address = 0x40;
     bench.run(3_000);
-    assert_eq!(bench.states().0, SensorState::Absent);
-    bench.chip.hand().address = 0x18;
+    assert_eq!((bench.states().0, bench.faults().0), (SensorState::Absent, None));
+    (bench.chip.hand().address, bench.chip.hand().identity) = (0x18, 0x11);
     bench.run(5_000);
-    assert_eq!(bench.states().0, SensorState::Works);
+    let another = (SensorState::Absent, Some(SensorFault::Stranger(0x11)));
+    assert_eq!((bench.states().0, bench.faults().0), another, "not as if its wire were cut");
+    bench.chip.hand().identity = 0x33;
+    bench.run(5_000);
+    assert_eq!((bench.states().0, bench.faults().0), (SensorState::Works, None));
     let next = bench.chip.hand().transfers + 1;
     bench.chip.hand().mishap = Some((Mishap::Bus, next..=u32::MAX));
     bench.run(1_000);
-    assert_eq!(bench.states().0, SensorState::Failed);
+    assert_eq!((bench.states().0, bench.faults().0), (SensorState::Failed, Some(SensorFault::Unreadable)));
     bench.chip.hand().mishap = None;
     bench.run(6_000);
     assert_eq!(bench.states().0, SensorState::Works);
     bench.chip.hand().measures = Some(|_| [0, 0, 1_000]);
     bench.run(6_000);
-    assert_eq!(bench.states().0, SensorState::Failed, "it says the same all the time");
+    let stuck = (SensorState::Failed, Some(SensorFault::Stuck));
+    assert_eq!((bench.states().0, bench.faults().0), stuck, "it says the same all the time");
+    bench.chip.hand().measures = Some(|number| [lies(number)[1], 0, 500]);
+    bench.run(2_000);
+    assert_eq!(bench.faults().0, Some(SensorFault::NoGravity));
     bench.chip.hand().measures = Some(lies);
     bench.run(2_000);
-    assert_eq!((bench.states().0, bench.told.len()), (SensorState::Works, 0));
+    assert_eq!((bench.states().0, bench.faults().0, bench.told.len()), (SensorState::Works, None, 0));
+    // One that is set up and measures nothing is not good for a moment each time.
+    bench.chip.hand().frozen = true;
+    bench.run(1_000);
+    for _ in 0..200 {
+        bench.run(10);
+        let silent = (SensorState::Failed, Some(SensorFault::Silent));
+        assert_eq!((bench.states().0, bench.faults().0), silent);
+    }
 }
 
 #[test]
@@ -194,9 +215,10 @@ fn a_pin_that_fails_is_said_and_what_it_shows_is_told_again() {
     bench.config = watches(Level::High);
     bench.run(1_000).pin.0.set(None);
     bench.run(1_000);
-    assert_eq!(bench.states().1, SensorState::Failed);
+    assert_eq!((bench.states().1, bench.faults().1), (SensorState::Failed, Some(SensorFault::Unreadable)));
     bench.pin.0.set(Some(true));
     bench.run(1_000);
+    assert_eq!(bench.faults().1, None);
     let expected = [(10, BoothState::Occupied), (1_010, BoothState::Failed), (2_010, BoothState::Occupied)];
     assert_eq!((bench.booth(), bench.states().1), (expected.to_vec(), SensorState::Works));
     bench.run(2 * 60 * 60 * 1_000);
@@ -210,12 +232,13 @@ fn a_pin_that_fails_is_said_and_what_it_shows_is_told_again() {
         bench.run(100);
     }
     assert_eq!((bench.booth()[4..].len(), bench.states().1), (1, SensorState::Failed), "it holds no level");
+    assert_eq!(bench.faults().1, Some(SensorFault::Unsteady));
     bench.run(1_000).pin.0.set(None);
     bench.run(1_000).pin.0.set(Some(true));
     bench.run(1_000);
     let states: Vec<BoothState> = bench.booth()[5..].iter().map(|(_, state)| *state).collect();
     assert_eq!(states, [BoothState::Stuck; 2], "it was not free since it stuck");
-    assert_eq!(bench.states().1, SensorState::Failed);
+    assert_eq!((bench.states().1, bench.faults().1), (SensorState::Failed, Some(SensorFault::Stuck)));
     bench.pin.0.set(Some(false));
     bench.run(1_000);
     assert_eq!((bench.booth()[7].1, bench.states().1), (BoothState::Free, SensorState::Works));

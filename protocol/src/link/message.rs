@@ -169,7 +169,7 @@ pub enum BoothState {
     Unsteady,
     /// The sensor holds a level again, and the booth is as it was.
     Steady,
-    /// The sensor has said *occupied* for longer than anybody is in a booth.
+    /// The sensor has said *occupied* for longer than anybody is in a booth, and not *free* since.
     Stuck,
     /// The sensor cannot be read.
     Failed,
@@ -202,6 +202,19 @@ pub struct Health {
     pub stack_free: Option<u32>,
     /// For how much of the last second its processor was awake, in thousandths, where it can tell.
     pub awake_pm: Option<u16>,
+    /// How often its port to the gateway failed, as far as it can tell: bytes were overrun, or came with framing errors
+    /// or noise.
+    #[serde(default)]
+    pub line_errors: u32,
+    /// How often its port to the reader did.
+    #[serde(default)]
+    pub reader_line_errors: u32,
+    /// Why its accelerometer is not used.
+    #[serde(default)]
+    pub accelerometer_fault: Option<SensorFault>,
+    /// Why its booth's sensor is not to be trusted.
+    #[serde(default)]
+    pub occupancy_fault: Option<SensorFault>,
 }
 
 /// How a node's sensors are.
@@ -226,6 +239,28 @@ pub enum SensorState {
     Works,
     /// It is there, and cannot be read, or tells what cannot be.
     Failed,
+}
+
+/// What is wrong with a sensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SensorFault {
+    /// Another answers in its place, which says in its register WHO_AM_I that it is this.
+    Stranger(u8),
+    /// Its bus, or its pin, fails.
+    Unreadable,
+    /// It does not hold its settings: it loses its power for moments, or bits are lost on the way.
+    Forgetful,
+    /// What it says is no measurement.
+    Garbled,
+    /// It measures nothing.
+    Silent,
+    /// It says the same for longer than can be.
+    Stuck,
+    /// Where all is still, it measures what is not gravity.
+    NoGravity,
+    /// It holds no level.
+    Unsteady,
 }
 
 /// What a node's clock shows: the answer to [`Query::Clock`](super::command::Query::Clock). Between the question and

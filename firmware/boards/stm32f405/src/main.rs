@@ -33,7 +33,7 @@ use hangtag_firmware::accelerometer::{self, bus};
 use hangtag_firmware::i2c::Master;
 use hangtag_firmware::keep::Keeper;
 use hangtag_firmware::line::Line;
-use hangtag_firmware::node::Node;
+use hangtag_firmware::node::{Node, Vitals};
 use hangtag_firmware::past::Past;
 use hangtag_firmware::sensors::Sensors;
 use hangtag_protocol::clock::Uptime;
@@ -116,7 +116,8 @@ fn main() -> ! {
             node.handle_kept(kept, clock.now());
         }
         if let Some(vitals) = watch.poll(&mut clock, now) {
-            node.handle_vitals(vitals);
+            let (line_errors, reader_line_errors) = (gateway.errors(), reader.errors());
+            node.handle_vitals(Vitals { line_errors, reader_line_errors, ..vitals });
         }
         // Before anything of it is told.
         past.note(node.reads(), now);

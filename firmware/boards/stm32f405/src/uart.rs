@@ -23,7 +23,7 @@ pub struct Ears<U: Instance>(Mutex<RefCell<Option<Inbox<U>>>>);
 struct Inbox<U: Instance> {
     rx: Rx<U>,
     bytes: Deque<u8, ROOM>,
-    /// A byte was lost since the last time that this was said.
+    /// A byte was lost, by an overrun, a framing error or noise, since the last time that this was said.
     lost: bool,
 }
 

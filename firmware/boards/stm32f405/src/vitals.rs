@@ -45,7 +45,7 @@ impl Watch {
         let awake_us = passed_us.saturating_sub(self.asleep_us);
         let awake_pm = (awake_us * 1_000).checked_div(passed_us).and_then(|pm| u16::try_from(pm).ok());
         (self.from_us, self.asleep_us) = (self.from_us + passed_us, 0);
-        Some(Vitals { stack_free: Some(stack_free()), awake_pm })
+        Some(Vitals { stack_free: Some(stack_free()), awake_pm, ..Vitals::default() })
     }
 }
 

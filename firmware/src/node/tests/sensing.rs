@@ -5,6 +5,7 @@ use crate::accelerometer::ADDRESS;
 use crate::accelerometer::bus::I2c;
 use crate::accelerometer::chip::Chip;
 use embedded_hal::digital::{ErrorType, InputPin};
+use hangtag_protocol::link::message::{SensorFault, Sensors};
 use std::convert::Infallible;
 
 /// A pin that is high.
@@ -41,12 +42,20 @@ fn what_other_sensors_tell_comes_and_how_they_are_with_its_health() {
     let booth = Occupancy { at: bench.now, state: BoothState::Occupied };
     bench.node.handle_told(&Told::Motion(motion), bench.now);
     bench.node.handle_told(&Told::Occupancy(booth), bench.now);
-    let sensors = Sensors { accelerometer: SensorState::Works, occupancy: SensorState::Failed };
-    bench.node.handle_sensors(sensors);
+    let states = States {
+        sensors: Sensors { accelerometer: SensorState::Absent, occupancy: SensorState::Failed },
+        accelerometer_fault: Some(SensorFault::Stranger(0x11)),
+        occupancy_fault: Some(SensorFault::Unsteady),
+    };
+    bench.node.handle_sensors(states);
+    bench.node.handle_vitals(Vitals { line_errors: 3, reader_line_errors: 4, ..Vitals::default() });
     bench.away = false;
     bench.run(3_000);
     assert_eq!((&bench.motions[..], &bench.booth[..]), (&[motion][..], &[booth][..]));
-    assert_eq!(bench.health.unwrap().sensors, sensors);
+    let Health { sensors, accelerometer_fault, occupancy_fault, .. } = bench.health.unwrap();
+    assert_eq!(States { sensors, accelerometer_fault, occupancy_fault }, states);
+    let health = bench.health.unwrap();
+    assert_eq!((health.line_errors, health.reader_line_errors), (3, 4));
 }
 
 #[test]
