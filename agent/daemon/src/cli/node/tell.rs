@@ -2,7 +2,7 @@
 
 use hangtag_agent_core::intake::node::refusal;
 use hangtag_protocol::link::command::Configure;
-use hangtag_protocol::link::message::{Health, Outcome, SensorState};
+use hangtag_protocol::link::message::{Health, Outcome, SensorFault, SensorState};
 use hangtag_protocol::status::NodeHealth;
 
 use super::{Line, Result, Source};
@@ -92,21 +92,28 @@ fn there(node: &NodeHealth) -> String {
 
 fn of_itself(health: &Health) -> String {
     let listens = if health.reader_listens { "listens" } else { "does not answer" };
-    let mut text =
-        line("its reader", &format!("{listens}; {} bytes of garbage from it", health.reader_garbage));
+    let errors = |count| match count {
+        0 => String::new(),
+        count => format!(", {count} times an overrun, a framing error or noise"),
+    };
+    let (garbage, noise) = (health.reader_garbage, errors(health.reader_line_errors));
+    let mut text = line("its reader", &format!("{listens}; {garbage} bytes of garbage from it{noise}"));
     text += &line("reads", &format!("{}, and no room for {} of them", health.reads, health.dropped));
     text += &line("waiting", &format!("{} bytes", health.waiting));
-    text += &line("line", &format!("{} bytes of garbage from the gateway", health.garbage));
-    for (what, state) in
-        [("accelerometer", health.sensors.accelerometer), ("booth", health.sensors.occupancy)]
-    {
-        let state = match state {
-            SensorState::Unused => continue,
-            SensorState::Absent => "nothing answers, or something else does",
-            SensorState::Works => "its sensor works",
-            SensorState::Failed => "its sensor is there, and cannot be read",
+    let noise = errors(health.line_errors);
+    text += &line("line", &format!("{} bytes of garbage from the gateway{noise}", health.garbage));
+    for (what, state, fault) in [
+        ("accelerometer", health.sensors.accelerometer, health.accelerometer_fault),
+        ("booth", health.sensors.occupancy, health.occupancy_fault),
+    ] {
+        let state = match (state, fault) {
+            (SensorState::Unused, _) => continue,
+            (SensorState::Works, _) => "its sensor works".into(),
+            (SensorState::Absent | SensorState::Failed, Some(fault)) => wrong(fault),
+            (SensorState::Absent, None) => "nothing answers".into(),
+            (SensorState::Failed, None) => "its sensor is there, and cannot be read".into(),
         };
-        text += &line(what, state);
+        text += &line(what, &state);
     }
     if let Some(tenths) = health.temperature_dc {
         text += &line("temperature", &format!("{:.1} °C", f32::from(tenths) / 10.0));
@@ -115,6 +122,26 @@ fn of_itself(health: &Health) -> String {
         text += &line("supply", &format!("{:.2} V", f32::from(mv) / 1_000.0));
     }
     text
+}
+
+fn wrong(fault: SensorFault) -> String {
+    let why = match fault {
+        SensorFault::Stranger(who) => {
+            return format!(
+                "another sensor answers, which the node does not know: its WHO_AM_I is {who:#04x}"
+            );
+        }
+        SensorFault::Unreadable => "cannot be read: its bus or its pin fails",
+        SensorFault::Forgetful => {
+            "does not hold its settings: it loses its power for moments, or bits on its wires"
+        }
+        SensorFault::Garbled => "says what is no measurement",
+        SensorFault::Silent => "measures nothing",
+        SensorFault::Stuck => "says the same for longer than can be",
+        SensorFault::NoGravity => "measures what is not gravity where all is still",
+        SensorFault::Unsteady => "holds no level",
+    };
+    format!("its sensor {why}")
 }
 
 fn ago(ms: u64) -> String {
@@ -139,6 +166,24 @@ mod tests {
         let text = of_itself(&Health { sensors, ..Health::default() });
         assert!(text.contains("  accelerometer its sensor is there, and cannot be read\n"), "{text}");
         assert!(!text.contains("booth"), "{text}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_sensor_and_with_a_line_is_told() {
+        let sensors = Sensors { accelerometer: SensorState::Absent, occupancy: SensorState::Failed };
+        let cut = Health { sensors, line_errors: 7, ..Health::default() };
+        let stranger = Some(SensorFault::Stranger(0x11));
+        let other =
+            Health { accelerometer_fault: stranger, occupancy_fault: Some(SensorFault::Stuck), ..cut };
+        let (cut, other) = (of_itself(&cut), of_itself(&other));
+        assert!(cut.contains("  accelerometer nothing answers\n"), "{cut}");
+        assert!(
+            other.contains("  accelerometer another sensor answers") && other.contains("0x11"),
+            "{other}"
+        );
+        assert!(other.contains("  booth         its sensor says the same for longer"), "{other}");
+        assert!(other.contains("from the gateway, 7 times an overrun"), "{other}");
+        assert!(other.contains("0 bytes of garbage from it\n"), "{other}");
     }
 
     #[test]
