@@ -265,4 +265,6 @@ fn written_bytes<'b>(operation: &'b Operation<'_>) -> core::iter::Copied<core::s
 }
 
 #[cfg(test)]
+mod chip;
+#[cfg(test)]
 mod tests;
