@@ -3,7 +3,8 @@
 //!
 //! Such a controller takes the next byte while the last still waits to be taken out. The last byte must be refused
 //! and the stop said before it comes, or one more is clocked out of the sensor: so the controller is made to hold the
-//! clock before it, as RM0090 (27.3.3) has it for masters that may be interrupted at any moment.
+//! clock before it, as RM0090 (27.3.3) has it for masters that may be interrupted at any moment. Only before a byte that
+//! comes alone it cannot: there nothing may interrupt between the address and the stop.
 
 use embedded_hal::i2c::{Error as _, ErrorKind, ErrorType, I2c, NoAcknowledgeSource, Operation};
 
@@ -21,6 +22,9 @@ pub trait Controller {
     fn start(&mut self, two: bool);
     /// Refuses the byte that comes: the next, or with `two` the one behind it.
     fn refuse(&mut self);
+    /// Refuses the byte that comes, ends [`ADDR`] and asks for a stop, or for a start, behind that byte. From the end of
+    /// ADDR on nothing may come in between.
+    fn begin_one(&mut self, stop: bool);
     /// Ends [`ADDR`] and refuses, with nothing in between.
     fn begin_two(&mut self);
     /// Asks for a stop behind the byte that comes.
@@ -163,9 +167,7 @@ impl<C: Controller> Master<C> {
     }
 
     fn receive_one(&mut self, into: &mut dyn Iterator<Item = &mut u8>, is_last: bool) -> Result<(), Error> {
-        self.controller.refuse();
-        self.controller.is_busy();
-        self.end(is_last);
+        self.controller.begin_one(is_last);
         self.wait(RXNE)?;
         self.take(into);
         Ok(())

@@ -43,8 +43,10 @@ enum Phase {
     },
     Sending,
     Receiving,
-    /// The last byte was refused.
+    /// The address or a byte to the sensor was refused.
     Refused,
+    /// The last byte from it was refused: without a stop or a start the clock goes on, and more are.
+    Last,
 }
 
 pub(super) struct Chip {
@@ -136,16 +138,21 @@ impl Chip {
                 }
             }
             // With both full the clock is held.
-            Phase::Receiving if self.shift.is_none() => {
+            Phase::Receiving | Phase::Last if self.shift.is_none() => {
                 let wanted = if self.pos { core::mem::replace(&mut self.ahead, self.ack) } else { self.ack };
                 self.given += 1;
                 self.seen.push(Seen::From(self.given, wanted));
                 (self.shift, self.came) = (Some(self.given), true);
                 if !wanted {
-                    self.phase = Phase::Refused;
+                    self.phase = Phase::Last;
                 }
             }
-            Phase::Idle | Phase::Started | Phase::Answered { .. } | Phase::Receiving | Phase::Refused => {}
+            Phase::Idle
+            | Phase::Started
+            | Phase::Answered { .. }
+            | Phase::Receiving
+            | Phase::Refused
+            | Phase::Last => {}
         }
         if self.data.is_none() && self.came {
             self.data = self.shift.take();
@@ -230,6 +237,13 @@ impl Controller for Hand {
 
     fn refuse(&mut self) {
         self.access().ack = false;
+    }
+
+    fn begin_one(&mut self, stop: bool) {
+        let mut chip = self.access();
+        chip.ack = false;
+        chip.acknowledge();
+        (chip.stop, chip.start) = (stop, !stop);
     }
 
     fn begin_two(&mut self) {

@@ -90,6 +90,14 @@ impl Controller for I2c1 {
         self.i2c.cr1().modify(|_, w| w.ack().clear_bit());
     }
 
+    fn begin_one(&mut self, stop: bool) {
+        self.refuse();
+        cortex_m::interrupt::free(|_| {
+            self.is_busy();
+            if stop { self.stop() } else { self.restart() }
+        });
+    }
+
     fn begin_two(&mut self) {
         cortex_m::interrupt::free(|_| {
             self.is_busy();
