@@ -112,6 +112,10 @@ pub struct NodeHealth {
     /// What became of the configuration that it was told; nothing before it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configured: Option<Outcome>,
+    /// The number of the configuration that it was told, which follows from what that says; nothing where it was told
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<u32>,
     /// How far off what it dates may be, in milliseconds; unknown if it does not say what its clock shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_off_ms: Option<u64>,
@@ -196,14 +200,17 @@ mod tests {
             firmware: Firmware { major: 1, minor: 20, patch: 3 },
             reason: BootReason::BrownOut,
             configured: Some(Outcome::NotKept),
+            told: Some(u32::MAX),
             clock_off_ms: Some(7),
             health: Some(health),
         };
         let text = serde_json::to_string(&node).unwrap();
         assert!(text.starts_with(
-            r#"{"node":"fffffffffffffffe","firmware":"1.20.3","reason":"brown_out","configured":"not_kept","#
+            r#"{"node":"fffffffffffffffe","firmware":"1.20.3","reason":"brown_out","configured":"not_kept","told":4294967295,"#
         ));
         assert_eq!(serde_json::from_str::<NodeHealth>(&text).unwrap(), node);
+        let unsaid = text.replacen(r#""told":4294967295,"#, "", 1);
+        assert_eq!(serde_json::from_str::<NodeHealth>(&unsaid).unwrap(), NodeHealth { told: None, ..node });
         // A node of another age tells less or more.
         let other = text.replacen(r#""line_errors":3,"#, r#""colour":"red","#, 1);
         let less = Some(message::Health { line_errors: 0, ..health });

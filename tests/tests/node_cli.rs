@@ -128,3 +128,44 @@ fn a_running_agent_is_asked_and_tells_of_a_refusal() -> anyhow::Result<()> {
     assert_eq!((code, &line["state"]), (Some(1), &"unusable".into()), "{line}");
     Ok(())
 }
+
+#[test]
+fn a_file_that_was_changed_beside_a_running_agent_is_not_taken_for_what_the_node_works_by()
+-> anyhow::Result<()> {
+    let folder = folder()?;
+    let gateway = harness::node::gateway(folder.path(), &folder.path().join("agent-data"), "thingmagic")?;
+    let _node = Node::start(&gateway.readers(), few(), Roomy::new)?;
+    let started = || -> anyhow::Result<_> {
+        let mut agent = gateway.start()?;
+        let line = wait_for("the node to answer", PATIENCE, || {
+            agent.check()?;
+            let Ok((line, _)) = said(&gateway, &["node", "status", READER]) else { return Ok(None) };
+            let told = line["from"] == "agent" && line["node"]["configured"] == "taken";
+            Ok(told.then_some(line))
+        })?;
+        Ok((agent, line))
+    };
+    let (agent, line) = started()?;
+    assert_eq!(line["stale"], false, "{line}");
+    let told = line["node"]["told"].as_u64();
+    assert_eq!(said(&gateway, &["node", "configure", READER])?.1, Some(0));
+
+    let file = folder.path().join("agent.toml");
+    let text = std::fs::read_to_string(&file)?;
+    let slower = text.replacen("protocol = \"node\"", "protocol = \"node\"\nwindow_ms = 300", 1);
+    std::fs::write(&file, &slower)?;
+    let (line, code) = said(&gateway, &["node", "configure", READER])?;
+    assert_eq!((code, &line["stale"], &line["told"]["window_ms"]), (Some(1), &true.into(), &300.into()));
+    assert_eq!((&line["node"]["configured"], line["node"]["told"].as_u64()), (&"taken".into(), told));
+    let text = String::from_utf8(gateway.command(&["node", "configure", READER]).output()?.stdout)?;
+    assert!(text.contains("the file says region") && text.contains("restart the agent"), "{text}");
+    let (line, code) = said(&gateway, &["node", "status", READER])?;
+    assert_eq!((code, &line["stale"]), (Some(0), &true.into()), "it answered: {line}");
+
+    agent.stop(STOPS_WITHIN)?;
+    let (agent, line) = started()?;
+    assert_eq!(line["stale"], false, "{line}");
+    assert!(told.is_some() && line["node"]["told"].as_u64() != told, "{line}");
+    assert_eq!(said(&gateway, &["node", "configure", READER])?.1, Some(0));
+    agent.stop(STOPS_WITHIN)
+}

@@ -200,6 +200,7 @@ impl Link {
             firmware: hello.firmware,
             reason: hello.reason,
             configured: *configured,
+            told: self.configure.map(|told| told.id),
             clock_off_ms: clock.off_ms(),
             health: *health,
         })

@@ -30,7 +30,7 @@ port is opened, unless another program has it. What the node has read meanwhile 
 
 Exit codes:
   0  every node answered, and those that are told how to work do so and keep it
-  1  one did not, or the configuration file is refused
+  1  one did not, or the configuration file is refused, or it was changed since the running agent told the nodes
   2  the command line is wrong";
 
 #[derive(clap::Subcommand)]
@@ -94,6 +94,8 @@ enum Result {
         /// What is wrong with it by the running agent.
         #[serde(skip_serializing_if = "Option::is_none")]
         fault: Option<String>,
+        /// The running agent told it something else than what the file says.
+        stale: bool,
         node: Box<NodeHealth>,
     },
     /// It was not asked.
@@ -211,7 +213,7 @@ async fn look(wanted: Wanted, running: Option<&[ReaderHealth]>, command: &Comman
         Command::Configure { dry_run: true, .. } => Result::NotAsked,
         Command::Status { .. } | Command::Configure { .. } => {
             match reader.and_then(|reader| health(running, reader)) {
-                Some(health) => by_agent(health),
+                Some(health) => by_agent(health, settings.as_ref()),
                 None => match holder(&port) {
                     Some(Holder { process, name }) => Result::InUse { process, name },
                     None => talk::talk(&port, baud, told).await,
@@ -222,12 +224,15 @@ async fn look(wanted: Wanted, running: Option<&[ReaderHealth]>, command: &Comman
     Line { reader, port, told: told.map(node::Settings::command), result }
 }
 
-/// What a running agent says.
-fn by_agent(health: &ReaderHealth) -> Result {
+/// What a running agent says of a node, and whether that is told what the file says.
+fn by_agent(health: &ReaderHealth, file: Option<&node::Settings>) -> Result {
     let fault = health.fault.clone();
     match health.node {
         Some(node) if node.health.is_some() => {
-            Result::There { from: Source::Agent, fault, node: Box::new(node) }
+            // An older agent does not say what it told.
+            let differs = |(told, file): (u32, &node::Settings)| told != file.command().id;
+            let stale = node.told.zip(file).is_some_and(differs);
+            Result::There { from: Source::Agent, fault, stale, node: Box::new(node) }
         }
         other => {
             let state = format!("{:?}", health.state).to_lowercase();
@@ -244,7 +249,9 @@ fn by_agent(health: &ReaderHealth) -> Result {
 impl Line {
     fn is_good(&self) -> bool {
         match &self.result {
-            Result::There { node, .. } => self.told.is_none() || node.configured == Some(Outcome::Taken),
+            Result::There { stale, node, .. } => {
+                self.told.is_none() || !stale && node.configured == Some(Outcome::Taken)
+            }
             Result::NotAsked => true,
             Result::Silent { .. } | Result::InUse { .. } | Result::Unusable { .. } => false,
         }

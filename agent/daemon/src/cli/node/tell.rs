@@ -7,6 +7,10 @@ use hangtag_protocol::status::NodeHealth;
 
 use super::{Line, Result, Source};
 
+/// The agent reads its file when it starts.
+const STALE: &str = "was changed since the agent started, which tells the node what it said before: restart the agent \
+                     (systemctl restart hangtag-agent)";
+
 pub(super) fn tell(lines: &[Line]) -> String {
     let mut text = String::new();
     for Line { reader, port, told, result } in lines {
@@ -15,22 +19,28 @@ pub(super) fn tell(lines: &[Line]) -> String {
             None => format!("{}\n", port.display()),
         };
         if let Some(told) = told {
-            let would = if matches!(result, Result::NotAsked) { "would be told" } else { "is told" };
+            let would = match result {
+                Result::NotAsked => "would be told",
+                Result::There { stale: true, .. } => "the file says",
+                Result::There { .. }
+                | Result::Silent { .. }
+                | Result::InUse { .. }
+                | Result::Unusable { .. } => "is told",
+            };
             text += &line(would, &words(told));
         }
         match result {
-            Result::There { from, fault, node } => {
+            Result::There { from, fault, stale, node } => {
                 text += &there(node);
                 if let Some(fault) = fault {
                     text += &line("fault", fault);
                 }
-                let from = match (from, told.is_some()) {
-                    (Source::Agent, true) => {
-                        "the running agent, which told the node when it met it; what was changed in the file since \
-                         is told after a restart of the agent"
-                    }
-                    (Source::Agent, false) => "the running agent",
-                    (Source::Port, _) => "the node itself; no agent runs",
+                if *stale {
+                    text += &line("file", STALE);
+                }
+                let from = match from {
+                    Source::Agent => "the running agent",
+                    Source::Port => "the node itself; no agent runs",
                 };
                 text += &line("said by", from);
             }
@@ -67,7 +77,7 @@ fn words(told: &Configure) -> String {
 }
 
 fn there(node: &NodeHealth) -> String {
-    let NodeHealth { node: id, firmware, reason, configured, clock_off_ms, health } = node;
+    let NodeHealth { node: id, firmware, reason, configured, clock_off_ms, health, told: _ } = node;
     let mut text = line("node", &format!("{id}, firmware {firmware}"));
     let reason = format!("{reason:?}").to_lowercase();
     match health {
