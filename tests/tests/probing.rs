@@ -121,24 +121,35 @@ async fn a_reader_node_is_told_with_its_firmware_and_used() -> anyhow::Result<()
     let proposal: toml::Table = lines[0]["proposal"].as_str().context("a proposal")?.parse()?;
     assert_eq!(proposal["reader"][0]["protocol"].as_str(), Some("node"));
     // `auto` uses it, and whoever is there after it.
-    configure_auto(&site, READER)?;
+    configure_auto(&site, READER, "window_ms = 300\n")?;
     let mut agent = site.start_agent()?;
     let reads = Told::ask(&site, &mut agent, "reads")?;
     let clock = Instant::now();
     reads.until(clock, |_| (), |_| true).await?;
     let told = readers(&site)?;
     assert_eq!(told[0]["protocol"], "node, 115200 baud", "{told:?}");
+    let configure = loop {
+        match plugged.configure() {
+            Some(configure) => break configure,
+            None => tokio::time::sleep(TICK).await,
+        }
+        agent.check()?;
+    };
+    assert_eq!((configure.window_ms, configure.motion_mg), (300, 120));
     drop(plugged);
     let mut port = Port::new(&link, Protocol::R200, Line::clean());
     port.plug()?;
     let epc = "3074257bf7194e4000001a85";
     reads.until(clock, |now_ms| port.feed(now_ms, vec![sighting(now_ms)]), |read| read["epc"] == epc).await?;
     assert_eq!(readers(&site)?[0]["protocol"], "r200, 115200 baud");
-    agent.stop(Duration::from_secs(10))
+    agent.stop(Duration::from_secs(10))?;
+    let log = std::fs::read_to_string(site.folder.join("agent.log"))?;
+    assert_eq!(log.matches("settle_ms are of use only with a node").count(), 1, "{log}");
+    Ok(())
 }
 
-/// One reader, of which only the port is known.
-fn configure_auto(site: &Site, link: &str) -> anyhow::Result<()> {
+/// One reader, of which only the port is known; `more` are keys of its own.
+fn configure_auto(site: &Site, link: &str, more: &str) -> anyhow::Result<()> {
     let port = free_port()?;
     site.write(
         "agent.toml",
@@ -146,7 +157,7 @@ fn configure_auto(site: &Site, link: &str) -> anyhow::Result<()> {
             "tenant = \"demo\"\nstore = \"demo-shop\"\ngateway = \"gw-1\"\ndata = \"agent-data\"\n\
              [mqtt]\nhost = \"127.0.0.1\"\nport = {port}\n[[zone]]\nid = \"rail-1\"\nkind = \"rail\"\n\
              [[reader]]\nid = \"any\"\nport = \"readers/{link}\"\nprotocol = \"auto\"\nregion = \"eu\"\n\
-             power_dbm = 20.0\n[[reader.antenna]]\nport = 1\nzone = \"rail-1\"\n"
+             power_dbm = 20.0\n{more}[[reader.antenna]]\nport = 1\nzone = \"rail-1\"\n"
         ),
     )
 }
@@ -155,7 +166,7 @@ fn configure_auto(site: &Site, link: &str) -> anyhow::Result<()> {
 async fn an_agent_finds_out_who_is_there_and_again_when_another_is_plugged_in() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let site = Site::for_test(folder.path(), 1)?;
-    configure_auto(&site, "any")?;
+    configure_auto(&site, "any", "")?;
     let link: PathBuf = site.readers().join("any");
     let mut agent = site.start_agent()?;
     let reads = Told::ask(&site, &mut agent, "reads")?;

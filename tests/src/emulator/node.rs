@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hangtag_protocol::clock::Uptime;
-use hangtag_protocol::link::command::{Ack, Query};
+use hangtag_protocol::link::command::{Ack, Configure, Query};
 use hangtag_protocol::link::message::{BootReason, Condensed, Configured, Firmware, Health, NodeId, Outcome};
 use hangtag_protocol::link::sender::{Identity, Told};
 use hangtag_protocol::link::{Deframer, Frame, Kind, Sender};
@@ -99,6 +99,8 @@ struct Orders {
     told: Mutex<Vec<Telling>>,
     /// What it answers to a configuration, if not that it takes it.
     refuses: Mutex<Option<Outcome>>,
+    /// The last configuration that it was given.
+    configure: Mutex<Option<Configure>>,
 }
 
 impl Node {
@@ -172,6 +174,12 @@ impl Node {
     /// From here on it answers this to configurations.
     pub fn refuse(&self, outcome: Outcome) {
         *self.orders.refuses.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+    }
+
+    /// How it was told to work last, if it was.
+    #[must_use]
+    pub fn configure(&self) -> Option<Configure> {
+        *self.orders.configure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts bytes on the line that nobody meant.
@@ -309,9 +317,8 @@ impl<const SENT: usize, const WAITING: usize> Board<SENT, WAITING> {
                     Err(_) => {}
                 },
                 Some(Kind::Configure) => {
-                    let Ok(configure) = frame.message::<hangtag_protocol::link::command::Configure>() else {
-                        return;
-                    };
+                    let Ok(configure) = frame.message::<Configure>() else { return };
+                    *orders.configure.lock().unwrap_or_else(PoisonError::into_inner) = Some(configure);
                     counts.configured.fetch_add(1, Ordering::Relaxed);
                     let refuses = *orders.refuses.lock().unwrap_or_else(PoisonError::into_inner);
                     let answer = Configured { id: configure.id, outcome: refuses.unwrap_or(Outcome::Taken) };

@@ -13,7 +13,7 @@ use super::readers::{Before, Readers};
 use super::sensor::{Sensor, Sensors, nodes};
 use super::sheet::{Sheet, Table, Wrong};
 use super::zones::Zones;
-use super::{Config, DeleteAfter, Mqtt, Setup, SpoolSettings, WhenFull};
+use super::{Config, DeleteAfter, Mqtt, SpoolSettings, WhenFull};
 
 /// Reads and checks the text of a file; relative paths in it are relative to a folder.
 ///
@@ -78,7 +78,7 @@ fn config(top: &mut Table<'_, '_>, folder: &Path, broken: bool) -> Option<Config
             Before::Zone(zone) => layout.add_scanner(reader.id, zone),
         };
         let number = number.ok()?;
-        if let Setup::Node { occupancy: Some(booth), .. } = reader.setup {
+        if let Some(booth) = reader.setup.occupancy() {
             layout.add_occupancy(number, booth.zone).ok()?;
         }
         checked.push(reader);

@@ -90,7 +90,7 @@ pub(crate) enum Setup {
 }
 
 /// A booth and how a node's sensor tells of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Booth {
     pub(crate) zone: ZoneId,
     /// The level that says that somebody is there.
@@ -106,6 +106,10 @@ pub(crate) struct Wishes {
     pub(crate) radio: Option<Radio>,
     /// For one on an RS-485 line, 0 to 254; 255 for whoever is there.
     pub(crate) address: u8,
+    /// For a node: when its sensors tell something.
+    pub(crate) thresholds: node::Thresholds,
+    /// For a node: the booth of which its occupancy sensor tells, if it has one.
+    pub(crate) occupancy: Option<Booth>,
     /// For a barcode scanner, if one may be there: its zone is known then.
     pub(crate) loyalty: Option<Vec<LoyaltyPattern>>,
 }
@@ -118,6 +122,24 @@ impl Setup {
                 Some((*baud, *address))
             }
             Self::Stated { .. } | Self::Node { .. } | Self::Auto(_) => None,
+        }
+    }
+
+    /// The booth of which the occupancy sensor tells, if this is a node, or turns out to be one, and has one.
+    pub(crate) fn occupancy(&self) -> Option<Booth> {
+        match self {
+            Self::Node { occupancy, .. } => *occupancy,
+            Self::Auto(wishes) => wishes.occupancy,
+            Self::Stated { .. } => None,
+        }
+    }
+
+    /// Whether this is a node, or may turn out to be one.
+    pub(crate) fn may_be_node(&self) -> bool {
+        match self {
+            Self::Node { .. } => true,
+            Self::Auto(wishes) => wishes.radio.is_some(),
+            Self::Stated { .. } => false,
         }
     }
 }
@@ -141,6 +163,13 @@ impl Reader {
     }
 }
 
+impl Default for Wishes {
+    fn default() -> Self {
+        let (thresholds, address) = (node::Thresholds::default(), u8::MAX);
+        Self { baud: None, radio: None, address, thresholds, occupancy: None, loyalty: None }
+    }
+}
+
 impl Wishes {
     /// What a reader node that was found is to be told.
     ///
@@ -155,9 +184,20 @@ impl Wishes {
             }
             None => Ok(node::Settings {
                 radio: radio.clone(),
-                thresholds: node::Thresholds::default(),
-                occupied: None,
+                thresholds: self.thresholds,
+                occupied: self.occupancy.map(|booth| booth.occupied),
             }),
+        }
+    }
+
+    /// What is of no use because the reader that was found is no node, in words.
+    pub(crate) fn only_for_a_node(&self) -> Option<&'static str> {
+        if self.occupancy.is_some() {
+            Some("occupancy is of use only with a node: nobody tells whether somebody is in that booth")
+        } else if self.thresholds != node::Thresholds::default() {
+            Some("window_ms, motion_mg and settle_ms are of use only with a node")
+        } else {
+            None
         }
     }
 
@@ -542,6 +582,43 @@ zone = "rail-a"
         ] {
             let why = load(&text).unwrap_err();
             assert!(why.contains(named) && why.lines().count() == 1, "{why}");
+        }
+    }
+
+    #[test]
+    fn what_is_found_out_may_be_a_node_and_is_told_what_a_node_is_told() {
+        let text = GOOD.replacen("[[reader]]", "[[zone]]\nid = \"booth-1\"\nkind = \"booth\"\n[[reader]]", 1);
+        let keys = "occupancy = \"booth-1\"\noccupied = \"low\"\nwindow_ms = 300\nmotion_mg = 90\nregion";
+        let stated = text.replacen("\"r200\"", "\"node\"", 1).replacen("region", keys, 1);
+        let found = stated.replacen("\"node\"", "\"auto\"", 1);
+        let told = |text: &str| match load(text).unwrap().readers.remove(0).setup {
+            Setup::Node { settings, occupancy, .. } => (settings, occupancy),
+            Setup::Auto(wishes) => {
+                assert!(wishes.only_for_a_node().unwrap().contains("occupancy is of use only with a node"));
+                (wishes.node().unwrap(), wishes.occupancy)
+            }
+            Setup::Stated { .. } => panic!("{text}"),
+        };
+        assert_eq!(told(&found), told(&stated));
+        assert_eq!((told(&found).0.thresholds.window_ms, told(&found).0.occupied), (300, Some(Level::Low)));
+        let sensor = "[[sensor]]\nreader = \"rail-a\"\nnumber = 1\nepc = \"30\"\n";
+        assert!(load(&format!("{found}{sensor}")).is_ok());
+        let silent = GOOD.replacen("\"r200\"", "\"auto\"", 1);
+        assert!(
+            matches!(&load(&silent).unwrap().readers[0].setup, Setup::Auto(wishes) if wishes.only_for_a_node().is_none())
+        );
+        let bare = &text[..text.find("region").unwrap()].replacen("\"r200\"", "\"auto\"", 1);
+        for (text, named) in [
+            (
+                found.replacen("\"booth-1\"\nocc", "\"rail-a\"\nocc", 1),
+                "the [[zone]] with this id is no booth",
+            ),
+            (found.replacen("region = \"eu\"", "", 1), "reader \"rail-a\": region: is missing"),
+            (found.replacen("= 300", "= 2001", 1), "window_ms = 2001: must be a whole number from 0 to 2000"),
+            (format!("{bare}zone = \"rail-a\"\n{sensor}"), "nor one with \"auto\" and a region"),
+        ] {
+            let why = load(&text).unwrap_err();
+            assert!(why.contains(named) && why.lines().count() == 1, "{named}: {why}");
         }
     }
 

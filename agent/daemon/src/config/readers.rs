@@ -57,7 +57,7 @@ impl Readers {
         let port = table.need("port", &path()).map(|port| folder.join(port));
         let word: Option<Word> = table.need("protocol", &one_of());
         let told = match word {
-            Some(Word::Auto) => auto(table, zones),
+            Some(Word::Auto) => self.auto(table, id, zones),
             Some(Word::Node) => self.node(table, id, zones),
             Some(Word::R200) => stated(table, Protocol::R200, zones),
             Some(Word::ThingMagic) => stated(table, Protocol::ThingMagic, zones),
@@ -98,6 +98,21 @@ impl Readers {
         zones: Option<&BTreeSet<ZoneId>>,
     ) -> Option<(Setup, Before)> {
         let baud = table.may("baud", node::FACTORY_BAUD, &baud());
+        let sensing = self.sensing(table, id, zones);
+        let (radio, _, antennas) = transmitter(table, &[], node::MOST_PORTS, zones)?;
+        let (thresholds, occupancy) = sensing?;
+        let occupied = occupancy.map(|booth| booth.occupied);
+        let settings = node::Settings { radio, thresholds, occupied };
+        Some((Setup::Node { baud: baud?, settings, occupancy }, Before::Antennas(antennas)))
+    }
+
+    /// When a node's sensors tell something, and of which booth.
+    fn sensing(
+        &mut self,
+        table: &mut Table<'_, '_>,
+        id: Option<ReaderId>,
+        zones: Option<&BTreeSet<ZoneId>>,
+    ) -> Option<(Thresholds, Option<Booth>)> {
         let occupancy = table.maybe("occupancy", &name());
         known(table, "occupancy", occupancy.flatten(), zones);
         if let Some(zone) = occupancy.flatten() {
@@ -108,12 +123,35 @@ impl Readers {
             table.wrong("occupied", "is of use only with occupancy, which names the booth");
         }
         let thresholds = thresholds(table);
-        let (radio, _, antennas) = transmitter(table, &[], node::MOST_PORTS, zones)?;
         let occupied = occupied?.unwrap_or(Level::High);
-        let occupancy = occupancy?.map(|zone| Booth { zone, occupied });
-        let occupied = occupancy.map(|booth| booth.occupied);
-        let settings = node::Settings { radio, thresholds: thresholds?, occupied };
-        Some((Setup::Node { baud: baud?, settings, occupancy }, Before::Antennas(antennas)))
+        Some((thresholds?, occupancy?.map(|zone| Booth { zone, occupied })))
+    }
+
+    /// What is told to a reader that is to be found out. Its keys say what it may be: a reader of tags, a scanner, or
+    /// neither, which leaves what needs no keys. A reader of tags may be a node.
+    fn auto(
+        &mut self,
+        table: &mut Table<'_, '_>,
+        id: Option<ReaderId>,
+        zones: Option<&BTreeSet<ZoneId>>,
+    ) -> Option<(Setup, Before)> {
+        let baud = table.maybe("baud", &baud());
+        let mut wishes = Wishes::default();
+        let before =
+            if table.has_any(&["region", "power_dbm", "antenna", "address"]) || table.has_any(&SENSING) {
+                let sensing = self.sensing(table, id, zones);
+                let (radio, address, antennas) = transmitter(table, &TRANSMITTERS, u8::MAX, zones)?;
+                let (thresholds, occupancy) = sensing?;
+                wishes = Wishes { radio: Some(radio), address, thresholds, occupancy, ..wishes };
+                Before::Antennas(antennas)
+            } else if table.has_any(&["zone", "loyalty"]) {
+                let (loyalty, zone) = scanner(table, zones)?;
+                wishes.loyalty = Some(loyalty);
+                Before::Zone(zone)
+            } else {
+                Before::Antennas(Vec::new())
+            };
+        Some((Setup::Auto(Wishes { baud: baud?, ..wishes }), before))
     }
 
     /// A node tells who is in a zone: that must be a booth, and two would contradict each other.
@@ -128,6 +166,9 @@ impl Readers {
         }
     }
 }
+
+/// The keys that only nodes have.
+const SENSING: [&str; 5] = ["occupancy", "occupied", "window_ms", "motion_mg", "settle_ms"];
 
 /// When a node's sensors tell something.
 fn thresholds(table: &mut Table<'_, '_>) -> Option<Thresholds> {
@@ -189,22 +230,6 @@ fn stated(
         }
     };
     Some((Setup::Stated { baud: baud?, settings }, before))
-}
-
-/// What is told to a reader that is to be found out. Its keys say what it may be: a reader of tags, a scanner, or
-/// neither, which leaves what needs no keys.
-fn auto(table: &mut Table<'_, '_>, zones: Option<&BTreeSet<ZoneId>>) -> Option<(Setup, Before)> {
-    let baud = table.maybe("baud", &baud());
-    let (radio, address, loyalty, before) = if table.has_any(&["region", "power_dbm", "antenna", "address"]) {
-        let (radio, address, antennas) = transmitter(table, &TRANSMITTERS, u8::MAX, zones)?;
-        (Some(radio), address, None, Before::Antennas(antennas))
-    } else if table.has_any(&["zone", "loyalty"]) {
-        let (loyalty, zone) = scanner(table, zones)?;
-        (None, u8::MAX, Some(loyalty), Before::Zone(zone))
-    } else {
-        (None, u8::MAX, None, Before::Antennas(Vec::new()))
-    };
-    Some((Setup::Auto(Wishes { baud: baud?, radio, address, loyalty }), before))
 }
 
 /// What a scanner is told, and its zone.

@@ -6,10 +6,10 @@ use hangtag_agent_core::infer::SensorOn;
 use hangtag_agent_core::intake::Mac;
 use hangtag_protocol::id::{ReaderId, ZoneId};
 
+use super::Reader;
 use super::allowed::{epc, mac, name, whole};
 use super::sheet::Table;
 use super::zones::known;
-use super::{Reader, Setup};
 
 /// A sensor.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +22,7 @@ pub(super) enum Sensor {
 
 /// The sensors that were named so far.
 pub(super) struct Sensors {
-    /// The readers that are nodes; nothing if the readers are not understood.
+    /// The readers that are nodes, or may be; nothing if the readers are not understood.
     nodes: Option<BTreeMap<ReaderId, usize>>,
     taken: BTreeSet<Sensor>,
 }
@@ -76,16 +76,18 @@ impl Sensors {
         let nodes = self.nodes.as_ref()?;
         let place = reader.and_then(|reader| nodes.get(&reader).copied());
         if reader.is_some() && place.is_none() {
-            table.wrong("reader", "there is no [[reader]] with this id and protocol = \"node\"");
+            let words = "there is no [[reader]] with this id and protocol = \"node\", nor one with \"auto\" and a \
+                         region, which may be a node";
+            table.wrong("reader", words);
         }
         Some(Sensor::OfNode { reader: place?, number: number? })
     }
 }
 
-/// The readers that are nodes, by their numbers.
+/// The readers that are nodes, or may be, by their numbers.
 pub(super) fn nodes<T>(readers: &[(Reader, T)]) -> BTreeMap<ReaderId, usize> {
     let readers = readers.iter().enumerate();
-    let nodes = readers.filter(|(_, (reader, _))| matches!(reader.setup, Setup::Node { .. }));
+    let nodes = readers.filter(|(_, (reader, _))| reader.setup.may_be_node());
     nodes.map(|(number, (reader, _))| (reader.id, number)).collect()
 }
 

@@ -4,7 +4,7 @@
 use hangtag_agent_core::intake::probe::{Outcome, Who};
 use hangtag_agent_core::intake::{Known, Protocol, Session, Settings, node};
 use tokio_serial::SerialStream;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use zeroize::Zeroizing;
 
 use super::{Intake, Lost, probing};
@@ -65,6 +65,9 @@ impl Intake {
             debug!(reader = %id, %who, baud, module, "the reader that was there is there again");
         } else {
             info!(reader = %id, %who, baud, module, "found out which reader is there");
+            if let Some(why) = wishes.only_for_a_node().filter(|_| who != Who::Node) {
+                warn!(reader = %id, %who, why, "the configuration says what this reader has not");
+            }
         }
         let but = |why| Lost::Unknown(format!("a {who} was found ({module}, {baud} baud), but {why}"));
         match who {

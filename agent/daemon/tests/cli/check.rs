@@ -167,10 +167,13 @@ fn sensors_of_which_nothing_can_come_are_warned_of() {
         (format!("{booth}{ruuvi}{sensor}"), false),
         (format!("{booth}{}{sensor}", ruuvi.replace("ruuvi", "auto")), false),
         (booth.clone(), false),
+        (booth.replacen("\"node\"", "\"auto\"", 1), false),
     ] {
         let said = Door::new(&text).run(&["check"]);
         assert_eq!(said.code, Some(0), "{said:?}");
         let warns = |part: &str| said.out.contains(part);
+        assert_eq!(warns("if it is a node window 200 ms"), text.contains("\"auto\"\nocc"), "{}", said.out);
+        assert!(warns("settle 400 ms, occupied at level high in rail-a\n"), "{}", said.out);
         assert_eq!(warns("sensor CB:B8:33:4C:88:4F: no reader hears sensor tags"), unheard, "{}", said.out);
     }
 }

@@ -18,7 +18,7 @@ use rustix::process::geteuid;
 
 use super::ask::user;
 use super::out::out;
-use crate::config::{Config, ConfigError, DeleteAfter, Reader, Setup, WhenFull};
+use crate::config::{Booth, Config, ConfigError, DeleteAfter, Reader, Setup, WhenFull};
 
 /// What `check --help` says at the end.
 pub(super) const CODES: &str = "\
@@ -109,9 +109,16 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
             let zones = zones.collect::<Vec<_>>().join(", ");
             what += &format!("; region {region}, {dbm} dBm; antenna {zones}");
         }
-        if let Setup::Node { settings, .. } = &reader.setup {
-            let Thresholds { window_ms, motion_mg, settle_ms } = settings.thresholds;
-            what += &format!("; window {window_ms} ms, motion {motion_mg} mg, settle {settle_ms} ms");
+        let of_node = match &reader.setup {
+            Setup::Node { settings, .. } => Some(("", settings.thresholds)),
+            Setup::Auto(wishes) if wishes.radio.is_some() => Some(("if it is a node ", wishes.thresholds)),
+            Setup::Stated { .. } | Setup::Auto(_) => None,
+        };
+        if let Some((when, Thresholds { window_ms, motion_mg, settle_ms })) = of_node {
+            what += &format!("; {when}window {window_ms} ms, motion {motion_mg} mg, settle {settle_ms} ms");
+        }
+        if let Some(Booth { zone, occupied }) = reader.setup.occupancy() {
+            what += &format!(", occupied at level {} in {zone}", word(occupied));
         }
         lines.push(("read", what));
     }
