@@ -87,6 +87,10 @@ pub struct ReaderHealth {
     /// Tags since the agent started whose data was damaged.
     #[serde(default)]
     pub bad_tags: u64,
+    /// Reads that a node's runs had taken in and that were lost as these ended, as far as that was told since the
+    /// agent started.
+    #[serde(default)]
+    pub lost_reads: u64,
     /// The fault from which it has not recovered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
@@ -221,6 +225,14 @@ mod tests {
             assert!(bad.contains(why), "{bad}");
         }
         let older = r#"{"id":"a","state":"listening","reads":1,"garbage":0}"#;
-        assert_eq!(serde_json::from_str::<ReaderHealth>(older).unwrap().node, None);
+        let mut reader = serde_json::from_str::<ReaderHealth>(older).unwrap();
+        assert_eq!((reader.node, reader.bad_tags, reader.lost_reads), (None, 0, 0));
+        reader.lost_reads = 7;
+        let text = serde_json::to_string(&reader).unwrap();
+        assert_eq!(
+            text,
+            r#"{"id":"a","state":"listening","reads":1,"garbage":0,"bad_tags":0,"lost_reads":7}"#
+        );
+        assert_eq!(serde_json::from_str::<ReaderHealth>(&text).unwrap(), reader);
     }
 }

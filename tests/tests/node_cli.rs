@@ -169,3 +169,32 @@ fn a_file_that_was_changed_beside_a_running_agent_is_not_taken_for_what_the_node
     assert_eq!(said(&gateway, &["node", "configure", READER])?.1, Some(0));
     agent.stop(STOPS_WITHIN)
 }
+
+#[test]
+fn what_went_with_a_run_of_a_node_is_counted() -> anyhow::Result<()> {
+    let folder = folder()?;
+    let gateway = harness::node::gateway(folder.path(), &folder.path().join("agent-data"), "thingmagic")?;
+    let node = Node::start(&gateway.readers(), few(), Roomy::new)?;
+    wait_for("reads", PATIENCE, || {
+        Ok((node.counts().all_reads.load(Ordering::Relaxed) >= 300).then_some(()))
+    })?;
+    node.reset();
+    wait_for("another run", PATIENCE, || {
+        Ok((node.counts().reads.load(Ordering::Relaxed) == 0).then_some(()))
+    })?;
+    // What is settled is not lost again.
+    for lost in [300, 0] {
+        let mut agent = gateway.start()?;
+        let line = wait_for("the node to answer", PATIENCE, || {
+            agent.check()?;
+            let Ok((line, _)) = said(&gateway, &["node", "status", READER]) else { return Ok(None) };
+            let told = line["from"] == "agent" && node.counts().idle.load(Ordering::Acquire);
+            Ok((told && line["node"]["configured"] == "taken").then_some(line))
+        })?;
+        assert_eq!(line["lost_reads"], lost, "{line}");
+        let text = String::from_utf8(gateway.command(&["node", "status", READER]).output()?.stdout)?;
+        assert_eq!(text.contains("300 reads with its earlier runs"), lost > 0, "{text}");
+        agent.stop(STOPS_WITHIN)?;
+    }
+    Ok(())
+}

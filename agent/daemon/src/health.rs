@@ -53,6 +53,7 @@ impl Health {
             reads: 0,
             garbage: 0,
             bad_tags: 0,
+            lost_reads: 0,
             fault: None,
             temperature_c: None,
             node: None,

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::link::command::{Ack, Configure, Query};
-use hangtag_protocol::link::message::{BootReason, Condensed, Configured, Firmware, Health, NodeId, Outcome};
+use hangtag_protocol::link::message::{
+    BootReason, Condensed, Configured, Ended, Firmware, Health, NodeId, Outcome,
+};
 use hangtag_protocol::link::sender::{Identity, Told};
 use hangtag_protocol::link::{Deframer, Frame, Kind, Sender};
 use hangtag_protocol::read::Read;
@@ -152,7 +154,7 @@ impl Node {
         &self.counts
     }
 
-    /// Cuts its power for a moment: its memory is gone, and a new run begins.
+    /// Resets it: its memory is gone, and a new run begins, which says how much the last one had read.
     pub fn reset(&self) {
         self.orders.reset.store(true, Ordering::Release);
     }
@@ -256,9 +258,17 @@ impl<const SENT: usize, const WAITING: usize> Board<SENT, WAITING> {
     fn look(&mut self) {
         let now = self.now();
         if self.orders.reset.swap(false, Ordering::AcqRel) {
+            let ended = Ended {
+                boot: self.boot,
+                reason: identity(self.boot + 1).reason,
+                reads: self.counts.reads.swap(0, Ordering::Relaxed),
+                uptime: now,
+                forgotten: 0,
+                words: "",
+            };
             self.boot += 1;
             self.sender = (self.kind)(identity(self.boot), now);
-            self.counts.reads.store(0, Ordering::Relaxed);
+            assert!(self.sender.handle_ended(&ended), "it has told nothing yet");
             self.unsent.clear();
         }
         for sighting in self.script.run_to(now.0) {

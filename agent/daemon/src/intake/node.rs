@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hangtag_agent_core::intake::node::{Link, Marks, Settings, Taken};
-use hangtag_protocol::status::NodeHealth;
+use hangtag_protocol::status::{NodeHealth, ReaderHealth};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -60,7 +60,7 @@ impl Intake {
         let mut link = Link::new(Some(settings), clock::uptime());
         let mut durable = self.nodes.durable.clone();
         let device = self.device();
-        let before = self.health.readers().get(self.number).map_or((0, 0), |h| (h.garbage, h.bad_tags));
+        let before = self.health.readers().get(self.number).map_or((0, 0, 0), told);
         let mut buffer = [0; 4_096];
         self.health.update(self.number, |health| health.protocol = Some(format!("node, {baud} baud")));
         loop {
@@ -115,8 +115,14 @@ impl Intake {
                 health.reads += reads;
                 health.garbage = before.0 + link.garbage();
                 health.bad_tags = before.1 + link.unknown();
+                health.lost_reads = before.2 + link.lost();
                 health.node = link.node().or(health.node);
             });
         }
     }
+}
+
+/// What was counted before the line was opened.
+fn told(health: &ReaderHealth) -> (u64, u64, u64) {
+    (health.garbage, health.bad_tags, health.lost_reads)
 }

@@ -66,6 +66,7 @@ pub struct Link {
     heard: Uptime,
     listening: bool,
     unknown: u64,
+    lost: u64,
     writes: VecDeque<Vec<u8>>,
     taken: VecDeque<Taken>,
     notices: VecDeque<Notice>,
@@ -102,6 +103,7 @@ impl Link {
             heard: now,
             listening: false,
             unknown: 0,
+            lost: 0,
             writes: VecDeque::new(),
             taken: VecDeque::new(),
             notices: VecDeque::new(),
@@ -217,6 +219,12 @@ impl Link {
     #[must_use]
     pub fn unknown(&self) -> u64 {
         self.unknown
+    }
+
+    /// Reads that earlier runs had taken in and that were lost as these ended, by what was told so far.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
     }
 
     fn handle_frame(&mut self, frame: &Frame<'_>, taken: &mut Marks, durable: &Marks, now: Uptime) {

@@ -102,6 +102,7 @@ impl Link {
                     let nothing = Mark { node, boot: ended.boot, below: 1, reads: 0, dropped: 0 };
                     let (mark, lost) = marks.of(node, ended.boot).unwrap_or(nothing).ended(&ended);
                     before = Some(mark);
+                    self.lost = self.lost.saturating_add(lost);
                     self.notices.extend(farewell(&ended, lost));
                 }
                 Ok(_) | Err(_) => self.unknown += 1,

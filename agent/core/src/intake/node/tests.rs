@@ -426,7 +426,7 @@ fn what_a_run_lost_as_it_ended_is_counted_once_however_often_it_is_told() {
         assert!(said.contains("ended after 65 s by Panic") && said.contains("src/main.rs:7"), "{said}");
         assert!(!said.contains('\x1b'), "a log is no terminal");
     }
-    assert_eq!(bench.link.unknown(), 0);
+    assert_eq!((bench.link.unknown(), bench.link.lost()), (0, 3));
 }
 
 #[test]
@@ -447,5 +447,5 @@ fn of_a_run_that_nobody_here_knows_everything_is_lost_and_of_its_own_nothing_is_
     assert_eq!(bench.taken.of(NODE, 3).map(|mark| (mark.reads, mark.dropped)), Some((0, 4)));
     let said = format!("{:?}", bench.notices());
     assert!(said.contains("2 boots before it are forgotten"), "{said}");
-    assert_eq!(bench.link.unknown(), 1);
+    assert_eq!((bench.link.unknown(), bench.link.lost()), (1, 4));
 }

@@ -96,6 +96,9 @@ enum Result {
         fault: Option<String>,
         /// The running agent told it something else than what the file says.
         stale: bool,
+        /// Reads of earlier runs that were lost with these since the agent started; only that knows.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        lost_reads: Option<u64>,
         node: Box<NodeHealth>,
     },
     /// It was not asked.
@@ -232,7 +235,8 @@ fn by_agent(health: &ReaderHealth, file: Option<&node::Settings>) -> Result {
             // An older agent does not say what it told.
             let differs = |(told, file): (u32, &node::Settings)| told != file.command().id;
             let stale = node.told.zip(file).is_some_and(differs);
-            Result::There { from: Source::Agent, fault, stale, node: Box::new(node) }
+            let lost_reads = Some(health.lost_reads);
+            Result::There { from: Source::Agent, fault, stale, lost_reads, node: Box::new(node) }
         }
         other => {
             let state = format!("{:?}", health.state).to_lowercase();

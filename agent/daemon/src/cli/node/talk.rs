@@ -29,9 +29,13 @@ pub(super) async fn talk(path: &Path, baud: u32, settings: Option<&Settings>) ->
                 why: format!("node {} did not answer within {seconds} s: its module may not", node.node),
             }
         }
-        Ok(Some(node)) => {
-            Result::There { from: Source::Port, fault: None, stale: false, node: Box::new(node) }
-        }
+        Ok(Some(node)) => Result::There {
+            from: Source::Port,
+            fault: None,
+            stale: false,
+            lost_reads: None,
+            node: Box::new(node),
+        },
         Ok(None) => {
             Result::Silent { why: format!("no node answers at {baud} baud within {} s", HELLO.as_secs()) }
         }

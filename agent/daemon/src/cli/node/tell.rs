@@ -30,8 +30,14 @@ pub(super) fn tell(lines: &[Line]) -> String {
             text += &line(would, &words(told));
         }
         match result {
-            Result::There { from, fault, stale, node } => {
+            Result::There { from, fault, stale, lost_reads, node } => {
                 text += &there(node);
+                if let Some(lost) = lost_reads.filter(|lost| *lost > 0) {
+                    text += &line(
+                        "lost",
+                        &format!("{lost} reads with its earlier runs, since the agent started"),
+                    );
+                }
                 if let Some(fault) = fault {
                     text += &line("fault", fault);
                 }
