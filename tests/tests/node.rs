@@ -14,6 +14,7 @@ use hangtag_protocol::read::Read;
 use hangtag_tests::emulator::carousel::READER;
 use hangtag_tests::emulator::line::Faults;
 use hangtag_tests::emulator::node::{Narrow, Node, Roomy, Settings};
+use hangtag_tests::harness::clock::uptime_ms;
 use hangtag_tests::harness::faults;
 use hangtag_tests::harness::gateway::{Gateway, STOPS_WITHIN};
 use hangtag_tests::harness::image::{Image, refusal, scratch};
@@ -184,12 +185,6 @@ fn a_full_disk_stops_acknowledgement_and_nothing_is_lost() -> anyhow::Result<()>
     mount.unmount()
 }
 
-/// Milliseconds since the kernel started, which the agent calls uptime.
-fn uptime() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    u64::try_from(now.tv_sec * 1_000 + now.tv_nsec / 1_000_000).unwrap_or(0)
-}
-
 /// A disk that hangs while a garment with a sensor is taken from its rail; the line loses frames, so that the node
 /// sends again.
 #[test]
@@ -238,9 +233,9 @@ fn what_moved_while_the_disk_hung_is_told_once_and_when_it_was() -> anyhow::Resu
     std::fs::write(&hangs, "")?;
     let stalled = gateway.accepted();
     hangs_for(3);
-    let before = uptime();
+    let before = uptime_ms();
     node.tell(|at| Told::Motion(Motion { at, sensor: 1, how: Moved::PickedUp, peak_mg: 400 }));
-    let after = uptime();
+    let after = uptime_ms();
     hangs_for(4);
     let meanwhile = gateway.accepted() - stalled;
     std::fs::remove_file(&hangs)?;

@@ -18,7 +18,7 @@ mod lines;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -80,6 +80,8 @@ pub enum Load {
     Carousel(u16),
     /// So many garments at rest, read in turn as fast as the module's line carries it.
     Rail(u16),
+    /// So many garments, of which the one that is [shown](Board::show) hangs still and is read ten times a second.
+    Booth(u16),
 }
 
 impl From<u16> for Load {
@@ -106,6 +108,8 @@ struct Orders {
     muted: AtomicBool,
     unplugged: AtomicBool,
     held: AtomicBool,
+    /// The garment that is shown, counted from 1.
+    shown: AtomicU64,
     renewed: AtomicBool,
     noise: Mutex<Vec<u8>>,
     said: Mutex<Vec<u8>>,
@@ -189,6 +193,11 @@ impl Board {
     /// Makes the module see no tag, or go on.
     pub fn hold(&self, held: bool) {
         self.orders.held.store(held, Ordering::Release);
+    }
+
+    /// Hangs this garment of a [`Load::Booth`] before the antenna, counted from 0, in the place of another one.
+    pub fn show(&self, garment: Option<u16>) {
+        self.orders.shown.store(garment.map_or(0, |garment| u64::from(garment) + 1), Ordering::Release);
     }
 
     /// Puts a module that was never told anything in the place of the one that is there.

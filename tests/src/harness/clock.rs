@@ -135,9 +135,16 @@ impl Machine {
 /// What the right clock showed when the kernel started, in Unix milliseconds.
 #[must_use]
 pub fn kernel_started_ms() -> i64 {
-    let ms = |clock| {
-        let now = clock_gettime(clock);
-        now.tv_sec * 1_000 + now.tv_nsec / 1_000_000
-    };
     ms(ClockId::Realtime) - ms(ClockId::Boottime)
+}
+
+/// Milliseconds since the kernel started, which the agent calls uptime.
+#[must_use]
+pub fn uptime_ms() -> u64 {
+    u64::try_from(ms(ClockId::Boottime)).unwrap_or(0)
+}
+
+fn ms(clock: ClockId) -> i64 {
+    let now = clock_gettime(clock);
+    now.tv_sec * 1_000 + now.tv_nsec / 1_000_000
 }

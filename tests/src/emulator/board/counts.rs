@@ -34,20 +34,42 @@ struct State {
     last: Option<Instant>,
     /// When the first read of a tag that is on no frame came.
     waiting: BTreeMap<Epc, Instant>,
-    /// The last frame that was seen first, and those on their way: their number, and when their reads came.
+    /// The last frame that was seen first, and those on their way: their number, a tag in each, and when its reads came.
     number: (u32, u32),
-    on_the_way: VecDeque<(u32, Instant)>,
+    on_the_way: VecDeque<(u32, Epc, Instant)>,
+    /// The first read of each tag.
+    firsts: BTreeMap<Epc, First>,
     to_line: Vec<Duration>,
     to_agent: Vec<Duration>,
 }
 
-/// How long reads took, half of them and 19 of 20 at most.
+/// The first read of a tag.
+#[derive(Clone, Copy, Debug)]
+pub struct First {
+    /// When its last byte was put on the module's line.
+    pub read: Instant,
+    /// When the agent said that it has the frame that tells of it.
+    pub agent: Option<Instant>,
+}
+
+/// How long something took, half the times and 19 times in 20 at most.
 #[derive(Clone, Copy, Debug)]
 pub struct Delay {
-    /// Half of them.
+    /// Half the times.
     pub p50: Duration,
-    /// 19 of 20.
+    /// 19 times in 20.
     pub p95: Duration,
+}
+
+impl Delay {
+    /// Of at least one time.
+    #[must_use]
+    pub fn of(all: &[Duration]) -> Option<Self> {
+        let mut sorted = all.to_vec();
+        sorted.sort_unstable();
+        let at = |share: usize| sorted.get(sorted.len().saturating_sub(1) * share / 100).copied();
+        Some(Self { p50: at(50)?, p95: at(95)? })
+    }
 }
 
 impl fmt::Debug for Counts {
@@ -116,7 +138,13 @@ impl Counts {
     #[must_use]
     pub fn delays(&self) -> Option<[Delay; 2]> {
         let state = self.state();
-        Some([delay(&state.to_line)?, delay(&state.to_agent)?])
+        Some([Delay::of(&state.to_line)?, Delay::of(&state.to_agent)?])
+    }
+
+    /// The first read of a tag, if it was read.
+    #[must_use]
+    pub fn first(&self, epc: &Epc) -> Option<First> {
+        self.state().firsts.get(epc).copied()
     }
 
     /// From the first read to the agent's word that it has the last.
@@ -140,6 +168,7 @@ impl Counts {
         let mut state = self.state();
         state.first = state.first.or(Some(now));
         state.waiting.entry(epc).or_insert(now);
+        state.firsts.entry(epc).or_insert(First { read: now, agent: None });
     }
 
     pub(super) fn note_line(&self, unsent: usize, power_cdbm: u16) {
@@ -162,7 +191,7 @@ impl Counts {
                 for read in frame.messages::<Condensed>().flatten() {
                     if let Some(since) = state.waiting.remove(&read.epc) {
                         state.to_line.push(now - since);
-                        state.on_the_way.push_back((frame.number, since));
+                        state.on_the_way.push_back((frame.number, read.epc, since));
                     }
                 }
             }
@@ -175,16 +204,12 @@ impl Counts {
         let Ok(Ack { received, durable, .. }) = frame.message() else { return };
         let mut state = self.state();
         state.durable = (frame.boot, durable);
-        while let Some((_, since)) = state.on_the_way.pop_front_if(|(number, _)| *number < received) {
+        while let Some((_, epc, since)) = state.on_the_way.pop_front_if(|(number, ..)| *number < received) {
             state.last = Some(now);
             state.to_agent.push(now - since);
+            if let Some(first) = state.firsts.get_mut(&epc) {
+                first.agent.get_or_insert(now);
+            }
         }
     }
-}
-
-fn delay(all: &[Duration]) -> Option<Delay> {
-    let mut sorted = all.to_vec();
-    sorted.sort_unstable();
-    let at = |share: usize| sorted.get(sorted.len().saturating_sub(1) * share / 100).copied();
-    Some(Delay { p50: at(50)?, p95: at(95)? })
 }

@@ -24,6 +24,8 @@ use crate::shop::Sighting;
 const TICK: Duration = Duration::from_millis(5);
 /// What a line of 115,200 baud carries in that time: an emulated UART has no speed.
 const PER_TICK: usize = 57;
+/// How often a garment that is shown is read, in milliseconds.
+const SHOWN_MS: u64 = 100;
 /// More than any frame that noise could have begun.
 const END_OF_NOISE: usize = 103;
 
@@ -37,6 +39,9 @@ pub(super) struct Lines {
     script: Script,
     load: Load,
     reads: u64,
+    /// The garment that is shown, counted from 1, and when it is read next.
+    shown: u64,
+    read_ms: u64,
     /// What the node says, and what the agent says.
     ears: [Deframer; 2],
     /// What the module says and its line has not carried yet, and the tags in it with how many bytes end them.
@@ -66,7 +71,7 @@ impl Lines {
         // An emulated UART takes what waits at once, however slow the line would be: so little waits that the node's
         // own memory holds it. The least that there can be is a few writes.
         rustix::net::sockopt::set_socket_send_buffer_size(&reader, 1)?;
-        let (Load::Carousel(garments) | Load::Rail(garments)) = load;
+        let (Load::Carousel(garments) | Load::Rail(garments) | Load::Booth(garments)) = load;
         Ok(Self {
             gateway: Some(gateway),
             socket,
@@ -76,6 +81,8 @@ impl Lines {
             script: Script::new(reads, garments),
             load,
             reads,
+            shown: 0,
+            read_ms: 0,
             ears: [Deframer::new(), Deframer::new()],
             unsent: Vec::new(),
             carried: 0,
@@ -137,6 +144,7 @@ impl Lines {
         match self.load {
             Load::Carousel(_) => seen.iter().for_each(|sighting| self.tell(sighting)),
             Load::Rail(_) => self.tell_in_turn(),
+            Load::Booth(_) => self.tell_shown(now_ms),
         }
         self.unsent.extend(self.module.handle_timeout(now_ms));
         let carried = &self.unsent[..self.unsent.len().min(PER_TICK)];
@@ -188,6 +196,19 @@ impl Lines {
             let Some(sighting) = self.script.in_turn(told) else { return };
             self.tell(&sighting);
             wanted = self.unsent.len() < PER_TICK && self.counts.told() > told;
+        }
+    }
+
+    /// Reads the garment that is shown when it is time to.
+    fn tell_shown(&mut self, now_ms: u64) {
+        let shown = self.orders.shown.load(Ordering::Acquire);
+        if shown != self.shown {
+            (self.shown, self.read_ms) = (shown, now_ms);
+        }
+        let garment = shown.checked_sub(1).and_then(|garment| self.script.in_turn(garment));
+        if let Some(sighting) = garment.filter(|_| now_ms >= self.read_ms) {
+            self.read_ms += SHOWN_MS;
+            self.tell(&sighting);
         }
     }
 
