@@ -1,6 +1,6 @@
 //! What an agent recorded of a reader node concludes the same when it is replayed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -15,9 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Inference looks every half second, live by the clock and in a replay by what comes, in milliseconds.
 const LOOK_MS: u64 = 1_000;
 
-/// When what happened to which garment, and when the last of all was.
-fn garments(text: &str) -> (BTreeMap<(String, String), Vec<u64>>, u64) {
-    let mut events = BTreeMap::<_, Vec<u64>>::new();
+/// When what happened to which garment, in order.
+type Events = BTreeMap<(String, String), Vec<u64>>;
+
+fn garments(text: &str) -> Events {
+    let mut events = Events::new();
     let all = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     for event in all {
         if let (Some(kind), Some(epc), Some(at)) =
@@ -26,8 +28,35 @@ fn garments(text: &str) -> (BTreeMap<(String, String), Vec<u64>>, u64) {
             events.entry((kind.to_owned(), epc.to_owned())).or_default().push(at);
         }
     }
-    let last = events.values().flatten().max().copied().unwrap_or(0);
-    (events, last)
+    events.values_mut().for_each(|all| all.sort_unstable());
+    events
+}
+
+/// The events of each of two that have none of their own in the other.
+fn unmatched<'a>(ours: &'a Events, theirs: &'a Events) -> [Vec<(&'a (String, String), u64)>; 2] {
+    let mut alone = [Vec::new(), Vec::new()];
+    let kinds: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
+    for what in kinds {
+        let times = |events: &'a Events| events.get(what).map_or(&[][..], Vec::as_slice);
+        let (mut ours, mut theirs) = (times(ours), times(theirs));
+        // The earliest of both fits nothing later better than the earliest of the other.
+        while let (Some((our, our_rest)), Some((their, their_rest))) =
+            (ours.split_first(), theirs.split_first())
+        {
+            if our.abs_diff(*their) <= LOOK_MS {
+                (ours, theirs) = (our_rest, their_rest);
+            } else if our < their {
+                alone[0].push((what, *our));
+                ours = our_rest;
+            } else {
+                alone[1].push((what, *their));
+                theirs = their_rest;
+            }
+        }
+        alone[0].extend(ours.iter().map(|at| (what, *at)));
+        alone[1].extend(theirs.iter().map(|at| (what, *at)));
+    }
+    alone
 }
 
 #[test]
@@ -47,20 +76,23 @@ fn a_recorded_node_concludes_the_same_when_it_is_replayed() -> anyhow::Result<()
     })?;
     agent.stop(STOPS_WITHIN)?;
     let replayed = succeeded(gateway.command(&["replay"]).arg(&capture).output()?)?.stdout;
-    let (replayed, _) = garments(&String::from_utf8(replayed)?);
-    let (live, last) = garments(&std::fs::read_to_string(gateway.accepted_log())?);
+    let replayed = garments(&String::from_utf8(replayed)?);
+    let live = garments(&std::fs::read_to_string(gateway.accepted_log())?);
     // Nothing is concluded from the silence behind a recording.
-    let sure = live.iter().flat_map(|(what, all)| all.iter().map(move |at| (what, *at)));
-    let sure: Vec<_> = sure.filter(|(_, at)| *at + 10_000 < last).collect();
-    let missing: Vec<_> = sure
-        .iter()
-        .filter(|(what, at)| {
-            let there = replayed.get(what).into_iter().flatten().any(|other| other.abs_diff(*at) <= LOOK_MS);
-            !there
-        })
-        .collect();
-    println!("{} of {} events are in the replay", sure.len() - missing.len(), sure.len());
-    assert!(sure.len() > 100, "{live:?}");
-    assert!(missing.len() * 20 <= sure.len(), "{missing:?}");
+    let end = live.values().flatten().max().copied().unwrap_or(0).saturating_sub(10_000);
+    let sure = |events: &Events| events.values().flatten().filter(|at| **at < end).count();
+    let alone = unmatched(&live, &replayed)
+        .map(|all| all.into_iter().filter(|(_, at)| *at < end).collect::<Vec<_>>());
+    println!(
+        "live {} events, {} of them alone; replayed {}, {} of them alone",
+        sure(&live),
+        alone[0].len(),
+        sure(&replayed),
+        alone[1].len()
+    );
+    assert!(sure(&live) > 100, "{live:?}");
+    for (alone, all) in alone.iter().zip([&live, &replayed]) {
+        assert!(alone.len() * 20 <= sure(all), "{alone:?}");
+    }
     Ok(())
 }
