@@ -227,6 +227,48 @@ fn a_dead_reader_at_the_rail_hides_no_try_on() {
     assert_eq!(bench.kinds(1), [Kind::PickedUp, Kind::CarriedIn, Kind::TriedOn]);
 }
 
+/// A garment in a booth that the rail's antenna hears too. The booths' reader falls silent for so long; from then on
+/// the garment is at a level on the rail, and in the booth only if it stays.
+fn deaf_booth(silent_ms: u64, rail_dbm: i16, stays: bool) -> Bench {
+    let mut bench = Bench::new();
+    bench.pass(25_000, |b| (1..=3).for_each(|n| b.rests(n)));
+    bench.pass(10_000, |b| {
+        b.on_hook(4, 1);
+        b.read(4, RAIL, 1, -70, None);
+    });
+    bench.inference.handle_reader(BOOTHS, ReaderState::Silent, Uptime(bench.now));
+    bench.pass(silent_ms, |b| b.read(4, RAIL, 1, rail_dbm, None));
+    bench.inference.handle_reader(BOOTHS, ReaderState::Listening, Uptime(bench.now));
+    bench.pass(5_000, |b| {
+        b.read(4, RAIL, 1, rail_dbm, None);
+        if stays {
+            b.on_hook(4, 1);
+        }
+    });
+    bench
+}
+
+#[test]
+fn a_booth_whose_reader_falls_silent_keeps_what_others_hear_faintly() {
+    for silent_ms in [3_000, 8_000, 20_000] {
+        let bench = deaf_booth(silent_ms, -70, true);
+        assert_eq!(bench.kinds(4), [Kind::CarriedIn], "silent for {silent_ms} ms");
+        let bench = deaf_booth(silent_ms, -60, false);
+        assert_eq!(
+            bench.kinds(4)[..2],
+            [Kind::CarriedIn, Kind::CarriedOut],
+            "as soon as the booth is heard again"
+        );
+    }
+    // A reader that stays silent keeps nobody in a booth.
+    let mut bench = deaf_booth(20_000, -60, true);
+    bench.inference.handle_reader(BOOTHS, ReaderState::Absent, Uptime(bench.now));
+    bench.pass(24_000, |b| b.read(4, RAIL, 1, -60, None));
+    assert_eq!(bench.kinds(4), [Kind::CarriedIn]);
+    bench.pass(3_000, |b| b.read(4, RAIL, 1, -60, None));
+    assert_eq!(bench.kinds(4)[..2], [Kind::CarriedIn, Kind::CarriedOut]);
+}
+
 #[test]
 fn the_end_of_an_old_visit_does_not_end_the_next() {
     let mut bench = Bench::new();

@@ -17,7 +17,9 @@ const CLEAR_DB: f32 = 12.0;
 /// A tag unseen in its booth for so long is said to have been carried out, in milliseconds: [`gone`](super::super::gone)
 /// knows better if it is heard again.
 const LEFT_MS: u64 = 14_000;
-/// The same while nobody is in the booth.
+/// While nobody listens in the booth, others' word that it is there counts after so long, in milliseconds.
+const DEAF_MS: u64 = 25_000;
+/// A tag unseen in a booth in which nobody is has left after so long, in milliseconds.
 const LEFT_FREE_MS: u64 = 8_000;
 /// The shortest stay in a booth in which a garment can have been tried on, in milliseconds.
 pub(in super::super) const TRY_ON_MS: u64 = 30_000;
@@ -56,7 +58,11 @@ impl Tag {
             let restless = if turns { turned } else { unsteady };
             worn.end_tick(restless && !free, silent && !free);
         }
-        let quiet_here = |ms| listening.is_none() || unseen_ms > ms;
+        // Who hears a garment faintly hears it best while the booth's own reader is silent.
+        let quiet_here = |ms| match listening {
+            Some(_) => unseen_ms > ms,
+            None => now.since(last) > DEAF_MS,
+        };
 
         // The booth next door hears a worn garment too: only a floor zone ends a stay at once.
         let on_floor =
