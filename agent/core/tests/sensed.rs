@@ -309,8 +309,9 @@ fn in_a_free_booth_nothing_is_tried_on_and_what_left_has_left_sooner() {
     let free = fitting(|_| Some(BoothState::Free));
     assert_eq!(free.kinds(), [Kind::PickedUp, Kind::CarriedIn, Kind::CarriedOut], "nobody is there");
 
-    // How long after it was last heard it is known to have left.
-    let known_after = |leaves: bool| {
+    // How long after it was last heard it is known to have left. A pause in which the gateway stood still loses no
+    // word of a sensor; one in which nobody spoke does.
+    let known_after = |leaves: bool, pause: Option<ReaderState>| {
         let mut bench = Bench::new();
         bench.pass(4_000, |b| b.read(1, BOOTH, -48, Some(900)));
         bench.booth(BoothState::Occupied);
@@ -318,14 +319,25 @@ fn in_a_free_booth_nothing_is_tried_on_and_what_left_has_left_sooner() {
         if leaves {
             bench.booth(BoothState::Free);
         }
+        bench.pass(4_000, |b| b.read(1, BOOTH, -48, Some(900)));
+        let begin = Uptime(bench.now);
+        bench.now += 9_000;
+        match pause {
+            Some(state) => {
+                bench.inference.handle_reader(0, state, begin);
+                bench.inference.handle_reader(0, ReaderState::Listening, Uptime(bench.now));
+            }
+            None => bench.inference.handle_stall(begin, Uptime(bench.now)),
+        }
         let last = bench.now;
         while !bench.kinds().contains(&Kind::CarriedOut) {
             bench.pass(250, |_| ());
         }
         bench.now - last
     };
-    let (with, without) = (known_after(true), known_after(false));
+    let (with, without) = (known_after(true, None), known_after(false, None));
     assert!(with < 10_000 && without > 12_000, "{with} and {without} ms");
+    assert!(known_after(true, Some(ReaderState::Silent)) > 12_000, "it may be another by then");
 }
 
 #[test]

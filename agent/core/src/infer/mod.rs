@@ -152,14 +152,18 @@ impl Inference {
     /// Takes what a reader is doing from now on.
     pub fn handle_reader(&mut self, reader: usize, state: ReaderState, now: Uptime) {
         if self.readers[reader].state != state {
-            self.tell_coverage(reader, now);
-            self.readers[reader] = Reader { state, since: now, untold: now };
+            self.turn(reader, state, now);
             if state != ReaderState::Listening
                 && let Some(zone) = self.layout.occupancy_of(reader)
             {
                 self.sensed.lose(zone);
             }
         }
+    }
+
+    fn turn(&mut self, reader: usize, state: ReaderState, now: Uptime) {
+        self.tell_coverage(reader, now);
+        self.readers[reader] = Reader { state, since: now, untold: now };
     }
 
     /// Does what is due.
@@ -172,12 +176,12 @@ impl Inference {
     }
 
     /// Nobody looked at what came in between: the process stood still, or the disk did. Reads may be
-    /// missing, so that the time is no evidence.
+    /// missing, so that the time is no evidence. What sensors said holds: what they say comes late, but it comes.
     pub fn handle_stall(&mut self, from: Uptime, now: Uptime) {
         for reader in 0..self.readers.len() {
             if self.readers[reader].state == ReaderState::Listening {
-                self.handle_reader(reader, ReaderState::Silent, from);
-                self.handle_reader(reader, ReaderState::Listening, now);
+                self.turn(reader, ReaderState::Silent, from);
+                self.turn(reader, ReaderState::Listening, now);
             }
         }
         self.tick = self.tick.max(now);
