@@ -296,7 +296,7 @@ impl Link {
                 self.notices.push_back(Notice::Happened(lost));
             }
             self.configure_at = self.configure.map(|_| now);
-            self.listen();
+            self.listen(now);
         } else if let Some(run) = &mut self.run {
             run.clock.hear(hello.uptime, now);
             run.hello = *hello;
@@ -330,16 +330,24 @@ impl Link {
         run.health = Some(*health);
         self.heard = now;
         if health.reader_listens {
-            self.listen();
+            self.listen(now);
         } else {
             self.silent("its reader does not answer");
         }
     }
 
-    fn listen(&mut self) {
-        if !self.listening {
-            self.listening = true;
-            self.notices.push_back(Notice::Listening);
+    fn listen(&mut self, now: Uptime) {
+        if self.listening {
+            return;
+        }
+        self.listening = true;
+        self.notices.push_back(Notice::Listening);
+        // Whoever was told that it is silent may have forgotten how its booth is. It says so with its answer; one that
+        // refused would stop its reader to try once more.
+        let is_asked = self.configure.is_some_and(|told| told.occupied.is_some());
+        let took = self.run.as_ref().is_some_and(|run| run.configured == Some(message::Outcome::Taken));
+        if is_asked && took {
+            self.configure_at = Some(now);
         }
     }
 

@@ -325,6 +325,24 @@ fn a_node_that_falls_silent_is_told() {
 }
 
 #[test]
+fn a_node_that_was_silent_is_asked_how_its_booth_is_unless_it_refused() {
+    for (outcome, times) in [(Outcome::Taken, 1), (Outcome::Power, 0), (Outcome::NotKept, 0)] {
+        let mut bench = Bench::new(Uptime(200_000));
+        bench.run(200_000, 200_100);
+        let id = bench.configured[0].id;
+        bench.node.handle_told(&Told::Configured(Configured { id, outcome }), Uptime(100_100));
+        bench.run(200_100, 201_000);
+        bench.configured.clear();
+        for reader_listens in [false, true] {
+            let bytes = Frame::of(Kind::Health, BOOT, 0, &Health { reader_listens, ..Health::default() });
+            bench.link.handle_bytes(&bytes, &bench.taken, &bench.durable, Uptime(201_000));
+            bench.exchange(Uptime(201_000));
+        }
+        assert_eq!(bench.configured.len(), times, "{outcome:?}");
+    }
+}
+
+#[test]
 fn condensed_reads_change_as_little_as_they_can() {
     let condensed = Condensed {
         count: 5,
