@@ -18,6 +18,7 @@ const FOR_EVER: u64 = 1_000_000_000;
 enum End {
     Reset,
     Fault,
+    Panic,
     /// While reads come in.
     InStream,
 }
@@ -34,6 +35,7 @@ fn what_a_reset_loses_is_counted_exactly() -> anyhow::Result<()> {
     for (end, heard) in [
         (End::Reset, true),
         (End::Fault, true),
+        (End::Panic, true),
         (End::Reset, false),
         (End::Fault, false),
         (End::Reset, true),
@@ -53,12 +55,18 @@ fn what_a_reset_loses_is_counted_exactly() -> anyhow::Result<()> {
             bench.wait_health("the run to take all", |boot, health| boot != last && health.reads == all)?
         };
         last = taken.0;
-        runs.push((last, taken.1.reads, end));
-        if end == End::Fault {
-            bench.board.fail()?;
-        } else {
-            bench.board.reset()?;
-        }
+        let words = match end {
+            End::Fault => {
+                bench.board.fail()?;
+                "fault at deadbee".to_owned()
+            }
+            End::Panic => bench.board.panic()?,
+            End::Reset | End::InStream => {
+                bench.board.reset()?;
+                String::new()
+            }
+        };
+        runs.push((last, taken.1.reads, end, words));
         let (run, _) =
             bench.wait_health("another run to read", |boot, health| boot != last && health.reader_listens)?;
         before = bench.told();
@@ -89,20 +97,21 @@ fn what_a_reset_loses_is_counted_exactly() -> anyhow::Result<()> {
     let mut known = std::collections::BTreeSet::new();
     told.retain(|ended| known.insert(ended.boot));
     assert_eq!(told.len(), runs.len(), "{told:?}");
-    for ((boot, reads, end), ended) in runs.iter().zip(&told) {
+    for ((boot, reads, end, words), ended) in runs.iter().zip(&told) {
         let came = taken.iter().find(|run| run.boot == *boot).map_or(0, |run| run.reads() + run.dropped);
         let lost = ended.reads - came;
         println!("{boot:08x}: {end:?} after {reads} reads; {ended:?}; {came} came, {lost} lost");
         assert_eq!((ended.boot, ended.forgotten), (*boot, 0));
         match end {
-            End::Reset | End::Fault => assert_eq!(ended.reads, *reads),
+            End::Reset | End::Fault | End::Panic => assert_eq!(ended.reads, *reads),
             End::InStream => assert!(ended.reads >= *reads),
         }
         match end {
             End::Fault => {
                 assert_eq!(ended.reason, BootReason::Panic);
-                assert!(ended.words.starts_with("fault at deadbee"), "{ended:?}");
+                assert!(ended.words.starts_with(words), "{ended:?}");
             }
+            End::Panic => assert_eq!((ended.reason, &ended.words), (BootReason::Panic, words)),
             End::Reset | End::InStream => {
                 assert_eq!((ended.reason != BootReason::Panic, &*ended.words), (true, ""));
             }
@@ -110,7 +119,8 @@ fn what_a_reset_loses_is_counted_exactly() -> anyhow::Result<()> {
         let of = format!("its boot {boot:08x} ended");
         let line = said.lines().find(|line| line.contains(&of)).context(of)?;
         assert!(line.contains(&format!("of {} reads {lost} were lost", ended.reads)), "{line}");
-        assert_eq!(line.contains("fault at deadbee"), *end == End::Fault, "{line}");
+        assert_eq!(line.contains("its last words"), !words.is_empty(), "{line}");
+        assert!(line.contains(words), "{line}");
         assert!(lost > 0, "something was in the node only");
     }
     Ok(())

@@ -6,12 +6,14 @@
 //! | module | does |
 //! |---|---|
 //! | [`counts`] | what is known of a board from both of its lines |
-//! | `fault` | makes the processor fail |
+//! | `fault` | makes the processor fail, and the image panic |
+//! | `debugger` | speaks to QEMU as a debugger |
 //! | `lines` | both lines, and what is behind them |
 //!
 //! Both UARTs are sockets between QEMU and here: a terminal that nobody reads would stop QEMU altogether.
 
 pub mod counts;
+mod debugger;
 mod fault;
 mod lines;
 
@@ -99,6 +101,7 @@ pub struct Board {
     qemu: Process,
     monitor: std::os::unix::net::UnixStream,
     debugger: PathBuf,
+    image: PathBuf,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -171,7 +174,8 @@ impl Board {
                 eprintln!("a board: {why}");
             }
         })?;
-        Ok(Self { counts, orders, qemu, monitor, debugger, thread: Some(thread) })
+        let image = image.to_owned();
+        Ok(Self { counts, orders, qemu, monitor, debugger, image, thread: Some(thread) })
     }
 
     /// What is known of it.
@@ -238,6 +242,14 @@ impl Board {
     /// When QEMU does not do what a debugger asks.
     pub fn fail(&self) -> anyhow::Result<()> {
         fault::jump_to_nowhere(&self.debugger)
+    }
+
+    /// Makes the image panic, as where an index is out of bounds; returns what it says then.
+    ///
+    /// # Errors
+    /// When QEMU does not do what a debugger asks, or nothing of the image can panic so.
+    pub fn panic(&self) -> anyhow::Result<String> {
+        fault::panic(&self.debugger, &self.image)
     }
 
     /// Fails when QEMU has ended.
