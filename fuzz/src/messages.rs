@@ -2,10 +2,13 @@
 //! otherwise than it was understood, or has more events than it says.
 
 use hangtag_protocol::batch::{Batch, CRC, FORMAT, Header};
-use hangtag_protocol::id::Seq;
+use hangtag_protocol::clock::BootId;
+use hangtag_protocol::event::ReaderState;
+use hangtag_protocol::id::{Epoch, ReaderId, Seq};
 use hangtag_protocol::lineage::{Lineage, MAX_RUNS};
+use hangtag_protocol::link::message::{self, BootReason, Firmware, NodeId, Outcome};
 use hangtag_protocol::range::SeqRange;
-use hangtag_protocol::status::Status;
+use hangtag_protocol::status::{Health, NodeHealth, Presence, ReaderHealth, Status, VERSION};
 use hangtag_protocol::watermark::Watermark;
 
 /// Batches of both formats, as they are frozen.
@@ -99,10 +102,48 @@ pub fn status(bytes: &[u8]) {
 }
 
 /// Statuses as agents write them.
+///
+/// # Panics
+/// Never: all names are good.
 #[must_use]
 pub fn status_seeds() -> Vec<Vec<u8>> {
-    let online = r#"{"v":1,"state":"online","version":"0.1.0","boot":"0123456789abcdef","uptime_ms":5,"epoch":"00000000000000ff","next":9,"waiting":3,"oldest_ms":0,"lost":0,"spool_percent":4,"readers":[{"id":"rail-1","state":"listening","protocol":"r200, 115200 baud","module":"M100","reads":5,"garbage":0,"bad_tags":1,"temperature_c":-3}]}"#;
-    [r#"{"v":1,"state":"offline"}"#, online].map(|text| text.as_bytes().to_vec()).to_vec()
+    let node = NodeHealth {
+        node: NodeId(0x2a),
+        firmware: Firmware { major: 1, minor: 2, patch: 3 },
+        reason: BootReason::Panic,
+        configured: Some(Outcome::Taken),
+        told: Some(7),
+        clock_off_ms: Some(4),
+        health: Some(message::Health { temperature_dc: Some(-55), ..message::Health::default() }),
+    };
+    let reader = ReaderHealth {
+        id: ReaderId::new("rail-1").expect("a name"),
+        state: ReaderState::Listening,
+        protocol: Some("node, 115200 baud".into()),
+        module: Some("M100".into()),
+        reads: 5,
+        garbage: 0,
+        bad_tags: 1,
+        lost_reads: 2,
+        fault: Some("hot".into()),
+        temperature_c: Some(-3),
+        node: Some(node),
+    };
+    let health = Health {
+        boot: BootId(0x0123_4567_89ab_cdef),
+        uptime_ms: 5,
+        epoch: Epoch(0xff),
+        next: Seq(9),
+        waiting: 3,
+        oldest_ms: 0,
+        lost: 0,
+        spool_percent: 4,
+        spool_fault: Some("full".into()),
+        readers: vec![reader],
+    };
+    let of = |state, health| Status { v: VERSION, state, agent: "0.1.0".into(), health };
+    let statuses = [of(Presence::Offline, None), of(Presence::Online, Some(health))];
+    statuses.iter().map(|status| serde_json::to_vec(status).expect("it is JSON")).collect()
 }
 
 /// Makes the checksum of a batch good, where it has one.
