@@ -64,9 +64,10 @@ fn a_board_in_figures() -> anyhow::Result<()> {
 /// after a reader began to listen was there before.
 const GARMENTS: u16 = 40;
 const TOO_EARLY: u16 = 20;
-/// A garment is in a booth that was read there in four ticks of inference: the event tells when the first began.
+/// A garment is in a booth that was read there, and nowhere else, in two ticks of inference: the event tells when
+/// the first began.
 const TICK: Duration = Duration::from_millis(500);
-const EVIDENCE_MS: u64 = 2_000;
+const EVIDENCE_MS: u64 = 1_000;
 /// Garments come at so many phases of a tick alike.
 const PHASES: u16 = 16;
 /// How often the accepted log is looked at.
@@ -120,7 +121,7 @@ fn from_a_garments_first_read_to_its_event_in_figures() -> anyhow::Result<()> {
     for (what, spans) in [
         "from the module's last byte of the first read to an event in the accepted log",
         "  of these to the agent's word that it has the read",
-        "  from there until it was read in four ticks of 500 ms",
+        "  from there until it was read in two ticks of 500 ms",
         "  from there until the event is on the disk and in the log",
     ]
     .iter()
