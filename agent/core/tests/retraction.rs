@@ -169,6 +169,22 @@ fn a_garment_that_is_heard_again_in_its_booth_had_not_left_but_was_worn() {
 }
 
 #[test]
+fn what_was_hidden_was_put_on_when_it_fell_silent_however_briefly() {
+    for silent_ms in [15_000, 18_000, 22_000] {
+        let mut bench = Bench::new();
+        bench.pass(40_000, |b| b.hangs(1, 1, -48));
+        let last = bench.now - 250;
+        bench.pass(silent_ms, |_| ());
+        bench.pass(5_000, |b| b.hangs(1, 1, -48));
+        let tried = bench.events.iter().find(|(_, event)| event.kind() == Kind::TriedOn).unwrap();
+        assert!((last..last + 3_000).contains(&tried.1.at.0), "{silent_ms}: {:?}, not {last}", tried.1.at);
+        // Of 32 seconds.
+        let unrest = u64::from(tried.1.garment().unwrap().3.unrest);
+        assert!(unrest <= (silent_ms + 2_000) / 320, "{silent_ms}: {unrest} %");
+    }
+}
+
+#[test]
 fn a_garment_that_comes_back_is_carried_in_again() {
     let comes_back = |before: &mut dyn FnMut(&mut Bench)| {
         let mut bench = Bench::new();
@@ -185,6 +201,22 @@ fn a_garment_that_comes_back_is_carried_in_again() {
     assert_eq!(comes_back(&mut |b| b.pass(2_000, |b| b.worn(1, RAIL, -60))), 3, "it was on the floor");
     assert_eq!(comes_back(&mut |b| b.pass(5_000, |b| b.hangs(2, 1, -48))), 3, "somebody else came");
     assert_eq!(comes_back(&mut |b| b.pass(150_000, |_| ())), 3, "long after");
+    let was_taken = |b: &mut Bench| {
+        b.pass(10_000, |b| b.hangs(2, 1, -48));
+        b.pass(6_000, |b| b.hangs(2, RAIL, -45));
+        b.pass(10_000, |_| ());
+    };
+    assert_eq!(comes_back(&mut |b| was_taken(b)), 4, "somebody else came, and went");
+    let was_deaf = |b: &mut Bench| {
+        b.inference.handle_reader(0, ReaderState::Silent, Uptime(b.now));
+        b.pass(60_000, |_| ());
+        b.inference.handle_reader(0, ReaderState::Listening, Uptime(b.now));
+    };
+    assert_eq!(
+        comes_back(&mut |b| was_deaf(b)),
+        2,
+        "nobody knows where it was meanwhile: the other was there before"
+    );
 }
 
 #[test]

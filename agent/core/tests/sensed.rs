@@ -342,17 +342,27 @@ fn in_a_free_booth_nothing_is_tried_on_and_what_left_has_left_sooner() {
 
 #[test]
 fn what_left_while_nobody_was_there_was_not_worn() {
-    let heard_again = |while_silent: BoothState| {
+    let heard_again = |while_silent: BoothState, later: BoothState| {
         let mut bench = Bench::new();
         bench.booth(BoothState::Occupied);
         bench.pass(10_000, |b| b.read(1, BOOTH, -48, Some(900)));
         bench.booth(while_silent);
-        bench.pass(25_000, |_| ());
+        bench.pass(15_000, |_| ());
+        bench.booth(later);
+        bench.pass(10_000, |_| ());
         bench.booth(BoothState::Occupied);
         bench.pass(5_000, |b| b.read(1, BOOTH, -48, Some(900)));
         bench.kinds()
     };
     let seen = [Kind::PickedUp, Kind::CarriedIn, Kind::CarriedOut];
-    assert_eq!(heard_again(BoothState::Occupied), [&seen[..], &[Kind::TriedOn]].concat());
-    assert_eq!(heard_again(BoothState::Free), [&seen[..], &[Kind::CarriedIn]].concat());
+    assert_eq!(
+        heard_again(BoothState::Occupied, BoothState::Occupied),
+        [&seen[..], &[Kind::TriedOn]].concat()
+    );
+    for (while_silent, later) in
+        [(BoothState::Free, BoothState::Free), (BoothState::Occupied, BoothState::Free)]
+    {
+        let again = [&seen[..], &[Kind::CarriedIn]].concat();
+        assert_eq!(heard_again(while_silent, later), again, "{while_silent:?}, {later:?}");
+    }
 }

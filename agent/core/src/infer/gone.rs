@@ -3,8 +3,9 @@
 //!
 //! A body hides what it wears, so that silence may be a worn garment as well as one that was carried away. Nobody wants
 //! to wait for long to hear of the second, so that it is concluded after 14 s. If the garment is then heard again in the
-//! same booth, which nobody else has taken since, and was not heard on the floor, it had never left: that it did is
-//! retracted, its stay goes on, and the silence counts as worn.
+//! same booth, which somebody listened to all the time, which was never free and which nobody else has taken since, and
+//! was not heard on the floor, it had never left: that it did is retracted, its stay goes on, and the silence counts as
+//! worn.
 //!
 //! This is forgotten at a restart: what is heard again is then carried in a second time.
 
@@ -32,8 +33,9 @@ pub(super) struct Gone {
     pub(super) carried_out: Seq,
     pub(super) zone: u16,
     pub(super) visit: Seq,
-    /// When it was heard last.
+    /// When it was heard last, and when that was concluded.
     pub(super) last: Uptime,
+    pub(super) concluded: Uptime,
     pub(super) stay: Stay,
     pub(super) worn: Box<Worn>,
 }
@@ -52,8 +54,8 @@ impl Inference {
         if gone.zone != zone || taken || on_floor || now.since(gone.last) > BACK_MS {
             return false;
         }
-        let Gone { carried_out, visit, last, stay, .. } = gone;
-        gone.worn.was_hidden_for(now.since(last));
+        let Gone { carried_out, visit, concluded, stay, .. } = gone;
+        gone.worn.was_hidden_for(now.since(concluded));
         tag.worn = Some(gone.worn);
         tag.state = State::Booth { zone, visit, since: stay.since, tried: stay.tried.is_some() };
         self.stays.insert(known, stay);
@@ -63,7 +65,13 @@ impl Inference {
     }
 
     /// Forgets those that will not be taken back.
-    pub(super) fn forget_gone(&mut self, now: Uptime) {
-        self.gone.retain(|_, gone| now.since(gone.last) <= BACK_MS);
+    pub(super) fn forget_gone(&mut self, listening: &[Option<Uptime>], now: Uptime) {
+        let (layout, free) = (&self.layout, self.sensed.free(now));
+        self.gone.retain(|_, gone| {
+            let zone = usize::from(gone.zone);
+            let here = (0..layout.antennas()).filter(|antenna| layout.zone_of(*antenna) == zone);
+            let heard = here.filter_map(|antenna| listening[layout.reader_of(antenna)]).min();
+            !free[zone] && heard.is_some_and(|since| since <= gone.last) && now.since(gone.last) <= BACK_MS
+        });
     }
 }

@@ -241,7 +241,7 @@ impl Inference {
             self.conclude(epc, conclusion, now);
         }
         self.doubt(now);
-        self.forget_gone(now);
+        self.forget_gone(&listening, now);
         if now.0 % (60 * 1_000) < TICK_MS {
             self.tags.retain(|_, tag| tag.last_read().is_none_or(|last| now.since(last) < FORGOTTEN_MS));
         }
@@ -302,7 +302,10 @@ impl Inference {
                 if let (Some(mut stay), Some(worn), true) = (stay, worn, silent) {
                     stay.tried = stay.tried.filter(|_| no_try_on.is_none());
                     let carried_out = self.next;
-                    self.gone.insert(known, Gone { carried_out, zone, visit, last: at, stay, worn });
+                    self.gone.insert(
+                        known,
+                        Gone { carried_out, zone, visit, last: at, concluded: now, stay, worn },
+                    );
                 }
                 self.push(at, confidence, what);
                 if let Some(seq) = no_try_on {
@@ -331,6 +334,9 @@ impl Inference {
     fn visit(&mut self, epc: Epc, zone: u16, now: Uptime) -> Seq {
         let epc = Known::from(epc);
         let open = self.open_visit(zone.into(), Some(&epc), now);
+        if open.is_none() {
+            self.gone.retain(|_, gone| gone.zone != zone);
+        }
         let visit = open.unwrap_or(self.next);
         self.visits[usize::from(zone)] = Some(visit);
         if let Some(State::Booth { visit: of_tag, .. }) = self.tags.get_mut(&epc).map(|tag| &mut tag.state) {
