@@ -270,6 +270,37 @@ fn a_booth_whose_reader_falls_silent_keeps_what_others_hear_faintly() {
 }
 
 #[test]
+fn what_neighbours_hear_of_a_worn_garment_hides_nothing() {
+    let mut bench = Bench::new();
+    bench.pass(25_000, |_| ());
+    let read = |b: &mut Bench, (reader, antenna), dbm: i16, channel: u64, phase| {
+        let read = Read {
+            at: Uptime(b.now),
+            epc: Epc::new(&[0x30, 4]).unwrap(),
+            antenna,
+            rssi_cdbm: dbm * 100,
+            phase_ddeg: Some(u16::try_from(phase).unwrap()),
+            channel_khz: Some(865_700 + u32::try_from(channel).unwrap() % 4 * 600),
+        };
+        b.inference.handle_read(reader, &read);
+    };
+    bench.pass(50_000, |b| {
+        let now = b.now;
+        // A body lets a burst through now and then; others hear it often, on all four channels.
+        if now % 2_000 == 0 {
+            let phase = b.roll(1_800);
+            (0..3).for_each(|_| read(b, (BOOTHS, 1), -52, now / 2_000, phase));
+        }
+        if now % 500 == 0 {
+            for there in [(BOOTHS, 2), (RAIL, 1)] {
+                read(b, there, -70, now / 500, 900);
+            }
+        }
+    });
+    assert_eq!(bench.kinds(4), [Kind::CarriedIn, Kind::TriedOn]);
+}
+
+#[test]
 fn the_end_of_an_old_visit_does_not_end_the_next() {
     let mut bench = Bench::new();
     bench.pass(25_000, |b| b.rests(9));

@@ -117,11 +117,12 @@ impl Inference {
     /// not name are ignored.
     pub fn handle_read(&mut self, reader: usize, read: &Read) {
         let Some(antenna) = self.layout.antenna(reader, read.antenna) else { return };
+        let zone = self.layout.zone_of(antenna);
         let antenna = u16::try_from(antenna).expect("fewer than 65,536 antennas");
         let known = Known::from(read.epc);
         match self.tags.get_mut(&known) {
-            Some(tag) => tag.handle_read(antenna, read),
-            None => self.meet(known).handle_read(antenna, read),
+            Some(tag) => tag.handle_read(antenna, zone, read),
+            None => self.meet(known).handle_read(antenna, zone, read),
         }
     }
 

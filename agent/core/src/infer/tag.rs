@@ -60,7 +60,8 @@ impl Tag {
         Self { tracks: Box::default(), state: State::New, calm_ticks: 0, worn: None }
     }
 
-    pub(super) fn handle_read(&mut self, antenna: u16, read: &Read) {
+    /// Takes a read at an antenna of a zone.
+    pub(super) fn handle_read(&mut self, antenna: u16, its_zone: usize, read: &Read) {
         let known = self.tracks.iter().position(|track| track.antenna == antenna);
         let slot = known.unwrap_or_else(|| {
             let track = Track::new(antenna, read.at);
@@ -85,7 +86,10 @@ impl Tag {
             None => Whereabouts::Unknown,
         };
         self.tracks[slot].handle_read(read, whereabouts);
-        if let State::Booth { .. } = self.state {
+        // What neighbours hear of it would take the room of the booth's own channels.
+        if let State::Booth { zone, .. } = self.state
+            && usize::from(zone) == its_zone
+        {
             self.worn.get_or_insert_default().handle_read(antenna, read);
         }
     }

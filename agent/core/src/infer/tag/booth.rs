@@ -54,7 +54,7 @@ impl Tag {
             let (silent, turns) = (heard().next().is_none(), heard().any(Track::compares_turns));
             let unsteady = heard().any(Track::is_restless);
             let worn = self.worn.get_or_insert_default();
-            let turned = worn.end_reads(|antenna| around.layout.zone_of(antenna.into()) == usize::from(zone));
+            let turned = worn.end_reads();
             let restless = if turns { turned } else { unsteady };
             worn.end_tick(restless && !free, silent && !free);
         }
