@@ -185,6 +185,39 @@ fn what_was_hidden_was_put_on_when_it_fell_silent_however_briefly() {
 }
 
 #[test]
+fn the_stay_of_a_garment_that_had_not_left_goes_on() {
+    let mut bench = Bench::new();
+    bench.pass(5_000, |b| b.hangs(1, 1, -48));
+    bench.pass(35_000, |b| b.worn(1, 1, -55));
+    for _ in 0..2 {
+        bench.pass(20_000, |_| ());
+        bench.pass(5_000, |b| b.worn(1, 1, -55));
+    }
+    bench.pass(5_000, |b| {
+        b.worn(1, 1, -55);
+        b.hangs(2, 1, -48);
+    });
+    let booth = |kind| at(kind, "booth-1");
+    let (left, again) = (booth(Kind::CarriedOut), booth(Kind::CarriedIn));
+    let whole = [again.clone(), booth(Kind::TriedOn), left.clone(), RETRACTED, left, RETRACTED, again];
+    assert_eq!(bench.told(), whole, "tried on once");
+    let visits: Vec<_> = bench.events.iter().filter_map(|(_, event)| event.garment()?.2).collect();
+    assert_eq!(visits, [bench.seq(Kind::CarriedIn, "booth-1"); 5], "with the other one");
+}
+
+#[test]
+fn a_try_on_that_was_retracted_is_told_anew_of_a_garment_that_had_not_left() {
+    let mut bench = Bench::new();
+    brief(&mut bench);
+    bench.pass(20_000, |_| ());
+    bench.pass(5_000, |b| b.hangs(1, 1, -48));
+    let booth = |kind| at(kind, "booth-1");
+    let (tried, left) = (booth(Kind::TriedOn), booth(Kind::CarriedOut));
+    let whole = [booth(Kind::CarriedIn), tried.clone(), left, RETRACTED, RETRACTED, tried];
+    assert_eq!(bench.told(), whole);
+}
+
+#[test]
 fn a_garment_that_comes_back_is_carried_in_again() {
     let comes_back = |before: &mut dyn FnMut(&mut Bench)| {
         let mut bench = Bench::new();
