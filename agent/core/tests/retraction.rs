@@ -206,6 +206,28 @@ fn the_stay_of_a_garment_that_had_not_left_goes_on() {
 }
 
 #[test]
+fn a_garment_that_was_worn_while_only_the_booth_next_door_heard_it_had_not_left() {
+    for worn_ms in [2_000, 33_000] {
+        let mut bench = Bench::new();
+        bench.pass(5_000, |b| b.hangs(1, 1, -48));
+        bench.pass(worn_ms, |b| b.worn(1, 1, -50));
+        bench.pass(13_000, |b| b.worn(1, 2, -62));
+        bench.pass(60_000, |b| {
+            b.worn(1, 1, -50);
+            b.worn(1, 2, -62);
+        });
+        let (carried_in, left) = (at(Kind::CarriedIn, "booth-1"), at(Kind::CarriedOut, "booth-1"));
+        assert!(bench.told().contains(&left) && bench.told().contains(&at(Kind::CarriedIn, "booth-2")));
+        let retracted = bench.retracted();
+        let holds =
+            bench.events.iter().filter(|(seq, event)| event.garment().is_some() && !retracted.contains(seq));
+        let holds: Vec<_> = holds.map(|(_, event)| (event.kind(), event.garment().unwrap().2)).collect();
+        let visit = Some(bench.seq(carried_in.0, "booth-1"));
+        assert_eq!(holds, [(Kind::CarriedIn, visit), (Kind::TriedOn, visit)], "{:?}", bench.told());
+    }
+}
+
+#[test]
 fn a_try_on_that_was_retracted_is_told_anew_of_a_garment_that_had_not_left() {
     let mut bench = Bench::new();
     brief(&mut bench);

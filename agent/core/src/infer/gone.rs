@@ -5,7 +5,8 @@
 //! to wait for long to hear of the second, so that it is concluded after 14 s. If the garment is then heard again in the
 //! same booth, which somebody listened to all the time, which was never free and which nobody else has taken since, and
 //! was not heard on the floor, it had never left: that it did is retracted, its stay goes on, and the silence counts as
-//! worn.
+//! worn. Where only the booth next door heard it meanwhile, that is so too, as soon as it turns out to be a mistake that it
+//! was there.
 //!
 //! This is forgotten at a restart: what is heard again is then carried in a second time.
 
@@ -44,6 +45,10 @@ impl Inference {
     /// Takes back that a garment had left which is heard in this booth, and says whether it had to be.
     pub(super) fn take_back(&mut self, epc: Epc, zone: u16, now: Uptime) -> bool {
         let known = Known::from(epc);
+        // The booth next door may only hear it: then it is said to be here again.
+        if self.gone.get(&known).is_none_or(|gone| gone.zone != zone) {
+            return false;
+        }
         let Some(mut gone) = self.gone.swap_remove(&known) else { return false };
         let Some(tag) = self.tags.get_mut(&known) else { return false };
         let taken = self.visits[usize::from(zone)].is_some_and(|open| open != gone.visit);
@@ -51,7 +56,7 @@ impl Inference {
             let zone = &self.layout.zones()[self.layout.zone_of(track.antenna.into())];
             track.last > gone.last && zone.kind != ZoneKind::Booth
         });
-        if gone.zone != zone || taken || on_floor || now.since(gone.last) > BACK_MS {
+        if taken || on_floor || now.since(gone.last) > BACK_MS {
             return false;
         }
         let Gone { carried_out, visit, concluded, stay, .. } = gone;

@@ -297,6 +297,7 @@ impl Inference {
                 let what = What::CarriedOut(Fitting { epc, zone: self.zone(zone), visit, evidence });
                 self.close(zone, visit);
                 let known = Known::from(epc);
+                self.gone.swap_remove(&known);
                 let stay = self.stays.swap_remove(&known);
                 let no_try_on = stay.and_then(|stay| stay.left(at));
                 let worn = self.tags.get_mut(&known).and_then(|tag| tag.worn.take());
@@ -335,9 +336,8 @@ impl Inference {
     fn visit(&mut self, epc: Epc, zone: u16, now: Uptime) -> Seq {
         let epc = Known::from(epc);
         let open = self.open_visit(zone.into(), Some(&epc), now);
-        if open.is_none() {
-            self.gone.retain(|_, gone| gone.zone != zone);
-        }
+        // Who comes to a new visit took the booth.
+        self.gone.retain(|_, gone| open.is_some() || gone.zone != zone);
         let visit = open.unwrap_or(self.next);
         self.visits[usize::from(zone)] = Some(visit);
         if let Some(State::Booth { visit: of_tag, .. }) = self.tags.get_mut(&epc).map(|tag| &mut tag.state) {

@@ -123,11 +123,18 @@ impl Inference {
                 tag.state = State::Booth { zone, visit: Seq(0), since, tried };
                 let (epc, confidence) = (Epc::from(known), Rule::BoothWins.confidence());
                 self.conclude(epc, Conclusion::CarriedIn { at: since, zone, confidence, evidence }, now);
-                if let (Some(Tried { at, confidence, evidence, .. }), Some(visit)) =
-                    (stay.tried, self.visits[usize::from(zone)])
+                // It may be back in the stay that was said to have ended, and was tried on there before.
+                let before = self.stays.get(known).is_some_and(|stay| stay.tried.is_some());
+                if let (Some(Tried { at, confidence, evidence, .. }), Some(visit), false) =
+                    (stay.tried, self.visits[usize::from(zone)], before)
                 {
                     let tried = Conclusion::TriedOn { at, zone, visit, confidence, evidence };
                     self.conclude(epc, tried, now);
+                    if let Some(State::Booth { tried, .. }) =
+                        self.tags.get_mut(known).map(|tag| &mut tag.state)
+                    {
+                        *tried = true;
+                    }
                 }
             }
         }

@@ -78,8 +78,8 @@ impl Tag {
                 unrest: 0,
                 dwell_ds: deciseconds(at.since(since)),
             };
-            // In a free booth nobody hides it.
-            let silent = !on_floor && !next_door && !free;
+            // In a free booth nobody hides it; a worn one may still be heard next door.
+            let silent = !on_floor && !free;
             self.lift(None, at);
             let confidence = if on_floor { Rule::FloorWins } else { Rule::Left }.confidence();
             return Some(Conclusion::CarriedOut { at, zone, visit, silent, confidence, evidence });
