@@ -151,7 +151,7 @@ impl Track {
     }
 
     /// Since when the level says that it moves, if it still does; `in_commotion` more is asked for.
-    /// Where the phase tells, it decides alone.
+    /// Where the phase tells, the level only votes beside it.
     pub(in super::super) fn moves_by_level(&self, in_commotion: bool) -> Option<Uptime> {
         let least = if in_commotion { CARRIED_IN_COMMOTION } else { CARRIED_BY_LEVEL };
         let now = !self.phase_tells() && self.seen_last_tick() && self.quick > CARRIED_VOTE;
