@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -136,6 +137,16 @@ async fn a_reader_node_is_told_with_its_firmware_and_used() -> anyhow::Result<()
         agent.check()?;
     };
     assert_eq!((configure.window_ms, configure.motion_mg), (300, 120));
+    // Whose module falls silent is still there, and needs not be found out and configured anew.
+    let configured = plugged.counts().configured.load(Ordering::Relaxed);
+    for (mute, state) in [(true, "silent"), (false, "listening")] {
+        plugged.mute_module(mute);
+        while readers(&site)?[0]["state"] != state {
+            agent.check()?;
+            tokio::time::sleep(TICK).await;
+        }
+    }
+    assert_eq!(plugged.counts().configured.load(Ordering::Relaxed), configured);
     drop(plugged);
     let mut port = Port::new(&link, Protocol::R200, Line::clean());
     port.plug()?;

@@ -95,6 +95,8 @@ type Telling = Box<dyn FnOnce(Uptime) -> Told + Send>;
 struct Orders {
     stop: AtomicBool,
     reset: AtomicBool,
+    /// Its module does not answer.
+    mute: AtomicBool,
     /// Bytes to put on the line that nobody meant.
     noise: Mutex<Vec<u8>>,
     /// What else it tells, by its own clock.
@@ -182,6 +184,11 @@ impl Node {
     #[must_use]
     pub fn configure(&self) -> Option<Configure> {
         *self.orders.configure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its module answers no more, or again: it says so with its next health.
+    pub fn mute_module(&self, mute: bool) {
+        self.orders.mute.store(mute, Ordering::Release);
     }
 
     /// Puts bytes on the line that nobody meant.
@@ -286,7 +293,7 @@ impl<const SENT: usize, const WAITING: usize> Board<SENT, WAITING> {
                 dropped: self.sender.dropped_reads(),
                 waiting: u32::try_from(self.sender.waiting()).unwrap_or(u32::MAX),
                 garbage: u32::try_from(self.ears.garbage()).unwrap_or(u32::MAX),
-                reader_listens: true,
+                reader_listens: !self.orders.mute.load(Ordering::Acquire),
                 temperature_dc: Some(TEMPERATURE_DC),
                 supply_mv: Some(3_300),
                 ..Health::default()

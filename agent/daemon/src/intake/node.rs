@@ -96,7 +96,13 @@ impl Intake {
             while let Some(notice) = link.poll_notice() {
                 match self.handle_notice(notice).await {
                     Passed::On | Passed::Stopped => {}
-                    Passed::Silent if matches!(self.reader.setup, Setup::Auto(_)) => return Lost::Silent,
+                    // A node whose module is silent is still there, and its sensors work.
+                    Passed::Silent
+                        if matches!(self.reader.setup, Setup::Auto(_))
+                            && link.node().is_none_or(|node| node.health.is_none()) =>
+                    {
+                        return Lost::Silent;
+                    }
                     Passed::Silent if self.device() != device => {
                         let gone = "another device is there, or none";
                         return Lost::Failed(io::Error::new(ErrorKind::NotFound, gone));
