@@ -13,6 +13,7 @@ pub mod presence;
 mod gone;
 mod known;
 mod learned;
+mod mean;
 pub mod rule;
 mod sensed;
 mod snapshot;

@@ -186,6 +186,12 @@ impl Comparer {
         self.hops
     }
 
+    /// Whether the reader told a phase.
+    #[must_use]
+    pub fn has_phase(&self) -> bool {
+        self.channels.iter().any(|channel| channel.code != 0)
+    }
+
     fn known(&self, code: u8) -> Option<usize> {
         self.channels.iter().position(|channel| channel.code == code)
     }

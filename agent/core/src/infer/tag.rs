@@ -375,6 +375,7 @@ mod tests {
 
     #[test]
     fn a_tag_is_small() {
+        assert!(size_of::<Track>() <= 128, "{} bytes", size_of::<Track>());
         assert!(size_of::<Tag>() <= 72, "{} bytes, state {}", size_of::<Tag>(), size_of::<State>());
     }
 }

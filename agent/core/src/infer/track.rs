@@ -10,6 +10,7 @@ use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::read::Read;
 
 use super::learned::{Elsewhere, Heard as Habitual};
+use super::mean::Mean;
 use super::motion::{Comparer, Noise, Signs, Turn};
 use super::presence::{Heard, Presence, presence};
 use super::votes::{Restlessness, Votes};
@@ -62,17 +63,16 @@ pub(super) struct Track {
     total: u8,
     /// How many reads a tick brings while the garment rests, and over how many ticks that was learned.
     rest_ticks: u8,
-    rest_rate: f32,
+    rest_rate: Mean,
     /// Mean phase step in radians: of the last four reads or so, and of the last sixteen. Where the phase does not
     /// tell, the first is what the level votes.
-    quick: f32,
-    slow_step: f32,
+    quick: Mean,
+    slow_step: Mean,
     noise: Noise,
     /// The loudest that it was heard here while it was heard at rest in another zone, in dBm, and in how
     /// many ticks it was.
     elsewhere_dbm: f32,
     elsewhere_ticks: u8,
-    has_phase: bool,
     /// By how much the last read's phase differed from those at rest, and how many reads in a row agreed on it.
     turned: Turn,
     aside: u8,
@@ -112,10 +112,9 @@ impl Track {
             mean_mw: 0.0,
             total: 0,
             rest_ticks: 0,
-            rest_rate: 0.0,
-            quick: 0.0,
-            slow_step: 0.0,
-            has_phase: false,
+            rest_rate: Mean::default(),
+            quick: Mean::default(),
+            slow_step: Mean::default(),
             turned: Turn::default(),
             aside: 0,
             noise: Noise::default(),
@@ -143,11 +142,10 @@ impl Track {
             let step_mrad = compared.signs(self.noise).step_mrad;
             self.steps = self.steps.saturating_add(1);
             self.step_mrad = self.step_mrad.saturating_add(u16::try_from(step_mrad).expect("at most 1,571"));
-            self.has_phase = true;
-            self.slow_step += (step - self.slow_step) / 16.0;
+            self.slow_step.follow(step, 1.0 / 16.0);
         }
         if let (Some(step), true) = (compared.step_rad, self.phase_tells()) {
-            self.quick += (step - self.quick) / 4.0;
+            self.quick.follow(step, 0.25);
         }
         self.vote(read, compared, turned, whereabouts);
         self.last = self.last.max(read.at);
@@ -194,7 +192,7 @@ impl Track {
         if at_rest {
             self.rest_ticks = self.rest_ticks.saturating_add(1);
             let weight = 1.0 / f32::from(self.rest_ticks.min(REST_TICKS));
-            self.rest_rate += (f32::from(self.recent[0].reads) - self.rest_rate) * weight;
+            self.rest_rate.follow(self.recent[0].reads.into(), weight);
         }
         self.recent.rotate_right(1);
         (self.recent[0], self.steps, self.step_mrad) = (Tick::default(), 0, 0);
@@ -206,7 +204,7 @@ impl Track {
             .then_some(Elsewhere { cdbm: (self.elsewhere_dbm * 100.0) as i16, ticks: self.elsewhere_ticks });
         let heard = Habitual { antenna: self.antenna, noise: self.noise.kept(), elsewhere };
         let learned = elsewhere.is_some() || self.noise != Noise::default();
-        (learned.then_some(heard), (self.rest_rate * 100.0) as u16)
+        (learned.then_some(heard), (self.rest_rate.get() * 100.0 + 0.5) as u16)
     }
 
     /// Takes up what was learned before a restart.
@@ -219,7 +217,7 @@ impl Track {
 
     /// The garment rested here before a restart, and so many reads came in a hundred ticks.
     pub(super) fn recall_rest(&mut self, reads: u16) {
-        (self.rest_rate, self.rest_ticks) = (f32::from(reads) / 100.0, REST_TICKS);
+        (self.rest_rate, self.rest_ticks) = (Mean::of(f32::from(reads) / 100.0), REST_TICKS);
     }
 
     /// Whether a garment that has not come to rest yet rested here before a restart.
@@ -229,7 +227,7 @@ impl Track {
 
     /// Takes the present for rest.
     pub(super) fn rest_here(&mut self) {
-        self.rest_rate = self.reads_recently() as f32 / RECENT_TICKS as f32;
+        self.rest_rate = Mean::of(self.reads_recently() as f32 / RECENT_TICKS as f32);
         self.rest_ticks = 10;
         self.votes.forget();
         if self.knows_rest() {
@@ -273,12 +271,12 @@ impl Track {
 
     /// How many reads a tick brings while it rests.
     pub(super) fn rest_rate(&self) -> f32 {
-        self.rest_rate
+        self.rest_rate.get()
     }
 
     /// Whether the reader tells the phase, and it says something.
     fn phase_tells(&self) -> bool {
-        self.has_phase && !self.noise.is_deaf()
+        self.comparer.has_phase() && !self.noise.is_deaf()
     }
 
     /// Whether its level changes more than noise explains.
@@ -290,7 +288,7 @@ impl Track {
     pub(super) fn is_calm(&self) -> bool {
         let recent = self.level_change(RECENT_TICKS);
         let even = recent.is_some_and(|(pairs, mean)| pairs >= 3 && mean <= CALM_CDB);
-        even && (self.quick < CALM_RAD || !self.phase_tells())
+        even && (self.quick.get() < CALM_RAD || !self.phase_tells())
     }
 
     /// Whether its phases compare over any time.
@@ -301,7 +299,7 @@ impl Track {
     /// Whether what is read of it now is restless.
     pub(super) fn is_restless(&self) -> bool {
         if self.phase_tells() {
-            return self.slow_step > WORN_RAD;
+            return self.slow_step.get() > WORN_RAD;
         }
         self.is_unsteady()
     }

@@ -100,7 +100,7 @@ impl Worn {
         self.hidden = TICKS;
     }
 
-    /// Whether it was, within what is remembered: only a body hides a garment so.
+    /// Whether it was, within what is remembered: what hangs behind others is heard now and then.
     pub(super) fn was_hidden(&self) -> bool {
         self.hidden > 0
     }

@@ -88,7 +88,7 @@ impl Track {
         let recent = read.at.since(self.last) < TURNS_MS;
         let step = recent.then(|| turn.after(self.turned).rad());
         if let Some(step) = step {
-            self.quick += (step - self.quick) / 4.0;
+            self.quick.follow(step, 0.25);
         }
         self.turned = turn;
         let away = away_vote(turn.rad());
@@ -134,7 +134,7 @@ impl Track {
         match whereabouts {
             Whereabouts::Here => {
                 let vote = self.restlessness.carried_vote(change_cdb);
-                self.quick += (vote - self.quick) / 4.0;
+                self.quick.follow(vote, 0.25);
                 self.votes.add(vote, self.last, MOST_BY_LEVEL);
                 self.restlessness.learn(change_cdb);
             }
@@ -146,7 +146,7 @@ impl Track {
     /// Since when the phase says that it moves, if it still does. A shop has a thousand tags at rest for each that is
     /// carried, so that one sign is not enough.
     pub(in super::super) fn moves_by_phase(&self) -> Option<Uptime> {
-        let now = self.phase_tells() && self.seen_last_tick() && self.quick > CARRIED_RAD;
+        let now = self.phase_tells() && self.seen_last_tick() && self.quick.get() > CARRIED_RAD;
         self.votes.enough(CARRIED_BY_PHASE, self.last).filter(|_| now)
     }
 
@@ -154,7 +154,7 @@ impl Track {
     /// Where the phase tells, the level only votes beside it.
     pub(in super::super) fn moves_by_level(&self, in_commotion: bool) -> Option<Uptime> {
         let least = if in_commotion { CARRIED_IN_COMMOTION } else { CARRIED_BY_LEVEL };
-        let now = !self.phase_tells() && self.seen_last_tick() && self.quick > CARRIED_VOTE;
+        let now = !self.phase_tells() && self.seen_last_tick() && self.quick.get() > CARRIED_VOTE;
         self.votes.enough(least, self.last).filter(|_| now)
     }
 
