@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 /// How often the end of a process, or a condition, is looked for.
 const LOOK: Duration = Duration::from_millis(20);
@@ -64,12 +64,22 @@ impl Process {
         }
     }
 
-    /// Stops it in its tracks with SIGSTOP.
+    /// Stops it in its tracks with SIGSTOP, and waits until all its threads stand still: on a busy machine they go on
+    /// for a while.
     ///
     /// # Errors
-    /// When the signal cannot be sent.
+    /// When the signal cannot be sent, or a thread does not stop for ten seconds.
     pub fn pause(&self) -> io::Result<()> {
-        Ok(kill_process(Pid::from_child(&self.child), Signal::STOP)?)
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::STOP)?;
+        let end = Instant::now() + Duration::from_secs(10);
+        while waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED | WaitIdOptions::NOHANG)?.is_none() {
+            if Instant::now() > end {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{} does not stop", self.name)));
+            }
+            sleep(LOOK);
+        }
+        Ok(())
     }
 
     /// Lets it go on.
