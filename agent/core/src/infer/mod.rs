@@ -307,7 +307,7 @@ impl Inference {
                     let carried_out = self.next;
                     self.gone.insert(
                         known,
-                        Gone { carried_out, zone, visit, last: at, concluded: now, stay, worn },
+                        Gone { carried_out, zone, visit, last: at, listened: now, silent_ms: 0, stay, worn },
                     );
                 }
                 self.push(at, confidence, what);

@@ -3,9 +3,10 @@
 //! the events which changed them.
 //!
 //! ```text
-//! version u8 (2), postcard: boot, visits [(zone, visit)], garments [(epc, state)], stays [(epc, what was
-//!                           concluded in the booth, by numbers)]
-//! version u8 (1)            the same without stays: what was concluded before cannot be retracted
+//! version u8 (3), postcard: boot, visits [(zone, visit)], garments [(epc, state)], stays [(epc, what was
+//!                           concluded in the booth, by numbers)], gone [(epc, zone, who seemed to have left)]
+//! version u8 (2)            the same without gone
+//! version u8 (1)            and without stays: what was concluded before cannot be retracted
 //! ```
 //!
 //! Zones are stored by name, because the configuration may change between two runs.
@@ -17,12 +18,15 @@ use hangtag_protocol::epc::Epc;
 use hangtag_protocol::id::{Seq, ZoneId};
 use serde::{Deserialize, Serialize};
 
+use super::gone::Gone;
 use super::state::State;
 use super::stay::Stay;
 use super::tag::Tag;
 use super::{Inference, Layout};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+/// The version without those that seemed to have left.
+const WITHOUT_GONE: u8 = 2;
 /// The version without stays.
 const WITHOUT_STAYS: u8 = 1;
 
@@ -30,7 +34,7 @@ const WITHOUT_STAYS: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
     /// It is of another version, or empty.
-    #[error("the snapshot has version {0:?}; this program reads {WITHOUT_STAYS} and {VERSION}")]
+    #[error("the snapshot has version {0:?}; this program reads {WITHOUT_STAYS} to {VERSION}")]
     Version(Option<u8>),
     /// It does not decode.
     #[error("the snapshot does not decode: {0}")]
@@ -41,9 +45,10 @@ pub enum RestoreError {
 struct Snapshot {
     open: Open,
     stays: Vec<(Epc, Stay)>,
+    gone: Vec<(Epc, ZoneId, Gone)>,
 }
 
-/// What both versions have.
+/// What all versions have.
 #[derive(Serialize, Deserialize)]
 struct Open {
     boot: BootId,
@@ -81,7 +86,8 @@ impl Inference {
                 .collect(),
         };
         let stays = self.stays.iter().map(|(epc, stay)| (epc.into(), *stay)).collect();
-        encode(&Snapshot { open, stays })
+        let gone = self.gone.iter().map(|(epc, gone)| (epc.into(), id(gone.zone), gone.clone())).collect();
+        encode(&Snapshot { open, stays, gone })
     }
 
     /// Takes up what a snapshot tells of. After a reboot nothing is taken up: nobody knows how long
@@ -90,7 +96,7 @@ impl Inference {
     /// # Errors
     /// When the bytes are no snapshot; the state is then unchanged.
     pub fn restore(&mut self, bytes: &[u8], now: Uptime) -> Result<(), RestoreError> {
-        let Snapshot { open, stays } = decode(bytes)?;
+        let Snapshot { open, stays, gone } = decode(bytes)?;
         if open.boot != self.boot {
             return Ok(());
         }
@@ -117,6 +123,11 @@ impl Inference {
         }
         // Of garments in zones that are gone nothing is said any more: see `doubt`.
         self.stays.extend(stays.into_iter().map(|(epc, stay)| (epc.into(), stay)));
+        let layout = &self.layout;
+        let known = gone
+            .into_iter()
+            .filter_map(|(epc, zone, gone)| Some((epc.into(), Gone { zone: index(layout, zone)?, ..gone })));
+        self.gone.extend(known);
         Ok(())
     }
 }
@@ -139,6 +150,12 @@ pub fn renumber(bytes: &[u8], number: impl Fn(Seq) -> Option<Seq>) -> Result<Vec
     snapshot.open.garments = garments.collect();
     let stays = snapshot.stays.into_iter();
     snapshot.stays = stays.map(|(epc, stay)| (epc, stay.renumbered(&number))).collect();
+    let gone = snapshot.gone.into_iter().filter_map(|(epc, zone, gone)| {
+        let (carried_out, visit) = (number(gone.carried_out)?, number(gone.visit)?);
+        let stay = gone.stay.renumbered(&number);
+        Some((epc, zone, Gone { carried_out, visit, stay, ..gone }))
+    });
+    snapshot.gone = gone.collect();
     Ok(encode(&snapshot))
 }
 
@@ -146,9 +163,13 @@ fn decode(bytes: &[u8]) -> Result<Snapshot, RestoreError> {
     let (version, rest) = bytes.split_first().ok_or(RestoreError::Version(None))?;
     match *version {
         VERSION => postcard::from_bytes(rest).map_err(RestoreError::Structure),
+        WITHOUT_GONE => {
+            let (open, stays) = postcard::from_bytes(rest).map_err(RestoreError::Structure)?;
+            Ok(Snapshot { open, stays, gone: Vec::new() })
+        }
         WITHOUT_STAYS => {
             let open = postcard::from_bytes(rest).map_err(RestoreError::Structure)?;
-            Ok(Snapshot { open, stays: Vec::new() })
+            Ok(Snapshot { open, stays: Vec::new(), gone: Vec::new() })
         }
         other => Err(RestoreError::Version(Some(other))),
     }
@@ -187,7 +208,7 @@ mod tests {
             garments: vec![booth(1, "booth-1", 90), booth(2, "booth-2", 110), hand],
         };
         let stay = |byte, seq| (Epc::new(&[byte]).unwrap(), Stay::new(Seq(seq), Uptime(5), -50.0));
-        let before = Snapshot { open, stays: vec![stay(1, 90), stay(2, 111)] };
+        let before = Snapshot { open, stays: vec![stay(1, 90), stay(2, 111)], gone: Vec::new() };
         let moved = |seq: Seq| seq.0.checked_sub(100).map(Seq);
         let after = decode(&renumber(&encode(&before), moved).unwrap()).unwrap();
         assert_eq!(after.open.visits, [(zone("booth-2"), Seq(10))]);

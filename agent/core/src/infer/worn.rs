@@ -6,6 +6,7 @@
 //! the level must do (see [`Track::is_restless`](super::track::Track::is_restless)).
 
 use hangtag_protocol::read::Read;
+use serde::{Deserialize, Serialize};
 
 use super::motion::{Phase, Turn, told};
 use super::track::TICK_MS;
@@ -18,7 +19,7 @@ const OTHER_RAD: f32 = 0.6;
 const TICKS: u8 = 64;
 
 /// What a garment was in each of the last 64 ticks in a booth, one bit for each, the latest lowest.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Worn {
     /// Read, and restless.
     restless: u64,
@@ -26,6 +27,7 @@ pub(super) struct Worn {
     silent: u64,
     /// For how many ticks more it is remembered that it was silent for so long that it seemed to have left.
     hidden: u8,
+    #[serde(skip)]
     channels: [Channel; CHANNELS],
 }
 
