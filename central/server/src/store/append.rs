@@ -13,8 +13,8 @@ use hangtag_protocol::id::{GatewayId, StoreId, TenantId};
 use hangtag_protocol::range::SeqSet;
 use hangtag_protocol::topic::Gateway;
 use hangtag_protocol::watermark::Watermark;
-use rusqlite::{Connection, TransactionBehavior};
 
+use super::db::{Db, Mode};
 use super::epoch::Key;
 use super::group::{Finished, Forks, Group};
 use super::memory::Memory;
@@ -69,7 +69,7 @@ pub(crate) struct Appended {
 
 /// The writing side of the database.
 pub(crate) struct Store {
-    db: Connection,
+    db: Db,
     tenant: TenantId,
     keys: Arc<Keys>,
     memory: Memory,
@@ -159,7 +159,7 @@ impl Store {
     /// # Errors
     /// When the database fails; nothing was opened then.
     pub(crate) fn open_sealed(&mut self, most: u32) -> Result<usize, StoreError> {
-        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.db.transaction(Mode::Write)?;
         let opened = loyalty::open_sealed(&transaction, &self.keys, most)?;
         transaction.commit()?;
         Ok(opened)
@@ -178,7 +178,7 @@ impl Store {
         forks: Forks,
         work: impl FnOnce(&mut Group<'_>) -> Result<usize, StoreError>,
     ) -> Result<Appended, StoreError> {
-        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.db.transaction(Mode::Write)?;
         self.memory.refresh(&transaction)?;
         let mut group = Group::new(&transaction, &mut self.memory, &self.keys, forks);
         let taken = work(&mut group)?;
@@ -194,7 +194,7 @@ impl Store {
     /// When the database fails.
     pub(crate) fn watermarks(&mut self) -> Result<BTreeMap<Gateway, Watermark>, StoreError> {
         let gateways = self.gateways()?;
-        let transaction = self.db.transaction()?;
+        let transaction = self.db.transaction(Mode::Read)?;
         self.memory.refresh(&transaction)?;
         let mut marks = BTreeMap::new();
         for gateway in gateways {
@@ -211,24 +211,22 @@ impl Store {
     /// When the database fails.
     #[cfg(test)]
     pub(crate) fn watermark(&mut self, gateway: &Gateway) -> Result<Watermark, StoreError> {
-        let transaction = self.db.transaction()?;
+        let transaction = self.db.transaction(Mode::Read)?;
         self.memory.refresh(&transaction)?;
         self.memory.mark(&transaction, gateway, &BTreeMap::new())
     }
 
     fn gateways(&self) -> Result<BTreeSet<Gateway>, StoreError> {
-        let mut query = self
-            .db
-            .prepare_cached("SELECT store, gateway FROM epoch UNION SELECT store, gateway FROM status")?;
-        let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
         let mut gateways = BTreeSet::new();
-        for row in rows {
-            match row.map_err(StoreError::from).and_then(|(store, gateway)| self.named(&store, &gateway)) {
+        let question = "SELECT store, gateway FROM epoch UNION SELECT store, gateway FROM status";
+        self.db.each(question, &[], |row| {
+            let named = row.get(0).and_then(|store| self.named(store, row.get(1)?));
+            match named {
                 Ok(gateway) => drop(gateways.insert(gateway)),
-                Err(error) if error.is_of_every_message() => return Err(error),
                 Err(error) => tracing::error!(%error, "cannot read the name of a gateway"),
             }
-        }
+            Ok(())
+        })?;
         Ok(gateways)
     }
 

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hangtag_protocol::id::StoreId;
-use rusqlite::{Connection, params};
 
 use super::StoreError;
+use super::db::{Db, binds};
 
 /// An hour, in milliseconds.
 pub(super) const HOUR_MS: i64 = 3_600_000;
@@ -31,21 +31,21 @@ impl Changed {
     }
 
     /// Marks the hours.
-    pub(super) fn write(&self, db: &Connection) -> Result<(), StoreError> {
-        let mut upsert = db.prepare_cached(
-            "INSERT INTO changed VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET mark = excluded.mark",
-        )?;
+    pub(super) fn write(&self, db: &Db) -> Result<(), StoreError> {
         for (store, hour) in &self.0 {
-            upsert.execute(params![store.as_str(), hour, rand::random::<i64>()])?;
+            db.execute(
+                "INSERT INTO changed VALUES (?1, ?2, ?3)
+                 ON CONFLICT (store, hour) DO UPDATE SET mark = excluded.mark",
+                binds![store.as_str(), *hour, rand::random::<i64>()],
+            )?;
         }
         Ok(())
     }
 }
 
 /// The marks of the hours of one shop from one to another, both included; unmarked ones have never changed.
-pub(super) fn marks(db: &Connection, id: &str, from: i64, to: i64) -> Result<BTreeMap<i64, i64>, StoreError> {
-    let mut query =
-        db.prepare_cached("SELECT hour, mark FROM changed WHERE store = ?1 AND hour BETWEEN ?2 AND ?3")?;
-    let rows = query.query_map(params![id, from, to], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+pub(super) fn marks(db: &Db, id: &str, from: i64, to: i64) -> Result<BTreeMap<i64, i64>, StoreError> {
+    let question = "SELECT hour, mark FROM changed WHERE store = ?1 AND hour BETWEEN ?2 AND ?3";
+    let marks = db.all(question, binds![id, from, to], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(marks.into_iter().collect())
 }

@@ -4,15 +4,15 @@
 
 use hangtag_protocol::clock::{BootId, ClockAnchor, UnixMillis, Uptime};
 use hangtag_protocol::topic::Gateway;
-use rusqlite::{Connection, OptionalExtension, params};
 
 use super::StoreError;
 use super::changed::{Changed, HOUR_MS, NO_HOUR};
+use super::db::{Db, binds};
 
 /// Keeps an anchor, and gives its time to the events of its boot for which it is the best one.
 /// Returns how many those are.
 pub(super) fn learn(
-    db: &Connection,
+    db: &Db,
     of: &Gateway,
     anchor: &ClockAnchor,
     changes: &mut Changed,
@@ -20,67 +20,69 @@ pub(super) fn learn(
     let (store, gateway) = (of.store.as_str(), of.gateway.as_str());
     let boot = anchor.boot.to_string();
     let (uptime, wall, error) = (anchor.uptime.0.cast_signed(), anchor.wall.0, anchor.error_ms);
-    let new = db
-        .prepare_cached("INSERT OR IGNORE INTO anchor VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-        .execute(params![store, gateway, boot, error, uptime, wall])?;
-    let best: u32 = db
-        .prepare_cached("SELECT min(error_ms) FROM anchor WHERE store = ?1 AND gateway = ?2 AND boot = ?3")?
-        .query_row(params![store, gateway, boot], |row| row.get(0))?;
+    let new = db.execute(
+        "INSERT INTO anchor VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+        binds![store, gateway, &boot, error, uptime, wall],
+    )?;
+    let best: u32 = db.only(
+        "SELECT min(error_ms) FROM anchor WHERE store = ?1 AND gateway = ?2 AND boot = ?3",
+        binds![store, gateway, &boot],
+        |row| row.get(0),
+    )?;
     if new == 0 || error > best {
         return Ok(0);
     }
-    let wall_before: Option<i64> = db
-        .prepare_cached(
-            "SELECT 1 FROM anchor WHERE store = ?1 AND gateway = ?2 AND boot = ?3 AND error_ms = ?4
-             AND uptime = ?5 AND wall_ms < ?6 LIMIT 1",
-        )?
-        .query_row(params![store, gateway, boot, error, uptime, wall], |row| row.get(0))
-        .optional()?;
-    if wall_before.is_some() {
+    let is_wall_before = db.is_any(
+        "SELECT 1 FROM anchor WHERE store = ?1 AND gateway = ?2 AND boot = ?3 AND error_ms = ?4
+         AND uptime = ?5 AND wall_ms < ?6 LIMIT 1",
+        binds![store, gateway, &boot, error, uptime, wall],
+    )?;
+    if is_wall_before {
         return Ok(0);
     }
-    let (before, after): (Option<i64>, Option<i64>) = db
-        .prepare_cached(
-            "SELECT (SELECT max(uptime) FROM anchor WHERE store = ?1 AND gateway = ?2 AND boot = ?3
-                     AND error_ms = ?4 AND uptime < ?5),
-                    (SELECT min(uptime) FROM anchor WHERE store = ?1 AND gateway = ?2 AND boot = ?3
-                     AND error_ms = ?4 AND uptime > ?5)",
-        )?
-        .query_row(params![store, gateway, boot, error, uptime], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (before, after): (Option<i64>, Option<i64>) = db.only(
+        "SELECT (SELECT max(uptime) FROM anchor WHERE store = ?1 AND gateway = ?2 AND boot = ?3
+                 AND error_ms = ?4 AND uptime < ?5),
+                (SELECT min(uptime) FROM anchor WHERE store = ?1 AND gateway = ?2 AND boot = ?3
+                 AND error_ms = ?4 AND uptime > ?5)",
+        binds![store, gateway, &boot, error, uptime],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     // The nearest anchor decides; half-way between two, the earlier one.
     let from = before.map_or(i64::MIN, |before| (before + uptime) / 2 + 1);
     let to = after.map_or(i64::MAX, |after| (uptime + after) / 2);
     let mut note_hours = || -> Result<(), StoreError> {
-        let mut query = db.prepare_cached(
+        db.each(
             "SELECT DISTINCT wall_ms / ?6 FROM event
              WHERE store = ?1 AND gateway = ?2 AND boot = ?3 AND uptime BETWEEN ?4 AND ?5",
-        )?;
-        let mut rows = query.query(params![store, gateway, boot, from, to, HOUR_MS])?;
-        while let Some(row) = rows.next()? {
-            changes.note_hour(of.store, row.get::<_, Option<i64>>(0)?.unwrap_or(NO_HOUR));
-        }
-        Ok(())
+            binds![store, gateway, &boot, from, to, HOUR_MS],
+            |row| {
+                changes.note_hour(of.store, row.get::<Option<i64>>(0)?.unwrap_or(NO_HOUR));
+                Ok(())
+            },
+        )
     };
     // Events leave their hours and come to others.
     note_hours()?;
-    let changed = db
-        .prepare_cached(
-            "UPDATE event SET wall_ms = ?4 + (uptime - ?5), clock_error = ?6
-             WHERE store = ?1 AND gateway = ?2 AND boot = ?3 AND uptime BETWEEN ?7 AND ?8",
-        )?
-        .execute(params![store, gateway, boot, wall, uptime, error, from, to])?;
+    let changed = db.execute(
+        "UPDATE event SET wall_ms = ?4 + (uptime - ?5), clock_error = ?6
+         WHERE store = ?1 AND gateway = ?2 AND boot = ?3 AND uptime BETWEEN ?7 AND ?8",
+        binds![store, gateway, &boot, wall, uptime, error, from, to],
+    )?;
     note_hours()?;
     Ok(changed)
 }
 
 /// The anchors of one boot that can decide the time of an event between two uptimes.
 pub(super) fn anchors(
-    db: &Connection,
+    db: &Db,
     of: &Gateway,
     boot: BootId,
     between: (Uptime, Uptime),
 ) -> Result<Vec<ClockAnchor>, StoreError> {
-    let mut query = db.prepare_cached(
+    let (from, to) = (between.0.0.cast_signed(), between.1.0.cast_signed());
+    let boot_text = boot.to_string();
+    db.all(
         "WITH best AS MATERIALIZED (SELECT error_ms, uptime, wall_ms FROM anchor
              WHERE store = ?1 AND gateway = ?2 AND boot = ?3 AND error_ms =
                  (SELECT min(error_ms) FROM anchor WHERE store = ?1 AND gateway = ?2 AND boot = ?3))
@@ -88,19 +90,14 @@ pub(super) fn anchors(
          WHERE uptime >= coalesce((SELECT max(uptime) FROM best WHERE uptime <= ?4), 0)
            AND uptime <= coalesce((SELECT min(uptime) FROM best WHERE uptime >= ?5), ?6)
          ORDER BY uptime, wall_ms",
-    )?;
-    let (from, to) = (between.0.0.cast_signed(), between.1.0.cast_signed());
-    let boot_text = boot.to_string();
-    let rows = query.query_map(
-        params![of.store.as_str(), of.gateway.as_str(), boot_text, from, to, i64::MAX],
+        binds![of.store.as_str(), of.gateway.as_str(), boot_text, from, to, i64::MAX],
         |row| {
             Ok(ClockAnchor {
                 boot,
-                uptime: Uptime(row.get::<_, i64>(1)?.cast_unsigned()),
+                uptime: Uptime(row.get::<i64>(1)?.cast_unsigned()),
                 wall: UnixMillis(row.get(2)?),
                 error_ms: row.get(0)?,
             })
         },
-    )?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    )
 }

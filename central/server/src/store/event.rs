@@ -10,49 +10,40 @@ use hangtag_protocol::event::{Event, ReaderState, What};
 use hangtag_protocol::id::{Seq, ZoneId};
 use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::scan::{Code, Scan};
-use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params};
 
 use super::changed::Changed;
+use super::db::{Bind, Db, IntoBind, binds};
 use super::{StoreError, clock, loyalty};
 
 /// The first event whose stored content is another.
-pub(super) fn conflict(
-    db: &Connection,
-    batch: &Batch,
-    known: &[SeqRange],
-) -> Result<Option<Seq>, StoreError> {
+pub(super) fn conflict(db: &Db, batch: &Batch, known: &[SeqRange]) -> Result<Option<Seq>, StoreError> {
     let header = &batch.header;
-    let mut query = db.prepare_cached(
-        "SELECT seq, digest FROM event WHERE store = ?1 AND gateway = ?2 AND epoch = ?3 AND seq BETWEEN ?4 AND ?5",
-    )?;
+    let (store, gateway) = (header.gateway.store.as_str(), header.gateway.gateway.as_str());
+    let epoch = header.epoch.to_string();
+    let mut other = None;
     for range in known {
-        let mut rows = query.query(params![
-            header.gateway.store.as_str(),
-            header.gateway.gateway.as_str(),
-            header.epoch.to_string(),
-            range.first.0.cast_signed(),
-            range.last.0.cast_signed()
-        ])?;
-        while let Some(row) = rows.next()? {
-            let (seq, digest) = (Seq(row.get::<_, i64>(0)?.cast_unsigned()), row.get::<_, u32>(1)?);
-            if of(batch, seq).digest() != digest {
-                return Ok(Some(seq));
-            }
-        }
+        let (first, last) = (range.first.0.cast_signed(), range.last.0.cast_signed());
+        db.each(
+            "SELECT seq, digest FROM event
+             WHERE store = ?1 AND gateway = ?2 AND epoch = ?3 AND seq BETWEEN ?4 AND ?5 ORDER BY seq",
+            binds![store, gateway, &epoch, first, last],
+            |row| {
+                let (seq, digest) = (Seq(row.get::<i64>(0)?.cast_unsigned()), row.get::<u32>(1)?);
+                if other.is_none() && of(batch, seq).digest() != digest {
+                    other = Some(seq);
+                }
+                Ok(())
+            },
+        )?;
     }
-    Ok(None)
+    Ok(other)
 }
 
 /// Those of these events that are stored under another epoch of the same gateway: the same happened in the
 /// same millisecond of the same boot.
-pub(super) fn twins(db: &Connection, batch: &Batch, ranges: &[SeqRange]) -> Result<Vec<Seq>, StoreError> {
+pub(super) fn twins(db: &Db, batch: &Batch, ranges: &[SeqRange]) -> Result<Vec<Seq>, StoreError> {
     let header = &batch.header;
     let epoch = header.epoch.to_string();
-    let mut query = db.prepare_cached(
-        "SELECT 1 FROM event WHERE store = ?1 AND gateway = ?2 AND boot = ?3 AND uptime = ?4 AND epoch <> ?5
-         AND kind = ?6 AND confidence = ?7 AND epc IS ?8 AND zone IS ?9 AND reader IS ?10 AND state IS ?11
-         AND since IS ?12 AND (epc IS NOT NULL OR gtin IS ?13) LIMIT 1",
-    )?;
     let mut twins = Vec::new();
     for seq in ranges.iter().flat_map(|range| range.first.0..=range.last.0).map(Seq) {
         let event = of(batch, seq);
@@ -68,22 +59,28 @@ pub(super) fn twins(db: &Connection, batch: &Batch, ranges: &[SeqRange]) -> Resu
             | What::CarriedOut(_) => (None, None),
         };
         let zone = garment.map(|(_, zone, ..)| zone).or(scan.map(|scan| scan.zone));
-        let found = query.exists(params![
-            header.gateway.store.as_str(),
-            header.gateway.gateway.as_str(),
-            event.boot.to_string(),
-            event.at.0.cast_signed(),
-            epoch,
-            event.kind().name(),
-            event.confidence,
-            garment.map(|(epc, ..)| epc.to_string()),
-            zone.as_ref().map(ZoneId::as_str),
-            coverage.as_ref().map(|c| c.reader.as_str()),
-            coverage.map(|c| state_name(c.state)),
-            coverage.map(|c| c.from.0.cast_signed()),
-            scan.and_then(product),
-        ])?;
-        if found {
+        let is_known = db.is_any(
+            "SELECT 1 FROM event WHERE store = ?1 AND gateway = ?2 AND boot = ?3 AND uptime = ?4 AND epoch <> ?5
+             AND kind = ?6 AND confidence = ?7 AND epc IS NOT DISTINCT FROM ?8 AND zone IS NOT DISTINCT FROM ?9
+             AND reader IS NOT DISTINCT FROM ?10 AND state IS NOT DISTINCT FROM ?11
+             AND since IS NOT DISTINCT FROM ?12 AND (epc IS NOT NULL OR gtin IS NOT DISTINCT FROM ?13) LIMIT 1",
+            binds![
+                header.gateway.store.as_str(),
+                header.gateway.gateway.as_str(),
+                event.boot.to_string(),
+                event.at.0.cast_signed(),
+                &epoch,
+                event.kind().name(),
+                event.confidence,
+                garment.map(|(epc, ..)| epc.to_string()),
+                zone.as_ref().map(ZoneId::as_str),
+                coverage.as_ref().map(|c| c.reader.as_str()),
+                coverage.map(|c| state_name(c.state)),
+                coverage.map(|c| c.from.0.cast_signed()),
+                scan.and_then(product),
+            ],
+        )?;
+        if is_known {
             twins.push(seq);
         }
     }
@@ -92,7 +89,7 @@ pub(super) fn twins(db: &Connection, batch: &Batch, ranges: &[SeqRange]) -> Resu
 
 /// Writes the new events.
 pub(super) fn insert(
-    db: &Connection,
+    db: &Db,
     keys: &Keys,
     batch: &Batch,
     fresh: &[SeqRange],
@@ -111,19 +108,13 @@ pub(super) fn insert(
         anchors.extend(clock::anchors(db, &header.gateway, boot, between)?);
     }
     let numbers: Vec<Seq> = fresh.iter().flat_map(|range| range.first.0..=range.last.0).map(Seq).collect();
-    // Rows of one statement share its cursors, which stay at the end of the tables.
-    let (many, single) = numbers.as_chunks::<ROWS>();
-    for rows in many.iter().map(|rows| &rows[..]).chain(single.chunks(1)) {
-        let mut statement = db.prepare_cached(&insert_statement(rows.len()))?;
-        let mut place = 0;
-        for seq in rows {
-            let event = of(batch, *seq);
-            let wall = time_of_day(&anchors, event.boot, event.at);
-            changed.note(header.gateway.store, wall.map(|(at, _)| at.0));
-            bind(&mut statement, &mut place, (header, &epoch), *seq, event, wall, received)?;
-        }
-        statement.raw_execute()?;
-    }
+    let rows = numbers.iter().map(|seq| {
+        let event = of(batch, *seq);
+        let wall = time_of_day(&anchors, event.boot, event.at);
+        changed.note(header.gateway.store, wall.map(|(at, _)| at.0));
+        row((header, &epoch), *seq, event, wall, received)
+    });
+    db.insert_rows("event", rows)?;
     for seq in &numbers {
         match &of(batch, *seq).what {
             What::Retracted { seq: mistaken } => note_retracted(db, header, *mistaken, changed)?,
@@ -151,55 +142,38 @@ fn product(scan: &Scan) -> Option<String> {
 }
 
 /// A retraction changes what the hour of the mistaken event adds up to; when that comes later, it does so itself.
-fn note_retracted(
-    db: &Connection,
-    header: &Header,
-    mistaken: Seq,
-    changed: &mut Changed,
-) -> Result<(), StoreError> {
-    let wall: Option<Option<i64>> = db
-        .prepare_cached(
-            "SELECT wall_ms FROM event WHERE store = ?1 AND gateway = ?2 AND epoch = ?3 AND seq = ?4",
-        )?
-        .query_row(
-            params![
-                header.gateway.store.as_str(),
-                header.gateway.gateway.as_str(),
-                header.epoch.to_string(),
-                mistaken.0.cast_signed()
-            ],
-            |row| row.get(0),
-        )
-        .optional()?;
+fn note_retracted(db: &Db, header: &Header, mistaken: Seq, changed: &mut Changed) -> Result<(), StoreError> {
+    let wall: Option<Option<i64>> = db.first(
+        "SELECT wall_ms FROM event WHERE store = ?1 AND gateway = ?2 AND epoch = ?3 AND seq = ?4",
+        binds![
+            header.gateway.store.as_str(),
+            header.gateway.gateway.as_str(),
+            header.epoch.to_string(),
+            mistaken.0.cast_signed()
+        ],
+        |row| row.get(0),
+    )?;
     if let Some(wall) = wall {
         changed.note(header.gateway.store, wall);
     }
     Ok(())
 }
 
-/// How many rows one statement writes.
-const ROWS: usize = 16;
 /// How many columns a row has.
 const COLUMNS: usize = 24;
 
-fn insert_statement(rows: usize) -> String {
-    let row = format!("({})", ["?"; COLUMNS].join(","));
-    format!("INSERT INTO event VALUES {} ON CONFLICT DO NOTHING", vec![row; rows].join(","))
-}
-
-fn bind(
-    statement: &mut Statement<'_>,
-    place: &mut usize,
-    (header, epoch): (&Header, &str),
+/// The columns of an event, in the order of the table.
+fn row<'b>(
+    (header, epoch): (&'b Header, &'b str),
     seq: Seq,
-    event: &Event,
+    event: &'b Event,
     wall: Option<(UnixMillis, u32)>,
     received: UnixMillis,
-) -> rusqlite::Result<()> {
+) -> [Bind<'b>; COLUMNS] {
     let garment = event.garment();
     let evidence = garment.map(|(_, _, _, evidence)| evidence);
     let (coverage, retracts, scan) = match &event.what {
-        What::Coverage(coverage) => (Some(*coverage), None, None),
+        What::Coverage(coverage) => (Some(coverage), None, None),
         What::Retracted { seq } => (None, Some(*seq), None),
         What::Scanned(scan) => (None, None, Some(scan)),
         What::PickedUp(_)
@@ -211,37 +185,32 @@ fn bind(
     let gtin = garment.and_then(|(epc, ..)| Some(epc.sgtin()?.gtin().to_string())).or(scan.and_then(product));
     let zone = garment.map(|(_, zone, ..)| zone).or(scan.map(|scan| scan.zone));
     let visit = garment.and_then(|(_, _, visit, _)| visit).or(scan.and_then(|scan| scan.visit));
-    let row: [&dyn ToSql; COLUMNS] = [
-        &header.gateway.store.as_str(),
-        &header.gateway.gateway.as_str(),
-        &epoch,
-        &seq.0.cast_signed(),
-        &event.boot.to_string(),
-        &event.at.0.cast_signed(),
-        &wall.map(|(at, _)| at.0),
-        &wall.map(|(_, error)| error),
-        &event.kind().name(),
-        &event.confidence,
-        &garment.map(|(epc, ..)| epc.to_string()),
-        &gtin,
-        &zone.as_ref().map(ZoneId::as_str),
-        &visit.map(|visit| visit.0.cast_signed()),
-        &evidence.map(|e| e.reads),
-        &evidence.map(|e| e.margin_db),
-        &evidence.map(|e| e.unrest),
-        &evidence.map(|e| e.dwell_ds),
-        &coverage.as_ref().map(|c| c.reader.as_str()),
-        &coverage.map(|c| state_name(c.state)),
-        &coverage.map(|c| c.from.0.cast_signed()),
-        &retracts.map(|seq| seq.0.cast_signed()),
-        &event.digest(),
-        &received.0,
-    ];
-    for value in row {
-        *place += 1;
-        statement.raw_bind_parameter(*place, value)?;
-    }
-    Ok(())
+    [
+        header.gateway.store.as_str().into_bind(),
+        header.gateway.gateway.as_str().into_bind(),
+        epoch.into_bind(),
+        seq.0.cast_signed().into_bind(),
+        event.boot.to_string().into_bind(),
+        event.at.0.cast_signed().into_bind(),
+        wall.map(|(at, _)| at.0).into_bind(),
+        wall.map(|(_, error)| error).into_bind(),
+        event.kind().name().into_bind(),
+        event.confidence.into_bind(),
+        garment.map(|(epc, ..)| epc.to_string()).into_bind(),
+        gtin.into_bind(),
+        zone.map(|zone| zone.to_string()).into_bind(),
+        visit.map(|visit| visit.0.cast_signed()).into_bind(),
+        evidence.map(|e| e.reads).into_bind(),
+        evidence.map(|e| e.margin_db).into_bind(),
+        evidence.map(|e| e.unrest).into_bind(),
+        evidence.map(|e| e.dwell_ds).into_bind(),
+        coverage.map(|c| c.reader.as_str()).into_bind(),
+        coverage.map(|c| state_name(c.state)).into_bind(),
+        coverage.map(|c| c.from.0.cast_signed()).into_bind(),
+        retracts.map(|seq| seq.0.cast_signed()).into_bind(),
+        event.digest().into_bind(),
+        received.0.into_bind(),
+    ]
 }
 
 /// A reader's state in the table.

@@ -14,9 +14,9 @@ use hangtag_protocol::range::SeqSet;
 use hangtag_protocol::status::Status;
 use hangtag_protocol::topic::{Channel, Gateway};
 use hangtag_protocol::watermark::Watermark;
-use rusqlite::{Connection, params};
 
 use super::changed::Changed;
+use super::db::{Db, binds};
 use super::epoch::{self, Key};
 use super::memory::Memory;
 use super::quarantine::{self, Kind, Of};
@@ -25,7 +25,7 @@ use super::{Message, StoreError, clock, event};
 
 /// One transaction.
 pub(super) struct Group<'a> {
-    pub(super) db: &'a Connection,
+    pub(super) db: &'a Db,
     memory: &'a mut Memory,
     keys: &'a Keys,
     forks: Forks,
@@ -76,7 +76,7 @@ struct Change {
 
 impl<'a> Group<'a> {
     /// Begins.
-    pub(super) fn new(db: &'a Connection, memory: &'a mut Memory, keys: &'a Keys, forks: Forks) -> Self {
+    pub(super) fn new(db: &'a Db, memory: &'a mut Memory, keys: &'a Keys, forks: Forks) -> Self {
         let (epochs, owed, lost) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         let (sums, changed) = (Sums::default(), Changed::default());
         Self { db, memory, keys, forks, epochs, owed, events: 0, sums, lost, changed }
@@ -243,15 +243,11 @@ impl<'a> Group<'a> {
             (_, Err(why)) => return self.refuse(message, Some(gateway), &format!("status: {why}")),
         };
         // A broker hands a retained message out again at every connection: it is as old as when it first came.
-        let upsert = "INSERT INTO status VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
-            received = CASE WHEN body = excluded.body THEN received ELSE excluded.received END,
+        let upsert = "INSERT INTO status VALUES (?1, ?2, ?3, ?4) ON CONFLICT (store, gateway) DO UPDATE SET
+            received = CASE WHEN status.body = excluded.body THEN status.received ELSE excluded.received END,
             body = excluded.body";
-        self.db.prepare_cached(upsert)?.execute(params![
-            gateway.store.as_str(),
-            gateway.gateway.as_str(),
-            message.received.0,
-            body
-        ])?;
+        let (store, name) = (gateway.store.as_str(), gateway.gateway.as_str());
+        self.db.execute(upsert, binds![store, name, message.received.0, body])?;
         // A watermark that the broker kept from before this database was restored must not stand.
         self.owed.insert(*gateway);
         Ok(())

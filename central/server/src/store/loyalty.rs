@@ -7,11 +7,10 @@ use hangtag_central_core::loyalty::{Keys, Opened};
 use hangtag_protocol::id::Seq;
 use hangtag_protocol::scan::Sealed;
 use hangtag_protocol::topic::Gateway;
-use rusqlite::types::{Null, Value};
-use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use super::StoreError;
+use super::db::{Db, Owned, binds};
 
 /// What is not opened of what was sealed to one key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,7 +25,7 @@ pub(crate) struct Unopened {
 
 /// Keeps a code: the number that stands for it, or as it came.
 pub(super) fn insert(
-    db: &Connection,
+    db: &Db,
     keys: &Keys,
     of: &Gateway,
     epoch: &str,
@@ -37,45 +36,32 @@ pub(super) fn insert(
     if state == BROKEN {
         tracing::warn!(gateway = %of.gateway, epoch, %seq, key = %sealed.key(), "a loyalty code cannot be opened");
     }
-    let mut insert = db.prepare_cached(
+    let (store, gateway, key) = (of.store.as_str(), of.gateway.as_str(), sealed.key().to_string());
+    db.execute(
         "INSERT INTO loyalty VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+        binds![store, gateway, epoch, seq.0.cast_signed(), key, state, bytes, code],
     )?;
-    insert.execute(params![
-        of.store.as_str(),
-        of.gateway.as_str(),
-        epoch,
-        seq.0.cast_signed(),
-        sealed.key().to_string(),
-        state,
-        bytes,
-        code
-    ])?;
     Ok(())
 }
 
 /// Opens codes that wait for one of these keys. How many there were. A row that cannot be read counts as broken, and
 /// stays as it is.
-pub(super) fn open_sealed(db: &Connection, keys: &Keys, most: u32) -> Result<usize, StoreError> {
-    let mut query = db.prepare_cached(
-        "SELECT store, gateway, epoch, seq, sealed FROM loyalty INDEXED BY loyalty_unopened
-         WHERE state = 'sealed' AND state <> 'opened' AND key = ?1 LIMIT ?2",
-    )?;
-    let mut update = db.prepare_cached(
-        "UPDATE loyalty SET state = ?5, sealed = ?6, code = ?7
-         WHERE store = ?1 AND gateway = ?2 AND epoch = ?3 AND seq = ?4",
-    )?;
+pub(super) fn open_sealed(db: &Db, keys: &Keys, most: u32) -> Result<usize, StoreError> {
+    let update = "UPDATE loyalty SET state = ?5, sealed = ?6, code = ?7
+         WHERE store = ?1 AND gateway = ?2 AND epoch = ?3 AND seq = ?4";
     let mut count = 0;
     for key in keys.ids() {
-        let mut rows = query.query(params![key.to_string(), most])?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            let id: [Value; 4] = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
-            found.push((id, row.get::<_, Value>(4)?));
-        }
-        for ([store, gateway, epoch, seq], kept) in &found {
+        let found = db.all(
+            "SELECT store, gateway, epoch, seq, sealed FROM loyalty INDEXED BY loyalty_unopened
+             WHERE state = 'sealed' AND state <> 'opened' AND key = ?1 LIMIT ?2",
+            binds![key.to_string(), most],
+            |row| Ok(([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?], row.get(4)?)),
+        )?;
+        for (id, kept) in &found {
+            let [store, gateway, epoch, seq]: &[Owned; 4] = id;
             let sealed = match kept {
-                Value::Blob(bytes) => Sealed::new(key, bytes.clone()).map_err(|why| why.to_string()),
-                other => Err(format!("it is kept as {}", other.data_type())),
+                Owned::Bytes(bytes) => Sealed::new(key, bytes.clone()).map_err(|why| why.to_string()),
+                other => Err(format!("it is kept as {}", other.name())),
             };
             let opened = sealed.as_ref().map(|sealed| row(keys, sealed));
             if let Ok((BROKEN, ..)) | Err(_) = opened {
@@ -84,10 +70,13 @@ pub(super) fn open_sealed(db: &Connection, keys: &Keys, most: u32) -> Result<usi
             }
             match opened {
                 Ok((state, bytes, code)) => {
-                    update.execute(params![store, gateway, epoch, seq, state, bytes, code])?
+                    db.execute(update, binds![store, gateway, epoch, seq, state, bytes, code])?
                 }
                 // It would be found again and again, and hold up the others.
-                Err(_) => update.execute(params![store, gateway, epoch, seq, BROKEN, kept, Null])?,
+                Err(_) => {
+                    let code: Option<String> = None;
+                    db.execute(update, binds![store, gateway, epoch, seq, BROKEN, kept, code])?
+                }
             };
         }
         count += found.len();
@@ -96,26 +85,24 @@ pub(super) fn open_sealed(db: &Connection, keys: &Keys, most: u32) -> Result<usi
 }
 
 /// What is not opened, of one shop or of all.
-pub(super) fn unopened(db: &Connection, store: Option<&str>) -> Result<Vec<Unopened>, StoreError> {
-    let mut query = db.prepare_cached(
+pub(super) fn unopened(db: &Db, store: Option<&str>) -> Result<Vec<Unopened>, StoreError> {
+    db.all(
         "SELECT key, state, count(*) FROM loyalty INDEXED BY loyalty_unopened
          WHERE state <> 'opened' AND (?1 IS NULL OR store = ?1) GROUP BY state, key ORDER BY state DESC, key",
-    )?;
-    let row = |row: &rusqlite::Row<'_>| {
-        Ok(Unopened { key: row.get(0)?, state: row.get(1)?, scans: row.get::<_, i64>(2)?.cast_unsigned() })
-    };
-    Ok(query.query_map([store], row)?.collect::<Result<_, _>>()?)
+        binds![store],
+        |row| Ok(Unopened { key: row.get(0)?, state: row.get(1)?, scans: row.get(2)? }),
+    )
 }
 
 /// Keeps what tells the secret from others, and refuses another one.
-pub(super) fn check_secret(db: &Connection, path: &Path, keys: &Keys) -> Result<(), StoreError> {
+pub(super) fn check_secret(db: &Db, path: &Path, keys: &Keys) -> Result<(), StoreError> {
     let Some(mark) = keys.mark().map(|mark| mark.to_string()) else { return Ok(()) };
     let question = "SELECT value FROM meta WHERE name = 'codes'";
-    match db.query_row(question, [], |row| row.get::<_, String>(0)).optional()? {
+    match db.first(question, &[], |row| row.get::<String>(0))? {
         Some(known) if known == mark => Ok(()),
         Some(_) => Err(StoreError::Secret { path: path.to_owned() }),
         None => {
-            db.execute("INSERT INTO meta VALUES ('codes', ?1)", [mark])?;
+            db.execute("INSERT INTO meta VALUES ('codes', ?1)", binds![mark])?;
             Ok(())
         }
     }

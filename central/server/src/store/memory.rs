@@ -9,9 +9,9 @@ use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::Epoch;
 use hangtag_protocol::topic::Gateway;
 use hangtag_protocol::watermark::{self, Watermark};
-use rusqlite::{Connection, params};
 
 use super::StoreError;
+use super::db::{Db, binds};
 use super::epoch::{self, Key};
 use super::quarantine::Room;
 use super::unreadable::Unreadable;
@@ -46,8 +46,8 @@ impl Memory {
     }
 
     /// Forgets everything that another process may have changed. To be called within a transaction.
-    pub(super) fn refresh(&mut self, db: &Connection) -> Result<(), StoreError> {
-        let data_version = db.pragma_query_value(None, "data_version", |row| row.get(0))?;
+    pub(super) fn refresh(&mut self, db: &Db) -> Result<(), StoreError> {
+        let data_version = db.others_commits()?;
         if self.data_version != Some(data_version) || self.ledgers.len() > LEDGERS {
             self.ledgers.clear();
             self.room.forget();
@@ -57,7 +57,7 @@ impl Memory {
     }
 
     /// What is recorded of an epoch.
-    pub(super) fn ledger(&self, db: &Connection, key: &Key) -> Result<Ledger, StoreError> {
+    pub(super) fn ledger(&self, db: &Db, key: &Key) -> Result<Ledger, StoreError> {
         match self.ledgers.get(key) {
             Some(ledger) => Ok(ledger.clone()),
             None => epoch::load(db, key),
@@ -73,7 +73,7 @@ impl Memory {
     /// be read: the others are told theirs.
     pub(super) fn readable_mark(
         &self,
-        db: &Connection,
+        db: &Db,
         gateway: &Gateway,
         changes: &BTreeMap<Key, Ledger>,
     ) -> Result<Option<Watermark>, StoreError> {
@@ -91,16 +91,16 @@ impl Memory {
     /// What is settled of one gateway, with what the transaction changed.
     pub(super) fn mark(
         &self,
-        db: &Connection,
+        db: &Db,
         gateway: &Gateway,
         changes: &BTreeMap<Key, Ledger>,
     ) -> Result<Watermark, StoreError> {
-        let mut query = db.prepare_cached(
+        let texts: Vec<String> = db.all(
             "SELECT epoch FROM epoch WHERE store = ?1 AND gateway = ?2
              ORDER BY last_received DESC, epoch LIMIT ?3",
+            binds![gateway.store.as_str(), gateway.gateway.as_str(), EPOCHS_PER_WATERMARK],
+            |row| row.get(0),
         )?;
-        let of = params![gateway.store.as_str(), gateway.gateway.as_str(), EPOCHS_PER_WATERMARK];
-        let texts = query.query_map(of, |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
         let mut epochs = Vec::new();
         for text in texts {
             let epoch: Epoch = text.parse().map_err(|_| StoreError::Content {

@@ -44,15 +44,14 @@
 //! visit's and a retraction's are kept by their bits.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use hangtag_protocol::id::TenantId;
-use rusqlite::{Connection, OpenFlags};
 
 mod adopt;
 mod append;
 mod changed;
 mod clock;
+mod db;
 mod epoch;
 mod event;
 mod group;
@@ -66,6 +65,8 @@ mod sums;
 mod unreadable;
 mod writer;
 
+use db::{Db, DbError};
+
 pub(crate) use append::{Message, Options, Store};
 pub(crate) use epoch::Key;
 pub(crate) use group::Forks;
@@ -75,11 +76,6 @@ pub(crate) use read::{Coverage, DayRead, GatewayHealth, NotRecording, Reader, To
 pub(crate) use sums::Sums;
 pub(crate) use writer::{Delivery, Failing, Input, Settled, Writer};
 
-/// What the writer keeps of the file in memory, so that the ends of the tables of many gateways fit.
-const CACHE_KIB: i64 = 65_536;
-/// How long to wait for another process that writes.
-const BUSY: Duration = Duration::from_secs(5);
-
 /// Why the database did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -88,8 +84,8 @@ pub(crate) enum StoreError {
     Open {
         /// The file.
         path: PathBuf,
-        /// SQLite's reason.
-        why: rusqlite::Error,
+        /// The database's reason.
+        why: DbError,
     },
     /// A newer program made the schema.
     #[error("{}: has schema version {found}, this program knows up to {}: use the newer program", .path.display(), schema::VERSION)]
@@ -125,7 +121,7 @@ pub(crate) enum StoreError {
     },
     /// A statement failed.
     #[error("database: {0}")]
-    Statement(#[from] rusqlite::Error),
+    Statement(#[from] DbError),
     /// A row holds what this program never writes.
     #[error("database: table {table} holds {value:?}, which is not {wanted}")]
     Content {
@@ -144,7 +140,6 @@ pub(crate) enum StoreError {
 impl StoreError {
     /// Whether another message would fail alike: the disk, the file or another process is to blame.
     fn is_of_every_message(&self) -> bool {
-        use rusqlite::ErrorCode as Code;
         match self {
             Self::Open { .. }
             | Self::Newer { .. }
@@ -152,38 +147,16 @@ impl StoreError {
             | Self::Tenant { .. }
             | Self::Secret { .. } => true,
             Self::Content { .. } | Self::Panicked(_) => false,
-            Self::Statement(why) => matches!(
-                why.sqlite_error_code(),
-                Some(
-                    Code::PermissionDenied
-                        | Code::DatabaseBusy
-                        | Code::DatabaseLocked
-                        | Code::OutOfMemory
-                        | Code::ReadOnly
-                        | Code::OperationInterrupted
-                        | Code::SystemIoFailure
-                        | Code::DatabaseCorrupt
-                        | Code::DiskFull
-                        | Code::CannotOpen
-                        | Code::FileLockingProtocolFailed
-                        | Code::NotADatabase
-                )
-            ),
+            Self::Statement(why) => why.is_of_every_message(),
         }
     }
 }
 
 /// Opens the file for writing; makes it and its tables when they are missing.
-fn open_to_write(path: &Path, tenant: TenantId) -> Result<Connection, StoreError> {
-    let failed = |why| StoreError::Open { path: path.to_owned(), why };
-    let mut connection = Connection::open(path).map_err(failed)?;
-    connection.busy_timeout(BUSY).map_err(failed)?;
-    connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
-    connection.pragma_update(None, "synchronous", "full").map_err(failed)?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(failed)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    schema::prepare(&mut connection, path, tenant)?;
-    Ok(connection)
+fn open_to_write(path: &Path, tenant: TenantId) -> Result<Db, StoreError> {
+    let mut db = Db::open_to_write(path).map_err(|why| StoreError::Open { path: path.to_owned(), why })?;
+    schema::prepare(&mut db, path, tenant)?;
+    Ok(db)
 }
 
 /// Whether the file, which must exist, could be opened for writing: a database of a version that is known, of this
@@ -192,33 +165,15 @@ fn open_to_write(path: &Path, tenant: TenantId) -> Result<Connection, StoreError
 /// # Errors
 /// What is in the way.
 pub(crate) fn check(path: &Path, tenant: TenantId) -> Result<(), StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let failed = |why| StoreError::Open { path: path.to_owned(), why };
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    // A reader makes this file, and the last one that only reads leaves it behind, perhaps as another user's. It is
-    // there whenever somebody has the database open; when not, the file itself tells everything.
-    let connection = match path.to_str() {
-        Some(text) if !Path::new(&wal).exists() => {
-            let text = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
-            Connection::open_with_flags(format!("file:{text}?immutable=1"), flags)
-        }
-        Some(_) | None => Connection::open_with_flags(path, flags),
-    }
-    .map_err(failed)?;
-    connection.busy_timeout(BUSY).map_err(failed)?;
-    schema::check(&connection, path, tenant)
+    let db = Db::open_to_look(path).map_err(|why| StoreError::Open { path: path.to_owned(), why })?;
+    schema::check(&db, path, tenant)
 }
 
 /// Opens the file for reading; it must exist.
-fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
-    let failed = |why| StoreError::Open { path: path.to_owned(), why };
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    connection.busy_timeout(BUSY).map_err(failed)?;
-    match schema::version(&connection, path)? {
-        schema::VERSION => Ok(connection),
+fn open_to_read(path: &Path) -> Result<Db, StoreError> {
+    let db = Db::open_to_read(path).map_err(|why| StoreError::Open { path: path.to_owned(), why })?;
+    match schema::version(&db, path)? {
+        schema::VERSION => Ok(db),
         found => Err(StoreError::Older { path: path.to_owned(), found }),
     }
 }

@@ -10,9 +10,9 @@ use hangtag_protocol::clock::{UNKNOWN_ERROR, UnixMillis};
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::event::ReaderState;
 use hangtag_protocol::id::{Epoch, GatewayId, Seq, StoreId};
-use rusqlite::{Connection, params};
 
 use super::changed::{self, HOUR_MS};
+use super::db::{Db, binds};
 use super::event::state_name;
 use super::read::{HANDLED, NOT_RETRACTED, content, kind, parse};
 use super::{Coverage, StoreError};
@@ -54,7 +54,7 @@ impl Pieces {
     /// The hours of a shop from one moment until before another, as a snapshot has them.
     pub(super) fn hours(
         &self,
-        db: &Connection,
+        db: &Db,
         store: StoreId,
         from: UnixMillis,
         to: UnixMillis,
@@ -71,7 +71,7 @@ impl Pieces {
         Ok(pieces)
     }
 
-    fn piece(&self, db: &Connection, key: Key, mark: Option<i64>) -> Result<Arc<Piece>, StoreError> {
+    fn piece(&self, db: &Db, key: Key, mark: Option<i64>) -> Result<Arc<Piece>, StoreError> {
         let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, piece)) = kept().get(&key)
             && *known == mark
@@ -93,78 +93,68 @@ impl Pieces {
 }
 
 /// The events about garments, and how many of them nobody vouches for.
-fn handled(db: &Connection, id: &str, from: i64, to: i64) -> Result<(Vec<Handled>, u64), StoreError> {
-    let mut query = db.prepare_cached(&format!(
+fn handled(db: &Db, id: &str, from: i64, to: i64) -> Result<(Vec<Handled>, u64), StoreError> {
+    let question = format!(
         "SELECT wall_ms, kind, epc, zone, gateway, epoch, visit, dwell, clock_error FROM event AS e
          WHERE store = ?1 AND wall_ms >= ?2 AND wall_ms < ?3 AND {HANDLED} AND {NOT_RETRACTED}
          ORDER BY wall_ms, gateway, epoch, seq"
-    ))?;
-    let mut rows = query.query(params![id, from, to])?;
-    let (mut handled, mut unvouched) = (Vec::new(), 0);
-    while let Some(row) = rows.next()? {
-        let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+    );
+    let mut unvouched = 0;
+    let handled = db.all(&question, binds![id, from, to], |row| {
         let (gateway, epoch): (GatewayId, Epoch) =
-            (parse(text(4)?, "a gateway")?, parse(text(5)?, "an epoch")?);
-        unvouched += u64::from(row.get::<_, Option<u32>>(8)? == Some(UNKNOWN_ERROR));
+            (parse(row.get(4)?, "a gateway")?, parse(row.get(5)?, "an epoch")?);
+        unvouched += u64::from(row.get::<Option<u32>>(8)? == Some(UNKNOWN_ERROR));
         let opened_by: Option<i64> = row.get(6)?;
-        let epc = text(2)?;
-        handled.push(Handled {
+        let epc: &str = row.get(2)?;
+        Ok(Handled {
             at: UnixMillis(row.get(0)?),
-            kind: kind(text(1)?)?,
+            kind: kind(row.get(1)?)?,
             epc: Epc::from_hex(epc).map_err(|_| content(epc, "an EPC"))?,
-            zone: parse(text(3)?, "a zone")?,
+            zone: parse(row.get(3)?, "a zone")?,
             visit: opened_by.map(|seq| Visit { gateway, epoch, opened_by: Seq(seq.cast_unsigned()) }),
             dwell_ds: row.get(7)?,
-        });
-    }
+        })
+    })?;
     Ok((handled, unvouched))
 }
 
 /// What scanners read.
-fn scanned(db: &Connection, id: &str, from: i64, to: i64) -> Result<Vec<Scanned>, StoreError> {
-    let mut query = db.prepare_cached(&format!(
+fn scanned(db: &Db, id: &str, from: i64, to: i64) -> Result<Vec<Scanned>, StoreError> {
+    let question = format!(
         "SELECT zone, gateway, epoch, visit, gtin IS NOT NULL FROM event AS e INDEXED BY event_by_scan
          WHERE store = ?1 AND wall_ms >= ?2 AND wall_ms < ?3 AND kind = 'scanned' AND {NOT_RETRACTED}"
-    ))?;
-    let mut rows = query.query(params![id, from, to])?;
-    let mut scanned = Vec::new();
-    while let Some(row) = rows.next()? {
-        let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+    );
+    db.all(&question, binds![id, from, to], |row| {
         let (gateway, epoch): (GatewayId, Epoch) =
-            (parse(text(1)?, "a gateway")?, parse(text(2)?, "an epoch")?);
+            (parse(row.get(1)?, "a gateway")?, parse(row.get(2)?, "an epoch")?);
         let opened_by: Option<i64> = row.get(3)?;
-        scanned.push(Scanned {
-            zone: parse(text(0)?, "a zone")?,
+        Ok(Scanned {
+            zone: parse(row.get(0)?, "a zone")?,
             visit: opened_by.map(|seq| Visit { gateway, epoch, opened_by: Seq(seq.cast_unsigned()) }),
             is_product: row.get(4)?,
-        });
-    }
-    Ok(scanned)
+        })
+    })
 }
 
 /// What the readers told of themselves, whole.
-fn coverage(db: &Connection, id: &str, from: i64, to: i64) -> Result<Vec<Coverage>, StoreError> {
-    let mut query = db.prepare_cached(&format!(
+fn coverage(db: &Db, id: &str, from: i64, to: i64) -> Result<Vec<Coverage>, StoreError> {
+    let question = format!(
         "SELECT gateway, reader, state, wall_ms - (uptime - since), wall_ms FROM event AS e
          WHERE store = ?1 AND wall_ms >= ?2 AND wall_ms < ?3
            AND kind = 'coverage' AND since BETWEEN 0 AND uptime AND {NOT_RETRACTED}"
-    ))?;
-    let mut rows = query.query(params![id, from, to])?;
-    let mut coverage = Vec::new();
-    while let Some(row) = rows.next()? {
-        let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
-        let name = text(2)?;
+    );
+    db.all(&question, binds![id, from, to], |row| {
+        let name: &str = row.get(2)?;
         let state = [ReaderState::Listening, ReaderState::Silent, ReaderState::Absent, ReaderState::Off]
             .into_iter()
             .find(|state| state_name(*state) == name)
             .ok_or_else(|| content(name, "a reader's state"))?;
-        coverage.push(Coverage {
-            gateway: parse(text(0)?, "a gateway")?,
-            reader: parse(text(1)?, "a reader")?,
+        Ok(Coverage {
+            gateway: parse(row.get(0)?, "a gateway")?,
+            reader: parse(row.get(1)?, "a reader")?,
             state,
             from: UnixMillis(row.get(3)?),
             to: UnixMillis(row.get(4)?),
-        });
-    }
-    Ok(coverage)
+        })
+    })
 }

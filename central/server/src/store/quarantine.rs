@@ -18,8 +18,8 @@ use std::collections::VecDeque;
 use hangtag_protocol::batch::{CRC, Header};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::topic::Gateway;
-use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::db::{Db, Row, binds};
 use super::{Message, StoreError};
 
 /// What a row takes beside its payload, in bytes: topic, reason and indexes, roughly.
@@ -92,7 +92,7 @@ impl Room {
         self.taken = None;
     }
 
-    fn make(&mut self, db: &Connection, kind: Kind, size: u64) -> Result<bool, StoreError> {
+    fn make(&mut self, db: &Db, kind: Kind, size: u64) -> Result<bool, StoreError> {
         let mut taken = match self.taken {
             Some(taken) => taken,
             None => count(db)?,
@@ -100,13 +100,12 @@ impl Room {
         let mut victims = kind.beats().iter();
         let mut victim = victims.next();
         while let Some(kind) = victim.filter(|_| taken + size > self.max) {
-            let gone: Option<i64> = db
-                .prepare_cached(
-                    "DELETE FROM quarantine WHERE id = (SELECT min(id) FROM quarantine WHERE kind = ?1)
-                     RETURNING length(payload)",
-                )?
-                .query_row([kind.name()], |row| row.get(0))
-                .optional()?;
+            let gone: Option<i64> = db.first(
+                "DELETE FROM quarantine WHERE id = (SELECT min(id) FROM quarantine WHERE kind = ?1)
+                 RETURNING length(payload)",
+                binds![kind.name()],
+                |row| row.get(0),
+            )?;
             match gone {
                 Some(bytes) => taken = taken.saturating_sub(ROW_BYTES + bytes.cast_unsigned()),
                 None => victim = victims.next(),
@@ -118,9 +117,9 @@ impl Room {
     }
 }
 
-fn count(db: &Connection) -> Result<u64, StoreError> {
+fn count(db: &Db) -> Result<u64, StoreError> {
     let (rows, bytes): (i64, i64) =
-        db.query_row("SELECT count(*), coalesce(sum(length(payload)), 0) FROM quarantine", [], |row| {
+        db.only("SELECT count(*), coalesce(sum(length(payload)), 0) FROM quarantine", &[], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
     Ok(rows.cast_unsigned() * ROW_BYTES + bytes.cast_unsigned())
@@ -139,7 +138,7 @@ pub(super) enum Of<'a> {
 
 /// Keeps a payload. Returns false when there is no room.
 pub(super) fn keep(
-    db: &Connection,
+    db: &Db,
     room: &mut Room,
     message: &Message,
     of: Of<'_>,
@@ -151,14 +150,13 @@ pub(super) fn keep(
         Of::Batch(header) => (Some(&header.gateway), Some(header)),
     };
     let digest = CRC.checksum(&message.payload);
-    let again = db
-        .prepare_cached(
-            "UPDATE quarantine SET times = times + 1, received = ?4,
-                 reason = CASE WHEN kind = 'settled' THEN reason ELSE ?6 END,
-                 kind = CASE WHEN kind = 'settled' THEN kind ELSE ?5 END
-             WHERE topic = ?1 AND digest = ?2 AND payload = ?3",
-        )?
-        .execute(params![message.topic, digest, message.payload, message.received.0, kind.name(), reason])?;
+    let again = db.execute(
+        "UPDATE quarantine SET times = times + 1, received = ?4,
+             reason = CASE WHEN kind = 'settled' THEN reason ELSE ?6 END,
+             kind = CASE WHEN kind = 'settled' THEN kind ELSE ?5 END
+         WHERE topic = ?1 AND digest = ?2 AND payload = ?3",
+        binds![&message.topic, digest, &message.payload, message.received.0, kind.name(), reason],
+    )?;
     if again > 0 {
         return Ok(true);
     }
@@ -167,92 +165,84 @@ pub(super) fn keep(
         return Ok(false);
     }
     let range = header.map(Header::range);
-    db.prepare_cached(
+    db.execute(
         "INSERT INTO quarantine (topic, store, gateway, epoch, first, last, received, kind, reason, digest, payload)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    )?
-    .execute(params![
-        message.topic,
-        gateway.map(|g| g.store.as_str()),
-        gateway.map(|g| g.gateway.as_str()),
-        header.map(|h| h.epoch.to_string()),
-        range.map(|r| r.first.0.cast_signed()),
-        range.map(|r| r.last.0.cast_signed()),
-        message.received.0,
-        kind.name(),
-        reason,
-        digest,
-        message.payload,
-    ])?;
+        binds![
+            &message.topic,
+            gateway.map(|g| g.store.as_str()),
+            gateway.map(|g| g.gateway.as_str()),
+            header.map(|h| h.epoch.to_string()),
+            range.map(|r| r.first.0.cast_signed()),
+            range.map(|r| r.last.0.cast_signed()),
+            message.received.0,
+            kind.name(),
+            reason,
+            digest,
+            &message.payload,
+        ],
+    )?;
     Ok(true)
 }
 
 /// The settled ones, oldest first, without those whose numbers other events have.
-pub(super) fn replayable(db: &Connection) -> Result<VecDeque<i64>, StoreError> {
-    let mut query = db.prepare(
-        "SELECT id FROM quarantine WHERE kind = 'settled' AND reason NOT LIKE 'conflict:%' ORDER BY id",
-    )?;
-    let rows = query.query_map([], |row| row.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+pub(super) fn replayable(db: &Db) -> Result<VecDeque<i64>, StoreError> {
+    let question =
+        "SELECT id FROM quarantine WHERE kind = 'settled' AND reason NOT LIKE 'conflict:%' ORDER BY id";
+    Ok(db.all(question, &[], |row| row.get(0))?.into())
 }
 
 /// One of them as it came.
-pub(super) fn message(db: &Connection, id: i64) -> Result<Option<Message>, StoreError> {
-    let row = |row: &Row<'_>| {
+pub(super) fn message(db: &Db, id: i64) -> Result<Option<Message>, StoreError> {
+    db.first("SELECT topic, payload, received FROM quarantine WHERE id = ?1", binds![id], |row| {
         Ok(Message { topic: row.get(0)?, payload: row.get(1)?, received: UnixMillis(row.get(2)?) })
-    };
-    let question = "SELECT topic, payload, received FROM quarantine WHERE id = ?1";
-    Ok(db.prepare_cached(question)?.query_row([id], row).optional()?)
+    })
 }
 
 /// Takes one out.
-pub(super) fn remove(db: &Connection, id: i64) -> Result<(), StoreError> {
-    db.prepare_cached("DELETE FROM quarantine WHERE id = ?1")?.execute([id])?;
+pub(super) fn remove(db: &Db, id: i64) -> Result<(), StoreError> {
+    db.execute("DELETE FROM quarantine WHERE id = ?1", binds![id])?;
     Ok(())
 }
 
 /// Takes out the copy of a fork's batch.
-pub(super) fn remove_fork(db: &Connection, message: &Message) -> Result<(), StoreError> {
-    db.prepare_cached(
+pub(super) fn remove_fork(db: &Db, message: &Message) -> Result<(), StoreError> {
+    db.execute(
         "DELETE FROM quarantine WHERE topic = ?1 AND digest = ?2 AND payload = ?3 AND kind = 'fork'",
-    )?
-    .execute(params![message.topic, CRC.checksum(&message.payload), message.payload])?;
+        binds![&message.topic, CRC.checksum(&message.payload), &message.payload],
+    )?;
     Ok(())
 }
 
 const COLUMNS: &str = "SELECT id, received, times, kind, topic, reason, length(payload) FROM quarantine";
 
 /// The newest ones first.
-pub(super) fn list(db: &Connection, limit: u32) -> Result<Vec<Quarantined>, StoreError> {
-    let mut query = db.prepare(&format!("{COLUMNS} ORDER BY id DESC LIMIT ?1"))?;
-    let rows = query.query_map([limit], row)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+pub(super) fn list(db: &Db, limit: u32) -> Result<Vec<Quarantined>, StoreError> {
+    db.all(&format!("{COLUMNS} ORDER BY id DESC LIMIT ?1"), binds![limit], row)
 }
 
 /// The newest ones of one shop, and those whose shop is unknown.
-pub(super) fn of_shop(db: &Connection, store: &str, limit: u32) -> Result<Vec<Quarantined>, StoreError> {
-    let mut query =
-        db.prepare(&format!("{COLUMNS} WHERE store = ?1 OR store IS NULL ORDER BY id DESC LIMIT ?2"))?;
-    let rows = query.query_map(params![store, limit], row)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+pub(super) fn of_shop(db: &Db, store: &str, limit: u32) -> Result<Vec<Quarantined>, StoreError> {
+    let question = format!("{COLUMNS} WHERE store = ?1 OR store IS NULL ORDER BY id DESC LIMIT ?2");
+    db.all(&question, binds![store, limit], row)
 }
 
 /// One of them with its payload.
-pub(super) fn show(db: &Connection, id: i64) -> Result<Option<(Quarantined, Vec<u8>)>, StoreError> {
-    let found = db.query_row(&format!("{COLUMNS} WHERE id = ?1"), [id], row).optional()?;
+pub(super) fn show(db: &Db, id: i64) -> Result<Option<(Quarantined, Vec<u8>)>, StoreError> {
+    let found = db.first(&format!("{COLUMNS} WHERE id = ?1"), binds![id], row)?;
     let Some(found) = found else { return Ok(None) };
-    let payload = db.query_row("SELECT payload FROM quarantine WHERE id = ?1", [id], |row| row.get(0))?;
-    Ok(Some((found, payload)))
+    let question = "SELECT payload FROM quarantine WHERE id = ?1";
+    Ok(db.first(question, binds![id], |row| row.get(0))?.map(|payload| (found, payload)))
 }
 
-fn row(row: &Row<'_>) -> rusqlite::Result<Quarantined> {
+fn row(row: &Row<'_>) -> Result<Quarantined, StoreError> {
     Ok(Quarantined {
         id: row.get(0)?,
         received: UnixMillis(row.get(1)?),
-        times: row.get::<_, i64>(2)?.cast_unsigned(),
+        times: row.get(2)?,
         kind: row.get(3)?,
         topic: row.get(4)?,
         reason: row.get(5)?,
-        size: row.get::<_, i64>(6)?.cast_unsigned(),
+        size: row.get(6)?,
     })
 }

@@ -11,9 +11,9 @@ use hangtag_protocol::event::{Kind, ReaderState};
 use hangtag_protocol::id::{Epoch, GatewayId, ReaderId, StoreId};
 use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::status::Status;
-use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
+use super::db::{Db, Mode, binds};
 use super::piece::Pieces;
 use super::{Quarantined, StoreError, Unopened, loyalty, open_to_read, quarantine};
 
@@ -150,9 +150,8 @@ impl Reader {
     /// When the database fails.
     pub(crate) fn totals(&self) -> Result<Totals, StoreError> {
         let db = open_to_read(&self.path)?;
-        let sum =
-            |question: &str| db.query_row(question, [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned);
-        let events = "SELECT coalesce(sum(last - first + 1), 0) FROM";
+        let sum = |question: &str| db.only(question, &[], |row| row.get(0));
+        let events = "SELECT CAST(coalesce(sum(last - first + 1), 0) AS BIGINT) FROM";
         Ok(Totals {
             events: sum(&format!("{events} settled WHERE fate = 'stored'"))?,
             gaps: sum("SELECT count(*) FROM gap")?,
@@ -168,14 +167,20 @@ impl Reader {
     /// When the database fails.
     pub(crate) fn not_recording(&self) -> Result<Vec<NotRecording>, StoreError> {
         let db = open_to_read(&self.path)?;
-        let mut query = db.prepare(
-            "SELECT store, gateway, body ->> '$.health.spool_fault' AS why FROM status
-             WHERE why IS NOT NULL ORDER BY 1, 2",
+        let mut not_recording = Vec::new();
+        db.each(
+            "SELECT store, gateway, body FROM status WHERE body LIKE '%spool_fault%' ORDER BY 1, 2",
+            &[],
+            |row| {
+                let body: &str = row.get(2)?;
+                let status: Status = serde_json::from_str(body).map_err(|_| content(body, "a status"))?;
+                if let Some(why) = status.health.and_then(|health| health.spool_fault) {
+                    not_recording.push(NotRecording { store: row.get(0)?, gateway: row.get(1)?, why });
+                }
+                Ok(())
+            },
         )?;
-        let row = |row: &rusqlite::Row<'_>| {
-            Ok(NotRecording { store: row.get(0)?, gateway: row.get(1)?, why: row.get(2)? })
-        };
-        Ok(query.query_map([], row)?.collect::<Result<_, _>>()?)
+        Ok(not_recording)
     }
 
     /// Loyalty codes of all shops that are not opened.
@@ -212,30 +217,28 @@ impl Reader {
         from: UnixMillis,
         to: UnixMillis,
     ) -> Result<DayRead, StoreError> {
-        let mut connection = open_to_read(&self.path)?;
+        let mut db = open_to_read(&self.path)?;
         // All answers come from one moment of the database.
-        let db = connection.transaction()?;
+        let db = db.transaction(Mode::Read)?;
         let id = store.as_str();
-        let gap_sum = db.query_row(
-            "SELECT count(*), coalesce(sum(last - first + 1), 0) FROM gap WHERE store = ?1",
-            [id],
-            |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned())),
+        let gap_sum = db.only(
+            "SELECT count(*), CAST(coalesce(sum(last - first + 1), 0) AS BIGINT) FROM gap WHERE store = ?1",
+            binds![id],
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
-        let quarantine_sum: i64 = db.query_row(
-            "SELECT coalesce(sum(times), 0) FROM quarantine WHERE store = ?1 OR store IS NULL",
-            [id],
+        let quarantine_sum = db.only(
+            "SELECT CAST(coalesce(sum(times), 0) AS BIGINT) FROM quarantine WHERE store = ?1 OR store IS NULL",
+            binds![id],
             |row| row.get(0),
         )?;
-        let last = db
-            .query_row(
-                &format!(
-                    "SELECT wall_ms FROM event AS e WHERE store = ?1 AND wall_ms IS NOT NULL AND {HANDLED}
-                     ORDER BY wall_ms DESC LIMIT 1"
-                ),
-                [id],
-                |row| row.get(0).map(UnixMillis),
-            )
-            .optional()?;
+        let last = db.first(
+            &format!(
+                "SELECT wall_ms FROM event AS e WHERE store = ?1 AND wall_ms IS NOT NULL AND {HANDLED}
+                 ORDER BY wall_ms DESC LIMIT 1"
+            ),
+            binds![id],
+            |row| row.get(0).map(UnixMillis),
+        )?;
         let hours = self.pieces.hours(&db, store, from, to)?;
         let mut coverage: Vec<Coverage> = self
             .pieces
@@ -246,8 +249,8 @@ impl Reader {
             .map(|stretch| Coverage { from: stretch.from.max(from), to: stretch.to.min(to), ..*stretch })
             .collect();
         coverage.sort_by_key(|stretch| (stretch.gateway, stretch.reader, stretch.from));
-        let mut seen = db.prepare("SELECT store FROM epoch UNION SELECT store FROM status")?;
-        let stores_seen = seen.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let seen = "SELECT store FROM epoch UNION SELECT store FROM status";
+        let stores_seen = db.all(seen, &[], |row| row.get(0))?.into_iter().collect();
         Ok(DayRead {
             handled: hours.iter().flat_map(|piece| &piece.handled).copied().collect(),
             scanned: hours.iter().flat_map(|piece| &piece.scanned).copied().collect(),
@@ -261,79 +264,66 @@ impl Reader {
             gaps: gaps(&db, id)?,
             gap_sum,
             quarantine: quarantine::of_shop(&db, id, SHOWN)?,
-            quarantine_sum: quarantine_sum.cast_unsigned(),
+            quarantine_sum,
             stores_seen,
         })
     }
 }
 
-fn unclocked(db: &Connection, id: &str) -> Result<BTreeMap<Kind, u64>, StoreError> {
-    let mut query = db.prepare(&format!(
+fn unclocked(db: &Db, id: &str) -> Result<BTreeMap<Kind, u64>, StoreError> {
+    let question = format!(
         "SELECT kind, count(*) FROM event AS e INDEXED BY event_by_time
          WHERE store = ?1 AND wall_ms IS NULL AND {HANDLED} AND {NOT_RETRACTED} GROUP BY kind"
-    ))?;
-    let mut rows = query.query([id])?;
-    let mut counts = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let count: i64 = row.get(1)?;
-        counts.insert(kind(&row.get::<_, String>(0)?)?, count.cast_unsigned());
-    }
-    Ok(counts)
+    );
+    let counts = db.all(&question, binds![id], |row| Ok((kind(row.get(0)?)?, row.get(1)?)))?;
+    Ok(counts.into_iter().collect())
 }
 
 /// The readers that said anything from a month before until the end of a stretch: one that is dead today
 /// must not vanish.
 fn readers(
-    db: &Connection,
+    db: &Db,
     id: &str,
     from: UnixMillis,
     to: UnixMillis,
 ) -> Result<Vec<(GatewayId, ReaderId)>, StoreError> {
-    let mut query = db.prepare(
+    db.all(
         "SELECT DISTINCT gateway, reader FROM event
          WHERE store = ?1 AND kind = 'coverage' AND wall_ms >= ?2 AND wall_ms < ?3",
-    )?;
-    let mut rows = query.query(params![id, from.0 - REMEMBERED_MS, to.0])?;
-    let mut readers = Vec::new();
-    while let Some(row) = rows.next()? {
-        let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
-        readers.push((parse(text(0)?, "a gateway")?, parse(text(1)?, "a reader")?));
-    }
-    Ok(readers)
+        binds![id, from.0 - REMEMBERED_MS, to.0],
+        |row| Ok((parse(row.get(0)?, "a gateway")?, parse(row.get(1)?, "a reader")?)),
+    )
 }
 
-fn gateways(db: &Connection, id: &str) -> Result<Vec<GatewayHealth>, StoreError> {
-    let mut query =
-        db.prepare("SELECT gateway, received, body FROM status WHERE store = ?1 ORDER BY gateway")?;
-    let mut rows = query.query([id])?;
-    let mut gateways = Vec::new();
-    while let Some(row) = rows.next()? {
-        let body: String = row.get(2)?;
-        gateways.push(GatewayHealth {
-            gateway: parse(&row.get::<_, String>(0)?, "a gateway")?,
-            received: UnixMillis(row.get(1)?),
-            status: serde_json::from_str(&body).map_err(|_| content(&body, "a status"))?,
-        });
-    }
-    Ok(gateways)
+fn gateways(db: &Db, id: &str) -> Result<Vec<GatewayHealth>, StoreError> {
+    db.all(
+        "SELECT gateway, received, body FROM status WHERE store = ?1 ORDER BY gateway",
+        binds![id],
+        |row| {
+            let body: &str = row.get(2)?;
+            Ok(GatewayHealth {
+                gateway: parse(row.get(0)?, "a gateway")?,
+                received: UnixMillis(row.get(1)?),
+                status: serde_json::from_str(body).map_err(|_| content(body, "a status"))?,
+            })
+        },
+    )
 }
 
-fn gaps(db: &Connection, id: &str) -> Result<Vec<Gap>, StoreError> {
-    let mut query = db.prepare(
+fn gaps(db: &Db, id: &str) -> Result<Vec<Gap>, StoreError> {
+    db.all(
         "SELECT gateway, epoch, first, last, why FROM gap WHERE store = ?1 ORDER BY 1, 2, 3 LIMIT ?2",
-    )?;
-    let mut rows = query.query(params![id, SHOWN])?;
-    let mut gaps = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (first, last): (i64, i64) = (row.get(2)?, row.get(3)?);
-        gaps.push(Gap {
-            gateway: parse(&row.get::<_, String>(0)?, "a gateway")?,
-            epoch: parse(&row.get::<_, String>(1)?, "an epoch")?,
-            range: SeqRange::new(first.cast_unsigned(), last.cast_unsigned()),
-            why: row.get(4)?,
-        });
-    }
-    Ok(gaps)
+        binds![id, SHOWN],
+        |row| {
+            let (first, last): (i64, i64) = (row.get(2)?, row.get(3)?);
+            Ok(Gap {
+                gateway: parse(row.get(0)?, "a gateway")?,
+                epoch: parse(row.get(1)?, "an epoch")?,
+                range: SeqRange::new(first.cast_unsigned(), last.cast_unsigned()),
+                why: row.get(4)?,
+            })
+        },
+    )
 }
 
 pub(super) fn kind(name: &str) -> Result<Kind, StoreError> {

@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use hangtag_protocol::id::TenantId;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::StoreError;
+use super::db::{Db, Mode, Transaction, binds};
 
 /// The version of the schema, in SQLite's `user_version`.
 pub(super) const VERSION: i64 = 4;
@@ -120,32 +120,30 @@ CREATE INDEX event_by_scan ON event (store, wall_ms) WHERE kind = 'scanned';
 ///
 /// # Errors
 /// When a newer program or another tenant owns the file.
-pub(super) fn prepare(connection: &mut Connection, path: &Path, tenant: TenantId) -> Result<(), StoreError> {
-    let failed = |why| StoreError::Open { path: path.to_owned(), why };
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+pub(super) fn prepare(db: &mut Db, path: &Path, tenant: TenantId) -> Result<(), StoreError> {
+    let transaction = db.transaction(Mode::Write).map_err(|why| of_file(path, why))?;
     migrate(&transaction, version(&transaction, path)?)?;
     if !is_owned(&transaction, path, tenant)? {
-        transaction.execute("INSERT INTO meta VALUES ('tenant', ?1)", [tenant.as_str()])?;
+        transaction.execute("INSERT INTO meta VALUES ('tenant', ?1)", binds![tenant.as_str()])?;
     }
-    transaction.commit()?;
-    Ok(())
+    transaction.commit()
 }
 
 /// Whether [`prepare`] would succeed, as far as reading tells.
 ///
 /// # Errors
 /// As [`prepare`].
-pub(super) fn check(connection: &Connection, path: &Path, tenant: TenantId) -> Result<(), StoreError> {
-    if version(connection, path)? >= META_SINCE {
-        is_owned(connection, path, tenant)?;
+pub(super) fn check(db: &Db, path: &Path, tenant: TenantId) -> Result<(), StoreError> {
+    if version(db, path)? >= META_SINCE {
+        is_owned(db, path, tenant)?;
     }
     Ok(())
 }
 
 /// Whether the file is this tenant's; false when it is nobody's.
-fn is_owned(connection: &Connection, path: &Path, tenant: TenantId) -> Result<bool, StoreError> {
+fn is_owned(db: &Db, path: &Path, tenant: TenantId) -> Result<bool, StoreError> {
     let question = "SELECT value FROM meta WHERE name = 'tenant'";
-    match connection.query_row(question, [], |row| row.get::<_, String>(0)).optional()? {
+    match db.first(question, &[], |row| row.get::<String>(0))? {
         None => Ok(false),
         Some(owner) if owner == tenant.as_str() => Ok(true),
         Some(owner) => Err(StoreError::Tenant { path: path.to_owned(), owner, tenant }),
@@ -155,8 +153,8 @@ fn is_owned(connection: &Connection, path: &Path, tenant: TenantId) -> Result<bo
 fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<(), StoreError> {
     for (step, makes) in STEPS.iter().zip(1..) {
         if makes > found {
-            transaction.execute_batch(step)?;
-            transaction.pragma_update(None, "user_version", makes)?;
+            transaction.batch(step)?;
+            transaction.set_version(makes)?;
             if found > 0 {
                 tracing::info!(from = makes - 1, to = makes, "brought the database to a newer schema");
             }
@@ -169,16 +167,25 @@ fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<(), StoreError> 
 ///
 /// # Errors
 /// When the file is no database, or a newer program made it.
-pub(super) fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
-    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0));
-    match found.map_err(|why| StoreError::Open { path: path.to_owned(), why })? {
+pub(super) fn version(db: &Db, path: &Path) -> Result<i64, StoreError> {
+    match db.version().map_err(|why| of_file(path, why))? {
         found if found > VERSION => Err(StoreError::Newer { path: path.to_owned(), found }),
         found => Ok(found),
     }
 }
 
+/// The first statement tells whether the file can be used at all.
+fn of_file(path: &Path, why: StoreError) -> StoreError {
+    match why {
+        StoreError::Statement(why) => StoreError::Open { path: path.to_owned(), why },
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use rusqlite::Connection;
+
     use super::*;
     use crate::store::tests::{gateway, options};
     use crate::store::{Reader, Store};
