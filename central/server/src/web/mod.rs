@@ -26,6 +26,7 @@ use crate::catalogue::Catalogue;
 use crate::shop::Shop;
 use crate::store::{Reader, StoreError};
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the page draws only the hours of a day"))]
 mod chart;
 mod coverage;
 mod csv;
