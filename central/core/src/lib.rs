@@ -8,6 +8,7 @@
 //! | [`tally`] | what a day's events add up to, per product, zone and hour |
 //! | [`loyalty`] | which number stands for a sealed loyalty code |
 //! | [`measures`] | shares with their intervals, medians |
+//! | [`sale`] | what lines of tills and counts of stock can be |
 
 #![no_std]
 
@@ -18,4 +19,5 @@ pub mod adopt;
 pub mod ledger;
 pub mod loyalty;
 pub mod measures;
+pub mod sale;
 pub mod tally;

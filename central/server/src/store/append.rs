@@ -14,10 +14,12 @@ use hangtag_protocol::range::SeqSet;
 use hangtag_protocol::topic::Gateway;
 use hangtag_protocol::watermark::Watermark;
 
+use super::changed::Changed;
 use super::db::{Db, Mode};
 use super::epoch::Key;
 use super::group::{Finished, Forks, Group};
 use super::memory::Memory;
+use super::sale::{self, Rows, Taken};
 use super::sums::Sums;
 use super::{StoreError, loyalty, open_to_write, quarantine};
 
@@ -163,6 +165,20 @@ impl Store {
         let opened = loyalty::open_sealed(&transaction, &self.keys, most)?;
         transaction.commit()?;
         Ok(opened)
+    }
+
+    /// Stores what tills told, in one transaction.
+    ///
+    /// # Errors
+    /// When the database fails: nothing was stored then, and the same can be tried again.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tills have no door yet"))]
+    pub(crate) fn append_sales(&mut self, rows: &Rows, received: UnixMillis) -> Result<Taken, StoreError> {
+        let transaction = self.db.transaction(Mode::Write)?;
+        let mut changed = Changed::default();
+        let taken = sale::insert(&transaction, rows, received, &mut changed)?;
+        changed.write(&transaction)?;
+        transaction.commit()?;
+        Ok(taken)
     }
 
     fn transact(

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hangtag_central_core::sale::{Line, StockCount};
 use hangtag_central_core::tally::{Handled, Scanned};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::event::{Kind, ReaderState};
@@ -15,7 +16,7 @@ use serde::Serialize;
 
 use super::db::{Db, Mode, binds};
 use super::piece::Pieces;
-use super::{Quarantined, StoreError, Unopened, loyalty, open_to_read, quarantine};
+use super::{Quarantined, StoreError, Unopened, loyalty, open_to_read, quarantine, sale};
 
 /// The most rows of gaps and of quarantine that the page shows.
 const SHOWN: u32 = 50;
@@ -205,6 +206,29 @@ impl Reader {
     /// When the database fails.
     pub(crate) fn quarantined(&self, id: i64) -> Result<Option<(Quarantined, Vec<u8>)>, StoreError> {
         quarantine::show(&open_to_read(&self.path)?, id)
+    }
+
+    /// The lines of a shop's receipts that were paid from one moment until before another, by time.
+    ///
+    /// # Errors
+    /// When the database fails.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the page does not show sales yet"))]
+    pub(crate) fn sales(
+        &self,
+        store: StoreId,
+        from: UnixMillis,
+        to: UnixMillis,
+    ) -> Result<Vec<Line>, StoreError> {
+        sale::sales(&open_to_read(&self.path)?, store, from, to)
+    }
+
+    /// The latest count of each product and place of a shop that was made at a moment or before.
+    ///
+    /// # Errors
+    /// When the database fails.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the page does not show sales yet"))]
+    pub(crate) fn stock(&self, store: StoreId, at: UnixMillis) -> Result<Vec<StockCount>, StoreError> {
+        sale::stock(&open_to_read(&self.path)?, store, at)
     }
 
     /// Everything the page shows of one shop from one moment until before another.

@@ -5,17 +5,17 @@ use std::path::Path;
 
 use hangtag_protocol::id::TenantId;
 
-use super::StoreError;
 use super::db::{Db, Mode, Transaction, binds};
+use super::{StoreError, sale};
 
 /// The version of the schema, in SQLite's `user_version`.
-pub(super) const VERSION: i64 = 4;
+pub(super) const VERSION: i64 = 5;
 
 /// The first version that says whose database it is.
 const META_SINCE: i64 = 2;
 
 /// What makes each version of the one before; the first of an empty file. What was released never changes.
-const STEPS: [&str; 4] = [V1, V2, V3, V4];
+const STEPS: [&str; 5] = [V1, V2, V3, V4, sale::TABLES];
 
 const V1: &str = "
 CREATE TABLE event (
@@ -232,12 +232,10 @@ mod tests {
         let path = folder.path().join("central.db");
         old(&path);
         let said = Reader::new(path).quarantine(1).unwrap_err().to_string();
-        assert!(
-            said.ends_with(
-                "has schema version 1, this program reads 4: bring it up to date by running central once"
-            ),
-            "{said}"
+        let wanted = format!(
+            "has schema version 1, this program reads {VERSION}: bring it up to date by running central once"
         );
+        assert!(said.ends_with(&wanted), "{said}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod changed;
 mod lineage;
 pub(crate) mod loyalty;
 mod rate;
+mod sale;
 mod writer;
 
 pub(crate) struct Bench {

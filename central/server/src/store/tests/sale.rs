@@ -1,0 +1,121 @@
+//! Lines of receipts and counts: once, corrected, refused, and read as they were told.
+
+use hangtag_central_core::sale::{Currency, Goods, Kind, Line, Place, Price, Receipt, StockCount};
+use hangtag_protocol::epc::Gtin;
+
+use super::*;
+use crate::store::changed;
+use crate::store::db::Db;
+use crate::store::{Rows, Taken};
+
+const NOON: i64 = 1_700_000_000_000;
+const DAY: i64 = 86_400_000;
+
+fn line(receipt: &str, number: u32, at: i64) -> Line {
+    let goods = Goods::new(Some(Gtin::new("4006381333931").unwrap()), None).unwrap();
+    Line {
+        receipt: Receipt::new(receipt).unwrap(),
+        line: number,
+        at: UnixMillis(at),
+        kind: Kind::Sale,
+        quantity: goods.pieces(2).unwrap(),
+        goods,
+        price: Some(Price { minor: 3_990, currency: Currency::new("EUR").unwrap() }),
+    }
+}
+
+fn tell(bench: &mut Bench, lines: &[Line]) -> Taken {
+    let rows = lines.iter().map(|line| (gateway().store, line.clone())).collect();
+    bench.store.append_sales(&Rows::Lines(rows), UnixMillis(5)).unwrap()
+}
+
+fn sums(taken: &Taken) -> (u64, u64, u64, usize) {
+    (taken.new, taken.known, taken.replaced, taken.refused.len())
+}
+
+fn read(bench: &Bench, from: i64, to: i64) -> Vec<Line> {
+    Reader::new(bench.path.clone()).sales(gateway().store, UnixMillis(from), UnixMillis(to)).unwrap()
+}
+
+fn marks(bench: &Bench, at: i64) -> BTreeMap<i64, i64> {
+    let hour = at / changed::HOUR_MS;
+    changed::marks(&Db::open_to_read(&bench.path).unwrap(), gateway().store.as_str(), hour, hour).unwrap()
+}
+
+#[test]
+fn lines_are_read_as_they_were_told_however_often() {
+    let mut bench = Bench::new();
+    let tag = Epc::from_hex(TAG).unwrap();
+    let goods = Goods::new(None, Some(tag)).unwrap();
+    let by_tag = Line { goods, quantity: goods.pieces(1).unwrap(), price: None, ..line("b", 2, NOON) };
+    let back = Line { kind: Kind::Return, ..line("a", 1, NOON) };
+    let told = [line("a", 1, NOON), by_tag, line("c", 1, NOON + 1), back];
+    assert_eq!(sums(&tell(&mut bench, &told)), (4, 0, 0, 0));
+    let before = marks(&bench, NOON);
+    assert_eq!(before.len(), 1);
+    assert_eq!(sums(&tell(&mut bench, &told)), (0, 4, 0, 0));
+    assert_eq!(marks(&bench, NOON), before, "nothing changed");
+    let mut sorted = told.to_vec();
+    sorted.sort_by_key(|line| (line.at, line.receipt.clone(), line.line, line.kind.name()));
+    assert_eq!(read(&bench, NOON, NOON + 2), sorted);
+    assert_eq!(read(&bench, NOON, NOON + 1).len(), 3);
+    assert_eq!(read(&bench, NOON + 1, NOON + 2).len(), 1);
+}
+
+#[test]
+fn a_correction_takes_the_place_of_the_line_and_both_hours_changed() {
+    let mut bench = Bench::new();
+    tell(&mut bench, &[line("a", 1, NOON)]);
+    let before = marks(&bench, NOON);
+    let corrected = Line { price: None, ..line("a", 1, NOON + DAY) };
+    assert_eq!(sums(&tell(&mut bench, std::slice::from_ref(&corrected))), (0, 0, 1, 0));
+    assert_eq!(read(&bench, 0, i64::MAX), [corrected]);
+    assert_ne!(marks(&bench, NOON), before);
+    assert_eq!(marks(&bench, NOON + DAY).len(), 1);
+}
+
+#[test]
+fn a_receipts_number_that_comes_again_days_later_costs_neither_line() {
+    let mut bench = Bench::new();
+    tell(&mut bench, &[line("1001", 1, NOON)]);
+    let again = [line("1001", 1, NOON + DAY + 1), line("1002", 1, NOON + DAY + 1)];
+    let taken = tell(&mut bench, &again);
+    assert_eq!(sums(&taken), (1, 0, 0, 1));
+    let (position, why) = &taken.refused[0];
+    assert_eq!(*position, 0);
+    assert!(why.starts_with("receipt \"1001\" line 1 is a sale of 1 days before already"), "{why}");
+    assert_eq!(read(&bench, 0, i64::MAX), [line("1001", 1, NOON), again[1].clone()]);
+    let earlier = tell(&mut bench, &[line("1001", 1, NOON - 3 * DAY)]);
+    assert!(earlier.refused[0].1.contains("3 days after"), "{earlier:?}");
+}
+
+#[test]
+fn the_latest_count_before_a_moment_holds_per_product_and_place() {
+    let mut bench = Bench::new();
+    let count = |gtin: &str, place, at, quantity| StockCount {
+        gtin: Gtin::new(gtin).unwrap(),
+        place,
+        at: UnixMillis(at),
+        quantity,
+    };
+    let (a, b) = ("4006381333931", "80614141123458");
+    let told = [
+        count(a, Place::Floor, NOON, 3),
+        count(a, Place::Floor, NOON + 10, 1),
+        count(a, Place::BackRoom, NOON, 7),
+        count(b, Place::All, NOON + 20, 0),
+    ];
+    let mut tell = |counts: &[StockCount]| {
+        let rows = counts.iter().map(|count| (gateway().store, *count)).collect();
+        sums(&bench.store.append_sales(&Rows::Counts(rows), UnixMillis(5)).unwrap())
+    };
+    assert_eq!(tell(&told), (4, 0, 0, 0));
+    assert_eq!(tell(&told), (0, 4, 0, 0));
+    assert_eq!(tell(&[count(a, Place::BackRoom, NOON, 8)]), (0, 0, 1, 0));
+    let reader = Reader::new(bench.path.clone());
+    let at = |at| reader.stock(gateway().store, UnixMillis(at)).unwrap();
+    assert_eq!(at(NOON - 1), []);
+    assert_eq!(at(NOON + 9), [count(a, Place::BackRoom, NOON, 8), told[0]]);
+    assert_eq!(at(NOON + 20), [count(a, Place::BackRoom, NOON, 8), told[1], told[3]]);
+    assert_eq!(reader.stock(StoreId::new("other").unwrap(), UnixMillis(NOON + 20)).unwrap(), []);
+}
