@@ -9,6 +9,7 @@
 //! | [`loyalty`] | which number stands for a sealed loyalty code |
 //! | [`measures`] | shares with their intervals, medians |
 //! | [`sale`] | what lines of tills and counts of stock can be |
+//! | [`size`] | which of two sizes is the smaller one |
 
 #![no_std]
 
@@ -20,4 +21,5 @@ pub mod ledger;
 pub mod loyalty;
 pub mod measures;
 pub mod sale;
+pub mod size;
 pub mod tally;
