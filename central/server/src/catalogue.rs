@@ -1,5 +1,8 @@
 //! The trade items. Enters: a CSV file. Leaves: the good rows by GTIN, and a problem with its line
 //! for each of the others. A broken row never hides the good ones.
+//!
+//! The columns are `gtin,style,colour,size,name,price`, and `category` and `season` where the shop has them, in any
+//! order. What stands in a row that is too short or too long is not guessed at.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,6 +11,7 @@ use hangtag_protocol::epc::Gtin;
 use serde::Deserialize;
 
 use crate::problem::Problem;
+use crate::table;
 
 /// One trade item.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +26,10 @@ pub(crate) struct Item {
     pub name: String,
     /// Price as it was written, a decimal number; may be empty.
     pub price: String,
+    /// What kind of garment it is, such as `dresses`; may be empty.
+    pub category: String,
+    /// The season or collection; may be empty.
+    pub season: String,
 }
 
 /// The trade items and what is wrong in their file.
@@ -33,7 +41,6 @@ pub(crate) struct Catalogue {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Row {
     gtin: String,
     style: String,
@@ -41,9 +48,14 @@ struct Row {
     size: String,
     name: String,
     price: String,
+    #[serde(default)]
+    category: String,
+    #[serde(default)]
+    season: String,
 }
 
 const COLUMNS: [&str; 6] = ["gtin", "style", "colour", "size", "name", "price"];
+const OPTIONAL: [&str; 2] = ["category", "season"];
 
 impl Catalogue {
     /// Reads the file.
@@ -69,31 +81,40 @@ impl Catalogue {
 
     fn parse(file: &Path, bytes: &[u8]) -> Self {
         let mut catalogue = Self::default();
-        // Spreadsheets put a byte order mark before UTF-8.
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
-        match reader.headers() {
-            Ok(found) if COLUMNS.iter().all(|column| found.iter().any(|name| name == *column)) => {}
-            Ok(found) => {
-                let found: Vec<&str> = found.iter().collect();
-                let what = format!("the columns are {found:?} and not {COLUMNS:?}");
+        let mut reader = table::reader(bytes);
+        let headers = match reader.headers() {
+            Ok(found) => found.clone(),
+            Err(why) => {
+                catalogue.problems.push(Problem::new(file, "line 1", table::wrong(&why)));
+                return catalogue;
+            }
+        };
+        let found: Vec<&str> = headers.iter().collect();
+        if !COLUMNS.iter().all(|column| found.contains(column)) {
+            let what = format!("the columns are {found:?} and not {COLUMNS:?}");
+            catalogue.problems.push(Problem::new(file, "line 1", what));
+            return catalogue;
+        }
+        // A separator at a line's end makes a column without a name.
+        for (at, name) in found.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            if found[..at].contains(name) {
+                let what = format!("column {name:?} is there twice");
                 catalogue.problems.push(Problem::new(file, "line 1", what));
                 return catalogue;
             }
-            Err(why) => {
-                catalogue.problems.push(Problem::new(file, "line 1", why));
-                return catalogue;
+            if !COLUMNS.contains(name) && !OPTIONAL.contains(name) {
+                let what = format!("column {name:?} is not used: beside {COLUMNS:?} there are {OPTIONAL:?}");
+                catalogue.problems.push(Problem::new(file, "line 1", what));
             }
         }
-        let headers = reader.headers().cloned().unwrap_or_default();
         let mut lines = BTreeMap::new();
         for record in reader.records() {
             let (line, row) = match record {
                 Ok(record) => {
                     let line = record.position().map_or(0, csv::Position::line);
-                    (line, record.deserialize(Some(&headers)).map_err(|why| kind(&why)))
+                    (line, record.deserialize(Some(&headers)).map_err(|why| table::wrong(&why)))
                 }
-                Err(why) => (why.position().map_or(0, csv::Position::line), Err(kind(&why))),
+                Err(why) => (why.position().map_or(0, csv::Position::line), Err(table::wrong(&why))),
             };
             match row.and_then(check) {
                 Ok((gtin, item)) => match lines.get(&gtin) {
@@ -114,17 +135,6 @@ impl Catalogue {
     }
 }
 
-/// What is wrong with a record, without its position, which is told beside it.
-fn kind(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("has {len} fields and not {expected_len}")
-        }
-        csv::ErrorKind::Utf8 { err, .. } => format!("is not UTF-8: {err}"),
-        _ => error.to_string(),
-    }
-}
-
 fn check(row: Row) -> Result<(Gtin, Item), String> {
     let gtin = Gtin::new(&row.gtin).map_err(|why| format!("gtin {:?} {why}", row.gtin))?;
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -133,8 +143,8 @@ fn check(row: Row) -> Result<(Gtin, Item), String> {
     if !row.price.is_empty() && !decimal {
         return Err(format!("price {:?} is not a decimal number like 39.90", row.price));
     }
-    let Row { style, colour, size, name, price, gtin: _ } = row;
-    Ok((gtin, Item { style, colour, size, name, price }))
+    let Row { style, colour, size, name, price, category, season, gtin: _ } = row;
+    Ok((gtin, Item { style, colour, size, name, price, category, season }))
 }
 
 #[cfg(test)]
@@ -171,6 +181,28 @@ mod tests {
         let catalogue = Catalogue::parse(Path::new("c.csv"), b"gtin,name\n1,2\n3,4\n");
         assert_eq!(catalogue.problems.len(), 1);
         assert!(catalogue.problems[0].to_string().contains("line 1"));
+    }
+
+    #[test]
+    fn columns_that_not_every_shop_has_may_be_there_and_others_are_named() {
+        let read = |text: &str| Catalogue::parse(Path::new("c.csv"), text.as_bytes());
+        let gtin = Gtin::new("4006381333931").unwrap();
+        let catalogue = read(
+            "category;gtin;style;colour;size;name;price;season\n\
+            coats;4006381333931;S2;blue;M;Coat;120;AW26\n",
+        );
+        assert_eq!(catalogue.problems, []);
+        let item = catalogue.item(gtin).unwrap();
+        assert_eq!((item.category.as_str(), item.season.as_str()), ("coats", "AW26"));
+
+        let misspelt =
+            read("gtin,style,colour,size,name,price,categroy\n4006381333931,S2,blue,M,Coat,120,coats\n");
+        assert_eq!(misspelt.item(gtin).unwrap().category, "");
+        let told = misspelt.problems[0].to_string();
+        assert!(told.starts_with("c.csv: line 1: column \"categroy\" is not used"), "{told}");
+
+        let twice = read("gtin,style,colour,size,name,price,name\n4006381333931,S2,blue,M,Coat,120,Jacket\n");
+        assert_eq!((twice.len(), twice.problems.len()), (0, 1));
     }
 
     #[test]

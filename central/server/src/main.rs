@@ -18,6 +18,7 @@ mod pipeline;
 mod problem;
 mod shop;
 mod store;
+mod table;
 mod web;
 
 fn main() -> ExitCode {

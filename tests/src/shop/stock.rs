@@ -18,6 +18,8 @@ pub struct Product {
     pub size: &'static str,
     /// What a shopper calls it.
     pub name: &'static str,
+    /// What kind of garment it is.
+    pub category: &'static str,
     /// In cents.
     pub price_cents: u32,
     /// The zone where it belongs, as an index into the layout: 0 to 2.
@@ -28,6 +30,7 @@ pub struct Product {
 struct Style {
     number: &'static str,
     name: &'static str,
+    category: &'static str,
     price_cents: u32,
     colours: [&'static str; 2],
     sizes: [&'static str; 3],
@@ -42,6 +45,7 @@ const STYLES: [Style; 6] = [
     Style {
         number: "1001",
         name: "Linen shirt",
+        category: "shirts",
         price_cents: 4990,
         colours: ["white", "sky"],
         sizes: ["S", "M", "L"],
@@ -49,6 +53,7 @@ const STYLES: [Style; 6] = [
     Style {
         number: "1002",
         name: "Wrap dress",
+        category: "dresses",
         price_cents: 7990,
         colours: ["emerald", "black"],
         sizes: ["36", "38", "40"],
@@ -56,6 +61,7 @@ const STYLES: [Style; 6] = [
     Style {
         number: "2001",
         name: "Denim jacket",
+        category: "outerwear",
         price_cents: 8990,
         colours: ["indigo", "grey"],
         sizes: ["S", "M", "L"],
@@ -63,6 +69,7 @@ const STYLES: [Style; 6] = [
     Style {
         number: "2002",
         name: "Trench coat",
+        category: "outerwear",
         price_cents: 14990,
         colours: ["sand", "navy"],
         sizes: ["36", "38", "40"],
@@ -70,6 +77,7 @@ const STYLES: [Style; 6] = [
     Style {
         number: "3001",
         name: "Merino jumper",
+        category: "knitwear",
         price_cents: 6990,
         colours: ["camel", "charcoal"],
         sizes: ["S", "M", "L"],
@@ -77,6 +85,7 @@ const STYLES: [Style; 6] = [
     Style {
         number: "3002",
         name: "Chino trousers",
+        category: "trousers",
         price_cents: 5990,
         colours: ["khaki", "navy"],
         sizes: ["30", "32", "34"],
@@ -96,6 +105,7 @@ pub fn products() -> Vec<Product> {
                 colour: style.colours[colour],
                 size: style.sizes[size],
                 name: style.name,
+                category: style.category,
                 price_cents: style.price_cents,
                 home: at / 2,
                 item,
@@ -127,13 +137,14 @@ pub fn recording_epc(trial: u64) -> Epc {
     sgtin(90_000, trial).encode_96().expect("company, item and serial are in range")
 }
 
-/// The catalogue: `gtin,style,colour,size,name,price`, one line per product.
+/// The catalogue: `gtin,style,colour,size,name,price,category`, one line per product.
 #[must_use]
 pub fn catalogue_csv(products: &[Product]) -> String {
-    let mut out = String::from("gtin,style,colour,size,name,price\n");
+    let mut out = String::from("gtin,style,colour,size,name,price,category\n");
     for p in products {
         let (euros, cents) = (p.price_cents / 100, p.price_cents % 100);
-        writeln!(out, "{},{},{},{},{},{euros}.{cents:02}", p.gtin, p.style, p.colour, p.size, p.name)
+        let Product { gtin, style, colour, size, name, category, .. } = p;
+        writeln!(out, "{gtin},{style},{colour},{size},{name},{euros}.{cents:02},{category}")
             .expect("a String takes everything");
     }
     out
@@ -158,7 +169,7 @@ mod tests {
         let products = products();
         assert_eq!(products.len(), 24);
         let catalogue = catalogue_csv(&products);
-        assert_eq!(catalogue.lines().nth(1), Some("09521141100004,1001,white,S,Linen shirt,49.90"));
+        assert_eq!(catalogue.lines().nth(1), Some("09521141100004,1001,white,S,Linen shirt,49.90,shirts"));
         for product in &products {
             let decoded = product.epc(77).sgtin().unwrap();
             assert_eq!((decoded.filter, decoded.gtin()), (1, product.gtin));
