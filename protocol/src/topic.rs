@@ -5,6 +5,7 @@
 //! | `{gw}/events` | [batches](crate::batch) from the agent |
 //! | `{gw}/ack` | the [watermark](crate::watermark) from central, retained |
 //! | `{gw}/status` | the gateway's [health](crate::status), retained, and last will |
+//! | `hangtag/v1/{tenant}/pos/{store}/{kind}` | what tills tell: `sale`, `return` or `stock`, JSON |
 
 use alloc::format;
 use alloc::string::String;
@@ -47,6 +48,48 @@ impl Channel {
             Self::Ack => "ack",
             Self::Status => "status",
         }
+    }
+}
+
+/// What tills of one shop tell on one topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Till {
+    /// The chain.
+    pub tenant: TenantId,
+    /// The shop.
+    pub store: StoreId,
+    /// What about.
+    pub about: About,
+}
+
+/// What tills tell of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum About {
+    /// Lines of receipts.
+    Sale,
+    /// Lines of receipts of goods that came back.
+    Return,
+    /// Counts of stock.
+    Stock,
+}
+
+impl About {
+    const ALL: [Self; 3] = [Self::Sale, Self::Return, Self::Stock];
+
+    /// Its name, the last level of the topic.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sale => "sale",
+            Self::Return => "return",
+            Self::Stock => "stock",
+        }
+    }
+
+    /// What has this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|about| about.name() == name)
     }
 }
 
@@ -100,6 +143,37 @@ impl Gateway {
     }
 }
 
+impl Till {
+    /// The topic.
+    #[must_use]
+    pub fn topic(&self) -> String {
+        let Self { tenant, store, about } = self;
+        format!("{ROOT}/{tenant}/pos/{store}/{}", about.name())
+    }
+
+    /// Takes a topic apart. `None` when it is not one of a till's.
+    #[must_use]
+    pub fn parse(topic: &str) -> Option<Self> {
+        let mut levels = topic.strip_prefix(ROOT)?.strip_prefix('/')?.split('/');
+        let (Some(tenant), Some("pos"), Some(store), Some(about), None) =
+            (levels.next(), levels.next(), levels.next(), levels.next(), levels.next())
+        else {
+            return None;
+        };
+        Some(Self {
+            tenant: TenantId::new(tenant).ok()?,
+            store: StoreId::new(store).ok()?,
+            about: About::named(about)?,
+        })
+    }
+}
+
+/// The filter that subscribes to all that tills of a tenant tell.
+#[must_use]
+pub fn all_tills(tenant: TenantId) -> String {
+    format!("{ROOT}/{tenant}/pos/+/+")
+}
+
 /// The filter that subscribes to one channel of all gateways of a tenant.
 #[must_use]
 pub fn all_gateways(tenant: TenantId, channel: Channel) -> String {
@@ -122,6 +196,29 @@ mod tests {
             assert_eq!(Gateway::parse(&gateway.topic(channel)), Ok((gateway, channel)));
         }
         assert_eq!(all_gateways(gateway.tenant, Channel::Status), "hangtag/v1/acme/gw/+/+/status");
+    }
+
+    #[test]
+    fn tills_topics_are_parsed_as_they_are_built() {
+        for about in About::ALL {
+            let till = Till {
+                tenant: TenantId::new("acme").unwrap(),
+                store: StoreId::new("paris-1").unwrap(),
+                about,
+            };
+            assert_eq!(Till::parse(&till.topic()), Some(till));
+        }
+        for topic in [
+            "",
+            "hangtag/v1/acme/pos/paris-1",
+            "hangtag/v1/acme/pos/paris-1/other",
+            "hangtag/v1/acme/pos/Paris/sale",
+            "hangtag/v1/acme/pos/paris-1/sale/1",
+            "hangtag/v1/acme/gw/paris-1/sale",
+            "hangtag/v2/acme/pos/paris-1/sale",
+        ] {
+            assert_eq!(Till::parse(topic), None, "{topic}");
+        }
     }
 
     #[test]

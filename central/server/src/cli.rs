@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use hangtag_protocol::clock::UnixMillis;
+use hangtag_protocol::id::StoreId;
+use hangtag_protocol::topic::About;
 use jiff::Timestamp;
 
 use crate::config::Config;
@@ -16,6 +18,7 @@ use crate::{log, pipeline};
 mod check;
 mod import;
 mod keys;
+mod pos;
 
 use check::check;
 use import::import_all;
@@ -64,6 +67,16 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Option<KeysWhat>,
     },
+    /// Stores what tills sold and took back, and what was counted, from files; also while central runs.
+    ///
+    /// Lines that are known are taken once, however often a file is imported. The exit code is 1 when something in a
+    /// file is wrong; what is good is stored all the same.
+    Pos {
+        #[command(flatten)]
+        file: File,
+        #[command(subcommand)]
+        what: PosWhat,
+    },
     /// Shows what could not be read.
     Quarantine {
         #[command(flatten)]
@@ -89,6 +102,26 @@ pub(crate) enum What {
         /// The number that `list` tells.
         id: i64,
     },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum PosWhat {
+    /// Stores the lines or counts of CSV files, or of files with the JSON that tills send.
+    Import {
+        /// What the lines are about: sale, return or stock. With sale each line says its kind.
+        #[arg(long, default_value = "sale", value_parser = about)]
+        kind: About,
+        /// The shop, for files that have no column `store`.
+        #[arg(long)]
+        store: Option<StoreId>,
+        /// The files.
+        #[arg(required = true, value_name = "FILE")]
+        told: Vec<PathBuf>,
+    },
+}
+
+fn about(name: &str) -> Result<About, String> {
+    About::named(name).ok_or_else(|| "is not sale, return or stock".to_owned())
 }
 
 #[derive(Subcommand)]
@@ -125,6 +158,10 @@ impl Command {
                 KeysWhat::List => keys::list(&read(&file)?),
                 KeysWhat::Make => keys::make(&read(&file)?),
             },
+            Self::Pos { file, what: PosWhat::Import { kind, store, told } } => {
+                log::start()?;
+                pos::import_all(&read(&file)?, kind, store, &told)
+            }
             Self::Quarantine { file, what } => {
                 let reader = Reader::new(read(&file)?.data);
                 match what.unwrap_or(What::List) {

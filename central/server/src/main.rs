@@ -15,6 +15,7 @@ mod keys;
 mod log;
 mod outbox;
 mod pipeline;
+mod pos;
 mod problem;
 mod shop;
 mod store;

@@ -19,9 +19,10 @@ use super::db::{Db, Mode};
 use super::epoch::Key;
 use super::group::{Finished, Forks, Group};
 use super::memory::Memory;
-use super::sale::{self, Rows, Taken};
+use super::sale::{self, Taken};
 use super::sums::Sums;
 use super::{StoreError, loyalty, open_to_write, quarantine};
+use crate::pos::Rows;
 
 /// A group ends with the message that brings it to so many events, so that a live batch behind it does not
 /// wait long.
@@ -171,7 +172,6 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails: nothing was stored then, and the same can be tried again.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tills have no door yet"))]
     pub(crate) fn append_sales(&mut self, rows: &Rows, received: UnixMillis) -> Result<Taken, StoreError> {
         let transaction = self.db.transaction(Mode::Write)?;
         let mut changed = Changed::default();

@@ -75,8 +75,7 @@ pub(crate) use group::Forks;
 pub(crate) use loyalty::Unopened;
 pub(crate) use quarantine::Quarantined;
 pub(crate) use read::{Coverage, DayRead, GatewayHealth, NotRecording, Reader, Totals};
-#[cfg_attr(not(test), expect(unused_imports, reason = "tills have no door yet"))]
-pub(crate) use sale::{Rows, Taken};
+pub(crate) use sale::Taken;
 pub(crate) use sums::Sums;
 pub(crate) use writer::{Delivery, Failing, Input, Settled, Writer};
 

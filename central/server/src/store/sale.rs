@@ -28,6 +28,7 @@ use hangtag_protocol::id::StoreId;
 use super::StoreError;
 use super::changed::Changed;
 use super::db::{Db, Row, binds};
+use crate::pos::Rows;
 
 /// The step that makes the tables.
 pub(super) const TABLES: &str = "
@@ -50,16 +51,6 @@ CREATE TABLE stock (
 
 /// How far a correction's time may be from that of the line that it corrects, in milliseconds: a day.
 const CORRECTION_MS: u64 = 86_400_000;
-
-/// What a till told, each with its shop.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "tills have no door yet"))]
-pub(crate) enum Rows {
-    /// Lines of receipts.
-    Lines(Vec<(StoreId, Line)>),
-    /// Counts of stock.
-    Counts(Vec<(StoreId, StockCount)>),
-}
 
 /// What became of lines or counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,9 +4,10 @@ use hangtag_central_core::sale::{Currency, Goods, Kind, Line, Place, Price, Rece
 use hangtag_protocol::epc::Gtin;
 
 use super::*;
+use crate::pos::Rows;
+use crate::store::Taken;
 use crate::store::changed;
 use crate::store::db::Db;
-use crate::store::{Rows, Taken};
 
 const NOON: i64 = 1_700_000_000_000;
 const DAY: i64 = 86_400_000;
