@@ -1,4 +1,4 @@
-//! The only file that speaks MQTT. Enters: batches and health messages from the broker. Leaves:
+//! The only file that speaks MQTT. Enters: batches, health messages and what tills tell, from the broker. Leaves:
 //! messages for the writer; and to the broker, acknowledgements of what the writer stored, and the
 //! retained watermarks. It never acknowledges what is not on stable storage.
 //!
@@ -78,7 +78,7 @@ impl Broker {
 /// What ingest needs.
 pub(crate) struct Ingest {
     options: MqttOptions,
-    filters: [String; 2],
+    filters: [String; 3],
     input: mpsc::Sender<Input>,
     output: mpsc::Receiver<Settled>,
     broker: watch::Sender<Broker>,
@@ -135,7 +135,8 @@ impl Ingest {
         if let Some((user, password)) = login {
             options.set_credentials(user, password);
         }
-        let filters = [Channel::Events, Channel::Status].map(|c| topic::all_gateways(tenant, c));
+        let [events, status] = [Channel::Events, Channel::Status].map(|c| topic::all_gateways(tenant, c));
+        let filters = [events, status, topic::all_tills(tenant)];
         Self { options, filters, input, output, broker, marks: Marks::default(), deliveries: 0 }
     }
 }
@@ -223,10 +224,16 @@ impl Ingest {
             }
             Event::Incoming(Packet::SubAck(ack)) => {
                 let granted = |code: &_| matches!(code, SubscribeReasonCode::Success(_));
-                if ack.return_codes.iter().all(granted) {
-                    tracing::debug!("subscribed");
-                } else {
-                    tracing::error!(codes = ?ack.return_codes, "the broker refuses a subscription: events do not come");
+                for (filter, code) in self.filters.iter().zip(&ack.return_codes) {
+                    if granted(code) {
+                        tracing::debug!(filter, "subscribed");
+                    } else {
+                        tracing::error!(
+                            filter,
+                            ?code,
+                            "the broker refuses a subscription: nothing comes from there"
+                        );
+                    }
                 }
                 None
             }

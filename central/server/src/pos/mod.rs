@@ -22,6 +22,8 @@ pub(crate) use sheet::sheet;
 
 /// The most characters of what is said of a mistake: values may be long.
 const LONGEST: usize = 300;
+/// The most mistakes that one text tells.
+const REASONS: usize = 5;
 
 /// What a door knows before it reads.
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +123,15 @@ impl Told {
             Ok(()) => self.places.push(place),
             Err(what) => self.fault(place, &what),
         }
+    }
+
+    /// What is wrong, in one text: the first mistakes, and how many more there are. None when nothing is.
+    pub(crate) fn reason(&self) -> Option<String> {
+        let mut texts: Vec<String> = self.faults.iter().take(REASONS).map(Fault::to_string).collect();
+        if let more @ 1.. = self.faults.len().saturating_sub(REASONS) {
+            texts.push(format!("and {more} more"));
+        }
+        (!texts.is_empty()).then(|| texts.join("; "))
     }
 
     /// Adds what the database refused, by the positions of the rows.

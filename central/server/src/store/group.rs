@@ -12,7 +12,7 @@ use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::lineage::Apart;
 use hangtag_protocol::range::SeqSet;
 use hangtag_protocol::status::Status;
-use hangtag_protocol::topic::{Channel, Gateway};
+use hangtag_protocol::topic::{Channel, Gateway, Till};
 use hangtag_protocol::watermark::Watermark;
 
 use super::changed::Changed;
@@ -20,8 +20,10 @@ use super::db::{Db, binds};
 use super::epoch::{self, Key};
 use super::memory::Memory;
 use super::quarantine::{self, Kind, Of};
+use super::sale::{self, Taken};
 use super::sums::{Sum, Sums};
 use super::{Message, StoreError, clock, event};
+use crate::pos::{self, Door};
 
 /// One transaction.
 pub(super) struct Group<'a> {
@@ -107,6 +109,9 @@ impl<'a> Group<'a> {
     /// Takes a message as it came.
     pub(super) fn take(&mut self, message: &Message) -> Result<(), StoreError> {
         self.memory.now = message.received;
+        if let Some(till) = Till::parse(&message.topic) {
+            return self.take_told(message, &till);
+        }
         match Gateway::parse(&message.topic) {
             Ok((gateway, Channel::Events)) => self.take_events(message, &gateway),
             Ok((gateway, Channel::Status)) => self.take_status(message, &gateway),
@@ -233,6 +238,21 @@ impl<'a> Group<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Stores what is good of what a till told; when a part is wrong the whole is kept for people too.
+    fn take_told(&mut self, message: &Message, till: &Till) -> Result<(), StoreError> {
+        let Till { store, about, .. } = *till;
+        let mut told = pos::json(&message.payload, Door { about, store: Some(store), shops: None });
+        let Taken { new, known, replaced, refused } =
+            sale::insert(self.db, &told.rows, message.received, &mut self.changed)?;
+        tracing::debug!(topic = message.topic, new, known, replaced, "took what a till told");
+        self.events += told.places.len() as u64;
+        told.refused(refused);
+        let Some(reason) = told.reason() else { return Ok(()) };
+        tracing::warn!(topic = message.topic, reason, "cannot use all that a till told");
+        self.sums.aside.batches += 1;
+        self.keep(message, Of::Shop(store), Kind::Refused, &reason).map(drop)
     }
 
     fn take_status(&mut self, message: &Message, gateway: &Gateway) -> Result<(), StoreError> {

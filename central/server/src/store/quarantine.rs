@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! refused   settles nothing: no batch, no header of this gateway's, or
-//!           what is recorded of the gateway cannot be read               goes first when there is no room
+//!           what is recorded of the gateway cannot be read; what a
+//!           till told of which a part is wrong                           goes first when there is no room
 //! fork      settles nothing: the agent gives its events new numbers      goes next
 //! settled   the agent may delete these events: this is the only copy     never goes
 //! ```
@@ -17,6 +18,7 @@ use std::collections::VecDeque;
 
 use hangtag_protocol::batch::{CRC, Header};
 use hangtag_protocol::clock::UnixMillis;
+use hangtag_protocol::id::StoreId;
 use hangtag_protocol::topic::Gateway;
 
 use super::db::{Db, Row, binds};
@@ -128,8 +130,10 @@ fn count(db: &Db) -> Result<u64, StoreError> {
 /// Whose a payload is, as far as that is known.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Of<'a> {
-    /// No gateway's.
+    /// Nobody's who is known.
     Nobody,
+    /// A shop's.
+    Shop(StoreId),
     /// A gateway's.
     Gateway(&'a Gateway),
     /// A gateway's batch.
@@ -144,10 +148,11 @@ pub(super) fn keep(
     of: Of<'_>,
     (kind, reason): (Kind, &str),
 ) -> Result<bool, StoreError> {
-    let (gateway, header) = match of {
-        Of::Nobody => (None, None),
-        Of::Gateway(gateway) => (Some(gateway), None),
-        Of::Batch(header) => (Some(&header.gateway), Some(header)),
+    let (store, gateway, header) = match of {
+        Of::Nobody => (None, None, None),
+        Of::Shop(store) => (Some(store), None, None),
+        Of::Gateway(gateway) => (Some(gateway.store), Some(gateway), None),
+        Of::Batch(header) => (Some(header.gateway.store), Some(&header.gateway), Some(header)),
     };
     let digest = CRC.checksum(&message.payload);
     let again = db.execute(
@@ -170,7 +175,7 @@ pub(super) fn keep(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         binds![
             &message.topic,
-            gateway.map(|g| g.store.as_str()),
+            store.as_ref().map(StoreId::as_str),
             gateway.map(|g| g.gateway.as_str()),
             header.map(|h| h.epoch.to_string()),
             range.map(|r| r.first.0.cast_signed()),

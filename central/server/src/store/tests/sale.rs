@@ -120,3 +120,65 @@ fn the_latest_count_before_a_moment_holds_per_product_and_place() {
     assert_eq!(at(NOON + 20), [count(a, Place::BackRoom, NOON, 8), told[1], told[3]]);
     assert_eq!(reader.stock(StoreId::new("other").unwrap(), UnixMillis(NOON + 20)).unwrap(), []);
 }
+
+const TOLD: &str =
+    r#"{"receipt":"T1","line":1,"time":"2026-11-22T14:03:11+01:00","gtin":"4006381333931","quantity":1}"#;
+
+fn message(about: &str, payload: &str) -> Message {
+    let topic = format!("hangtag/v1/demo/pos/paris-1/{about}");
+    Message { topic, payload: payload.into(), received: UnixMillis(5) }
+}
+
+#[test]
+fn what_a_till_tells_by_mqtt_is_stored_once_beside_batches() {
+    let mut bench = Bench::new();
+    let picked = plain(1, 3);
+    let batch = Message {
+        topic: gateway().topic(Channel::Events),
+        payload: picked.encode().unwrap(),
+        received: UnixMillis(5),
+    };
+    let back = TOLD.replace("\"T1\"", "\"T2\"");
+    let count = r#"[{"gtin":"4006381333931","time":"2026-11-22T14:03:11Z","quantity":9}]"#;
+    let messages = [message("sale", TOLD), batch, message("return", &back), message("stock", count)];
+    for _ in 0..2 {
+        assert_eq!(bench.store.append(&messages).unwrap().taken, 4);
+    }
+    let kinds: Vec<_> = read(&bench, 0, i64::MAX).iter().map(|line| line.kind).collect();
+    assert_eq!(kinds, [Kind::Sale, Kind::Return]);
+    let reader = Reader::new(bench.path.clone());
+    assert_eq!(reader.stock(gateway().store, UnixMillis(i64::MAX)).unwrap().len(), 1);
+    let totals = reader.totals().unwrap();
+    assert_eq!((totals.events, totals.quarantined), (3, 0));
+}
+
+#[test]
+fn what_is_wrong_in_a_tills_message_is_kept_with_its_reasons_and_the_rest_is_stored() {
+    let mut bench = Bench::new();
+    let wrong = TOLD.replace("4006381333931", "4006381333932");
+    let payload = format!("[{wrong},{TOLD}]");
+    let messages = [message("sale", &payload), message("sale", "no JSON"), message("sale", &payload)];
+    assert_eq!(bench.store.append(&messages).unwrap().taken, 3);
+    assert_eq!(read(&bench, 0, i64::MAX).len(), 1);
+    let reader = Reader::new(bench.path.clone());
+    let [none, part] = &reader.quarantine(9).unwrap()[..] else { panic!("two payloads") };
+    assert!(none.reason.starts_with("is not JSON: "), "{none:?}");
+    assert!(part.reason.starts_with("element 1: gtin: \"4006381333932\" ends in 2"), "{part:?}");
+    assert_eq!((part.times, part.kind.as_str(), none.times), (2, "refused", 1));
+    let kept = reader.quarantined(part.id).unwrap().unwrap().1;
+    assert_eq!(kept, payload.as_bytes());
+    // The shop's page tells of it, other shops' pages do not.
+    let shown = |store: &str| {
+        let read = reader.day(StoreId::new(store).unwrap(), UnixMillis(0), UnixMillis(1)).unwrap();
+        read.quarantine.len()
+    };
+    assert_eq!((shown("paris-1"), shown("lyon")), (2, 0));
+    // A receipt's number that comes again is not lost, although there is no till to be told.
+    let again = TOLD.replace("2026-11-22", "2026-12-22");
+    bench.store.append(&[message("sale", &again)]).unwrap();
+    assert!(
+        reader.quarantine(1).unwrap()[0]
+            .reason
+            .starts_with("element 1: receipt \"T1\" line 1 is a sale of 30 days")
+    );
+}
