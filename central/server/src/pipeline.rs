@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! broker ⇄ connection ──events──▶ ingest ──input──▶ writer (thread) ──changed──▶ page
-//!                    ◀─requests──        ◀─output──        └──failing──▶ health
+//!                    ◀─requests──        ◀─output──   ▲    └──failing──▶ health
+//!                                              tills ──┘ input, each with its answer
 //!                                        ──broker──────────────────────▶ health
 //! ```
 //!
-//! Shutdown runs with the data: ingest takes nothing more, the writer ends when its input closes,
-//! ingest acknowledges and publishes what the writer settled last, and then the page stops.
+//! Shutdown runs with the data: ingest takes nothing more, the writer ends when its input closes (tills hold it only
+//! while they ask), ingest acknowledges and publishes what the writer settled last, and then the page stops.
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use crate::ingest::{self, Broker, Ingest};
 use crate::problem::{self, Problem};
 use crate::shop;
 use crate::store::{Reader, Store, Writer};
-use crate::web::{self, Site, Vitals};
+use crate::web::{self, Site, Tills, Vitals};
 
 /// Messages between ingest and writer: two transactions' worth. The writer takes out at once what comes, so
 /// that all messages which the broker may send are before its eyes.
@@ -69,6 +70,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         failing,
     };
     let writer = std::thread::Builder::new().name("writer".into()).spawn(move || writer.run(store))?;
+    let tills = Tills { input: input.downgrade(), shops: shops.clone() };
     let ingest = Ingest::new(&config.mqtt, login, config.tenant, input, output, broker);
     let mut ingest = tokio::spawn(ingest::run(ingest, stopping.clone()));
 
@@ -81,7 +83,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         stopping: stopping.clone(),
         now: Timestamp::now,
     });
-    let mut page = tokio::spawn(web::serve(listener, site, stopping));
+    let mut page = tokio::spawn(web::serve(listener, site, tills, stopping));
 
     let (mut terminated, mut interrupted) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

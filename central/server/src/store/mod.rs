@@ -77,7 +77,7 @@ pub(crate) use quarantine::Quarantined;
 pub(crate) use read::{Coverage, DayRead, GatewayHealth, NotRecording, Reader, Totals};
 pub(crate) use sale::Taken;
 pub(crate) use sums::Sums;
-pub(crate) use writer::{Delivery, Failing, Input, Settled, Writer};
+pub(crate) use writer::{Delivery, Failing, Input, Question, Settled, Writer};
 
 /// Why the database did not do what it should.
 #[derive(Debug, thiserror::Error)]

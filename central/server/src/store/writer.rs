@@ -1,5 +1,5 @@
-//! The one thread that writes. Enters: messages from a bounded channel. Leaves: which of them are on
-//! stable storage, and the watermarks to publish. What is live goes before what waited out an outage. It
+//! The one thread that writes. Enters: messages and questions from a bounded channel. Leaves: which of them are on
+//! stable storage, and the watermarks to publish; answers. What is live goes before what waited out an outage. It
 //! never drops a message: when the disk fails it tries the same group again until it succeeds or the
 //! channel closes. When a group fails for another reason, its messages go one by one, and the one that
 //! fails alone is set aside, so that it does not hold up the others; when what is recorded of its gateway
@@ -13,16 +13,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::topic::Gateway;
 use hangtag_protocol::watermark::Watermark;
 use jiff::Timestamp;
 use tokio::runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout_at;
 
-use super::append::Appended;
+use super::sale::Taken;
 use super::{Message, Options, Store, StoreError};
+use crate::pos::Rows;
 
 /// The most messages in one transaction: one fsync for all of them.
 const GROUP: usize = 64;
@@ -47,8 +49,22 @@ pub(crate) struct Delivery(pub u64);
 pub(crate) enum Input {
     /// Store this.
     Store(Delivery, Message),
+    /// Store what a till told, and answer.
+    Sales(Question),
     /// Tell the watermark of every gateway.
     TellAll,
+}
+
+/// What a till told, when somebody waits for the answer.
+#[derive(Debug)]
+pub(crate) struct Question {
+    /// What it told.
+    pub rows: Rows,
+    /// When.
+    pub received: UnixMillis,
+    /// Is told what became of it when it is on stable storage, or why it cannot be stored. Nobody who listens: it is
+    /// not stored.
+    pub answer: oneshot::Sender<Result<Taken, String>>,
 }
 
 /// What the thread answers.
@@ -58,6 +74,8 @@ pub(crate) struct Settled {
     pub stored: Vec<Delivery>,
     /// Watermarks, as JSON.
     pub marks: BTreeMap<Gateway, String>,
+    /// What a till told is, too.
+    pub sales: bool,
 }
 
 /// Since when nothing can be stored, and why.
@@ -104,6 +122,7 @@ impl Default for Unsealing {
 struct Queue {
     live: VecDeque<(Delivery, Message)>,
     replayed: VecDeque<(Delivery, Message)>,
+    questions: VecDeque<Question>,
     tell_all: bool,
     /// So many messages go one by one.
     careful: usize,
@@ -163,7 +182,7 @@ impl Writer {
             };
             (pause, fails) = (PAUSE.0, 0);
             self.failing.send_if_modified(|failing| failing.take().is_some());
-            if !settled.stored.is_empty() {
+            if !settled.stored.is_empty() || settled.sales {
                 self.changed.send_modify(|commits| *commits += 1);
             }
             if self.output.blocking_send(settled).is_err() {
@@ -181,7 +200,7 @@ impl Writer {
                 Err(_elapsed) => return true,
             }
         }
-        while queue.messages() < QUEUE {
+        while queue.messages() + queue.questions.len() < QUEUE {
             let Ok(input) = self.input.try_recv() else { break };
             queue.push(input);
         }
@@ -209,7 +228,7 @@ impl Writer {
             Ok(appended) if appended.sums.new.batches + appended.sums.known.batches > 0 => {
                 tracing::info!(id, events = appended.sums.new.events, "stored what had been in quarantine");
                 self.changed.send_modify(|commits| *commits += 1);
-                let settled = Settled { stored: Vec::new(), marks: json(appended.marks).collect() };
+                let settled = Settled { marks: json(appended.marks).collect(), ..Settled::default() };
                 self.output.blocking_send(settled).is_ok()
             }
             Ok(_) => true,
@@ -259,7 +278,7 @@ impl Writer {
 
 impl Queue {
     fn is_empty(&self) -> bool {
-        self.messages() == 0 && !self.tell_all
+        self.messages() == 0 && self.questions.is_empty() && !self.tell_all
     }
 
     fn messages(&self) -> usize {
@@ -272,6 +291,7 @@ impl Queue {
                 self.replayed.push_back((delivery, message));
             }
             Input::Store(delivery, message) => self.live.push_back((delivery, message)),
+            Input::Sales(question) => self.questions.push_back(question),
             Input::TellAll => self.tell_all = true,
         }
     }
@@ -301,6 +321,7 @@ impl Queue {
             settled.stored.extend(taken.map(|(delivery, _)| delivery));
             settled.marks.extend(json(appended.marks));
         }
+        self.answer(store, &mut settled)?;
         if std::mem::take(&mut self.tell_all) {
             // A gateway that sends something is told anyway: what is stored need not wait for this.
             match store.watermarks() {
@@ -312,6 +333,25 @@ impl Queue {
     }
 }
 
+impl Queue {
+    /// Answers the first who still waits for it. Each has a transaction of its own: what one told cannot fail another.
+    fn answer(&mut self, store: &mut Store, settled: &mut Settled) -> Result<(), StoreError> {
+        while self.questions.front().is_some_and(|question| question.answer.is_closed()) {
+            self.questions.pop_front();
+        }
+        let Some(Question { rows, received, .. }) = self.questions.front() else { return Ok(()) };
+        let answer = match guarded(|| store.append_sales(rows, *received)) {
+            Err(error) if error.is_of_every_message() => return Err(error),
+            other => other.map_err(|error| error.to_string()),
+        };
+        settled.sales |= answer.is_ok();
+        let question = self.questions.pop_front().expect("it was there");
+        // Nobody listens any more: it is stored, and will be known when it comes again.
+        drop(question.answer.send(answer));
+        Ok(())
+    }
+}
+
 fn json(marks: BTreeMap<Gateway, Watermark>) -> impl Iterator<Item = (Gateway, String)> {
     marks
         .into_iter()
@@ -319,7 +359,7 @@ fn json(marks: BTreeMap<Gateway, Watermark>) -> impl Iterator<Item = (Gateway, S
 }
 
 /// A message that makes this program panic would do so again after every restart.
-fn guarded(work: impl FnOnce() -> Result<Appended, StoreError>) -> Result<Appended, StoreError> {
+fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let text = |panic: Box<dyn Any + Send>| match panic.downcast::<String>() {
         Ok(text) => *text,
         Err(panic) => panic.downcast_ref::<&str>().map_or("without a word".into(), |text| (*text).into()),

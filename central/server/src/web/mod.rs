@@ -1,6 +1,6 @@
 //! The merchandisers' page. Enters: HTTP requests with their filter in the URL. Leaves: a page that
-//! is whole without script, its tables as CSV, a stream that tells of changes, and a health answer.
-//! It never writes to the database and loads nothing from elsewhere.
+//! is whole without script, its tables as CSV, a stream that tells of changes, and a health answer. What tills
+//! send goes to the writer: the page never writes to the database, and loads nothing from elsewhere.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -33,9 +33,11 @@ mod csv;
 mod gateway;
 mod health;
 mod text;
+mod tills;
 mod view;
 
 pub(crate) use health::Vitals;
+pub(crate) use tills::Tills;
 use view::View;
 
 /// A change is told at most this often.
@@ -68,12 +70,14 @@ pub(crate) struct Site {
 pub(crate) async fn serve(
     listener: TcpListener,
     site: Arc<Site>,
+    tills: Tills,
     mut stopping: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let mut stop = stopping.clone();
-    let server = axum::serve(listener, router(site)).with_graceful_shutdown(async move {
-        drop(stop.wait_for(|stop| *stop).await);
-    });
+    let server =
+        axum::serve(listener, router(site).merge(tills::router(tills))).with_graceful_shutdown(async move {
+            drop(stop.wait_for(|stop| *stop).await);
+        });
     tokio::select! {
         served = server => served,
         // A client that keeps its connection open must not keep the program.
