@@ -11,6 +11,7 @@ use hangtag_protocol::topic::About;
 use jiff::Timestamp;
 
 use crate::config::Config;
+use crate::pos::schemas;
 use crate::problem::Problem;
 use crate::store::{Forks, Reader};
 use crate::{log, pipeline};
@@ -67,10 +68,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Option<KeysWhat>,
     },
-    /// Stores what tills sold and took back, and what was counted, from files; also while central runs.
-    ///
-    /// Lines that are known are taken once, however often a file is imported. The exit code is 1 when something in a
-    /// file is wrong; what is good is stored all the same.
+    /// What tills tell: sales, returns and counts of stock.
     Pos {
         #[command(flatten)]
         file: File,
@@ -106,7 +104,10 @@ pub(crate) enum What {
 
 #[derive(Subcommand)]
 pub(crate) enum PosWhat {
-    /// Stores the lines or counts of CSV files, or of files with the JSON that tills send.
+    /// Stores the lines or counts of CSV files, or of files with the JSON that tills send; also while central runs.
+    ///
+    /// Lines that are known are taken once, however often a file is imported. The exit code is 1 when something in a
+    /// file is wrong; what is good is stored all the same.
     Import {
         /// What the lines are about: sale, return or stock. With sale each line says its kind.
         #[arg(long, default_value = "sale", value_parser = about)]
@@ -117,6 +118,12 @@ pub(crate) enum PosWhat {
         /// The files.
         #[arg(required = true, value_name = "FILE")]
         told: Vec<PathBuf>,
+    },
+    /// Prints the JSON Schema of what tills send.
+    Schema {
+        /// What the message is about: sale, return or stock.
+        #[arg(value_parser = about)]
+        kind: About,
     },
 }
 
@@ -161,6 +168,10 @@ impl Command {
             Self::Pos { file, what: PosWhat::Import { kind, store, told } } => {
                 log::start()?;
                 pos::import_all(&read(&file)?, kind, store, &told)
+            }
+            Self::Pos { what: PosWhat::Schema { kind }, .. } => {
+                print!("{}", if kind == About::Stock { schemas::STOCK } else { schemas::SALE });
+                Ok(ExitCode::SUCCESS)
             }
             Self::Quarantine { file, what } => {
                 let reader = Reader::new(read(&file)?.data);

@@ -13,6 +13,7 @@ use crate::shop::Shop;
 
 mod fields;
 mod json;
+pub(crate) mod schemas;
 mod sheet;
 #[cfg(test)]
 mod tests;
