@@ -32,6 +32,8 @@ mod coverage;
 mod csv;
 mod gateway;
 mod health;
+#[cfg_attr(not(test), expect(dead_code, reason = "the page speaks English only"))]
+mod lang;
 mod text;
 mod tills;
 mod view;
