@@ -174,7 +174,8 @@ impl Command {
                 Ok(ExitCode::SUCCESS)
             }
             Self::Quarantine { file, what } => {
-                let reader = Reader::new(read(&file)?.data);
+                let address = read(&file)?.address()?;
+                let reader = Reader::new(address);
                 match what.unwrap_or(What::List) {
                     What::List => list(&reader)?,
                     What::Show { id } => show(&reader, id)?,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::keys;
 use crate::problem::Problem;
-use crate::store::Options;
+use crate::store::{Address, Options};
 
 /// What a person may write.
 #[derive(Clone, Debug, Deserialize)]
@@ -21,7 +21,9 @@ pub(crate) struct Config {
     /// The chain whose gateways are listened to.
     pub tenant: TenantId,
     /// The SQLite file; made when it is missing.
-    pub data: PathBuf,
+    pub data: Option<PathBuf>,
+    /// The server, where there is no file.
+    pub database: Option<Database>,
     /// The shops.
     pub stores: PathBuf,
     /// The trade items.
@@ -43,6 +45,16 @@ pub(crate) struct Config {
 pub(crate) struct Loyalty {
     /// The folder with the private keys.
     pub keys: PathBuf,
+}
+
+/// The database server and how to log in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Database {
+    /// `postgres://user@host:port/database`.
+    pub url: String,
+    /// The file whose first line is the password; otherwise that is in the environment, as `PGPASSWORD`.
+    pub password_file: Option<PathBuf>,
 }
 
 /// The broker and how to log in.
@@ -111,9 +123,10 @@ impl Config {
         })?;
         let mut config: Self = toml::from_str(&text).map_err(|why| vec![Problem::toml(file, &text, &why)])?;
         let folder = file.parent().unwrap_or(Path::new(""));
-        for path in [Some(&mut config.data), Some(&mut config.stores), config.catalogue.as_mut()]
+        for path in [config.data.as_mut(), Some(&mut config.stores), config.catalogue.as_mut()]
             .into_iter()
             .chain([
+                config.database.as_mut().and_then(|database| database.password_file.as_mut()),
                 config.mqtt.password_file.as_mut(),
                 config.loyalty.as_mut().map(|loyalty| &mut loyalty.keys),
             ])
@@ -123,6 +136,29 @@ impl Config {
         }
         let problems = config.problems(file, &text);
         if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// Where the database is.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub(crate) fn address(&self) -> Result<Address, NoDatabase> {
+        let wrong = |key, what| NoDatabase { key, what };
+        match (&self.data, &self.database) {
+            (Some(path), None) => Ok(Address::File(path.clone())),
+            (None, Some(database)) => {
+                let password = database.password().map_err(|why| wrong("database.password_file", why))?;
+                Address::server(&database.url, password.as_deref()).map_err(|why| wrong("database.url", why))
+            }
+            (Some(_), Some(_)) => Err(wrong(
+                "data",
+                "is given beside [database]: events are kept in a file or on a server".into(),
+            )),
+            (None, None) => Err(wrong(
+                "data",
+                "is missing: name the file of the database, or a server with url under [database]".into(),
+            )),
+        }
     }
 
     /// What the database is opened with.
@@ -144,6 +180,9 @@ impl Config {
             let path: Vec<&str> = key.split('.').collect();
             problems.push(Problem::value(file, text, &path, key, what));
         };
+        if let Err(NoDatabase { key, what }) = self.address() {
+            wrong(key, &what);
+        }
         if self.mqtt.host.is_empty() {
             wrong("mqtt.host", "is empty");
         }
@@ -165,6 +204,25 @@ impl Config {
             wrong("mqtt.password_file", &format!("{}: {why}", path.display()));
         }
         problems
+    }
+}
+
+/// Why nobody knows where the database is.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: {what}")]
+pub(crate) struct NoDatabase {
+    /// The key that is wrong,
+    pub key: &'static str,
+    /// and what is wrong with it.
+    pub what: String,
+}
+
+impl Database {
+    /// The password, where there is one. It is taken from the environment only where no file is named.
+    fn password(&self) -> Result<Option<String>, String> {
+        let Some(path) = &self.password_file else { return Ok(std::env::var("PGPASSWORD").ok()) };
+        let text = std::fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()))?;
+        Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
     }
 }
 
@@ -206,7 +264,8 @@ listen = "127.0.0.1:0"
     #[test]
     fn paths_are_relative_to_the_file() {
         let config = read(GOOD).unwrap();
-        assert!(config.data.is_absolute() && config.data.ends_with("central.db"));
+        let data = config.data.unwrap();
+        assert!(data.is_absolute() && data.ends_with("central.db"));
         assert_eq!(config.mqtt.client_id, "hangtag-central");
     }
 
@@ -244,6 +303,27 @@ listen = "127.0.0.1:0"
             "line 9: mqtt.password_file",
         ] {
             assert!(error.contains(place), "{place} in {error}");
+        }
+    }
+
+    #[test]
+    fn a_database_is_a_file_or_a_server() {
+        let file = "data = \"central.db\"\n";
+        let server = |url: &str| format!("{}[database]\nurl = \"{url}\"\n", GOOD.replace(file, ""));
+        let config = read(&server("postgres://hangtag@db.example/hangtag")).unwrap();
+        assert_eq!(config.address().unwrap().to_string(), "postgres://hangtag@db.example:5432/hangtag");
+        for (text, said) in [
+            (GOOD.replace(file, ""), "data: is missing"),
+            (
+                server("postgres://h/d").replace("stores =", "data = \"central.db\"\nstores ="),
+                "data: is given beside",
+            ),
+            (server("mysql://h/d"), "line 10: database.url: is no URL like postgres://"),
+            (server("postgres://u:hunter2@h/d"), "line 10: database.url: holds a password"),
+            (server("postgres://h/d") + "password_file = \"absent\"", "line 11: database.password_file: "),
+        ] {
+            let error = read(&text).unwrap_err();
+            assert!(error.contains(said) && !error.contains("hunter2"), "{said} in {error}");
         }
     }
 

@@ -46,7 +46,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     }
     let login = config.mqtt.login().context("mqtt.password_file")?;
     let options = config.store_options().map_err(|problems| anyhow::anyhow!(problem::lines(&problems)))?;
-    let store = Store::open(&config.data, options.clone())?;
+    let address = config.address()?;
+    let store = Store::open(&address, options.clone())?;
     // Before anything is said to the broker: a second central on the same configuration ends here, and must not
     // have thrown the first one out of its session.
     let listener = tokio::net::TcpListener::bind(config.web.listen)
@@ -62,7 +63,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
 
     let writer = Writer {
-        path: config.data.clone(),
+        address: address.clone(),
         options,
         input: writer_input,
         output: writer_output,
@@ -75,7 +76,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let mut ingest = tokio::spawn(ingest::run(ingest, stopping.clone()));
 
     let site = Arc::new(Site {
-        reader: Reader::new(config.data),
+        reader: Reader::new(address),
         shops,
         catalogue,
         commits,

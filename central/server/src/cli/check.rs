@@ -8,9 +8,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use hangtag_protocol::id::TenantId;
+
 use crate::catalogue::Catalogue;
-use crate::config::Config;
+use crate::config::{Config, NoDatabase};
 use crate::problem::Problem;
+use crate::store::Address;
 use crate::{keys, shop, store};
 
 /// How long another program on the page's port may take for its answer, and how much of that is read.
@@ -48,8 +51,8 @@ fn look(file: &Path) -> Found {
         let path: Vec<&str> = key.split('.').collect();
         Problem::value(file, &text, &path, key, what)
     };
-    if let Err(what) = data(&config) {
-        found.problems.push(of_key("data", what));
+    if let Err(NoDatabase { key, what }) = data(&config) {
+        found.problems.push(of_key(key, what));
     }
     match listen(config.web.listen) {
         Ok(None) => {}
@@ -79,8 +82,19 @@ fn look(file: &Path) -> Found {
 }
 
 /// Whether the database can be opened, or made.
-fn data(config: &Config) -> Result<(), String> {
-    let path = &config.data;
+fn data(config: &Config) -> Result<(), NoDatabase> {
+    match config.address()? {
+        Address::File(path) => {
+            data_file(&path, config.tenant).map_err(|what| NoDatabase { key: "data", what })
+        }
+        address @ Address::Server(_) => {
+            let wrong = |why: store::StoreError| NoDatabase { key: "database.url", what: why.to_string() };
+            store::check(&address, config.tenant).map_err(wrong)
+        }
+    }
+}
+
+fn data_file(path: &Path, tenant: TenantId) -> Result<(), String> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match fs::metadata(folder) {
         Err(why) => return Err(format!("folder {}: {why}", folder.display())),
@@ -102,7 +116,7 @@ fn data(config: &Config) -> Result<(), String> {
     if let Err(why) = OpenOptions::new().write(true).open(path) {
         return Err(format!("{} cannot be written: {why}", path.display()));
     }
-    store::check(path, config.tenant).map_err(|why| why.to_string())
+    store::check(&path.to_owned().into(), tenant).map_err(|why| why.to_string())
 }
 
 /// Whether the page's port is free. A central that runs already may have it.
@@ -137,7 +151,6 @@ fn is_central(at: SocketAddr) -> io::Result<bool> {
 mod tests {
     use std::sync::Arc;
 
-    use hangtag_protocol::id::TenantId;
     use tempfile::TempDir;
 
     use super::*;
@@ -178,11 +191,11 @@ mod tests {
             quarantine_bytes: 1,
             keys: Arc::default(),
         };
-        drop(Store::open(&database, options("demo")).unwrap());
+        drop(Store::open(&database.clone().into(), options("demo")).unwrap());
         assert_eq!(told(&file), [""; 0]);
         assert_eq!(fs::read_dir(&data).unwrap().count(), 1, "nothing was left beside the database");
         fs::remove_file(&database).unwrap();
-        drop(Store::open(&database, options("other")).unwrap());
+        drop(Store::open(&database.clone().into(), options("other")).unwrap());
         let said = |what: &str| {
             let [problem] = &told(&file)[..] else { panic!("one problem: {:?}", told(&file)) };
             assert!(problem.contains("line 2: data: ") && problem.contains(what), "{problem}");

@@ -26,7 +26,8 @@ const KEEP: &str = "keep the file; if its agent will never reach the broker agai
 /// When the database cannot be opened.
 pub(super) fn import_all(config: &Config, forks: Forks, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let options = config.store_options().map_err(|problems| anyhow::anyhow!(problem::lines(&problems)))?;
-    let mut store = Store::open(&config.data, options)?;
+    let address = config.address()?;
+    let mut store = Store::open(&address, options)?;
     let mut all = Imported::default();
     let mut code = ExitCode::SUCCESS;
     let mut fail = |path: &PathBuf, why: String| {

@@ -36,7 +36,7 @@ pub(super) fn import_all(
         anyhow::bail!("--store: {} has no store {store}", config.stores.display());
     }
     let options = config.store_options().map_err(|problems| anyhow::anyhow!(problem::lines(&problems)))?;
-    let mut database = Store::open(&config.data, options)?;
+    let mut database = Store::open(&config.address()?, options)?;
     let mut all = Taken::default();
     let mut code = ExitCode::SUCCESS;
     for path in files {
@@ -124,8 +124,9 @@ mod tests {
         );
         let (taken, _) = import();
         assert_eq!((taken.new, taken.known, taken.replaced), (0, lines as u64 - 1, 0));
-        let stored =
-            Reader::new(bench.path.clone()).sales(shops[0].id, UnixMillis(0), UnixMillis(i64::MAX)).unwrap();
+        let stored = Reader::new(bench.address.clone())
+            .sales(shops[0].id, UnixMillis(0), UnixMillis(i64::MAX))
+            .unwrap();
         assert_eq!(stored.len(), lines - 1);
         let json = folder.path().join("stock.json");
         std::fs::write(&json, r#" {"gtin":"4006381333931","time":"2026-11-22T14:03:11Z","quantity":4}"#)

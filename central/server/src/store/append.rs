@@ -3,7 +3,6 @@
 //! whole or not at all, and the same messages again change nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::Path;
 use std::sync::Arc;
 
 use hangtag_central_core::loyalty::Keys;
@@ -21,12 +20,14 @@ use super::group::{Finished, Forks, Group};
 use super::memory::Memory;
 use super::sale::{self, Taken};
 use super::sums::Sums;
-use super::{StoreError, loyalty, open_to_write, quarantine};
+use super::{Address, StoreError, loyalty, open_to_write, quarantine};
 use crate::pos::Rows;
 
 /// A group ends with the message that brings it to so many events, so that a live batch behind it does not
 /// wait long.
 const EVENTS_PER_GROUP: u64 = 2_048;
+/// How often a transaction is tried that the database gave up in favour of another process's.
+const TRIES: u32 = 5;
 
 /// One message as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,13 +80,13 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the file; makes it when it is missing.
+    /// Opens the database; makes its tables, and its file, when they are missing.
     ///
     /// # Errors
     /// When it cannot be opened, is another tenant's, or a newer program made it.
-    pub(crate) fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
-        let db = open_to_write(path, options.tenant)?;
-        loyalty::check_secret(&db, path, &options.keys)?;
+    pub(crate) fn open(address: &Address, options: Options) -> Result<Self, StoreError> {
+        let db = open_to_write(address, options.tenant)?;
+        loyalty::check_secret(&db, address, &options.keys)?;
         let memory = Memory::new(options.quarantine_bytes);
         Ok(Self { db, tenant: options.tenant, keys: options.keys, memory })
     }
@@ -110,9 +111,14 @@ impl Store {
         messages: impl IntoIterator<Item = &'m Message>,
         forks: Forks,
     ) -> Result<Appended, StoreError> {
+        let messages: Vec<&Message> = messages.into_iter().collect();
+        // In one order, or two processes could wait for each other.
+        let topics = messages.iter().filter_map(|message| Gateway::parse(&message.topic).ok());
+        let gateways: BTreeSet<Gateway> = topics.map(|(gateway, _)| gateway).collect();
         self.transact(forks, |group| {
+            gateways.iter().try_for_each(|gateway| group.take_turn(gateway))?;
             let mut taken = 0;
-            for message in messages {
+            for message in &messages {
                 group.take(message)?;
                 taken += 1;
                 if group.events() >= EVENTS_PER_GROUP {
@@ -184,9 +190,19 @@ impl Store {
     fn transact(
         &mut self,
         forks: Forks,
-        work: impl FnOnce(&mut Group<'_>) -> Result<usize, StoreError>,
+        mut work: impl FnMut(&mut Group<'_>) -> Result<usize, StoreError>,
     ) -> Result<Appended, StoreError> {
-        self.try_transact(forks, work).inspect_err(|_| self.memory.room.forget())
+        let mut tries = TRIES;
+        loop {
+            let done = self.try_transact(forks, &mut work).inspect_err(|_| self.memory.room.forget());
+            match done {
+                Err(StoreError::Statement(why)) if why.is_passing() && tries > 1 => {
+                    tracing::debug!(%why, "the database asks for a transaction again");
+                    tries -= 1;
+                }
+                done => return done,
+            }
+        }
     }
 
     fn try_transact(

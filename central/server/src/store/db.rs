@@ -7,12 +7,20 @@
 use std::ops::Deref;
 use std::path::Path;
 
-use super::StoreError;
+use super::{Address, StoreError};
 
+mod dialect;
+mod error;
+mod postgres;
+mod server;
 mod sqlite;
 mod value;
 
-pub(super) use sqlite::Sqlite;
+use postgres::Postgres;
+use sqlite::Sqlite;
+
+pub(crate) use error::DbError;
+pub(crate) use server::Server;
 pub(super) use value::{Bind, FromValue, IntoBind, Owned, Value};
 
 /// What is bound to the places of a statement, from the first on.
@@ -26,6 +34,7 @@ pub(super) struct Db(Engine);
 
 enum Engine {
     Sqlite(Sqlite),
+    Postgres(Box<Postgres>),
 }
 
 /// What a transaction is for.
@@ -33,7 +42,7 @@ enum Engine {
 pub(super) enum Mode {
     /// All answers come from one moment.
     Read,
-    /// Nobody else changes what it reads before it ends.
+    /// Nobody else changes what it reads of the gateways whose turn it takes, before it ends.
     Write,
 }
 
@@ -47,59 +56,46 @@ pub(super) struct Transaction<'d> {
 pub(super) enum Row<'r> {
     /// SQLite's.
     Sqlite(&'r rusqlite::Row<'r>),
-}
-
-/// Why a database did not answer.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DbError {
-    /// SQLite says so.
-    #[error("{0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// A column holds what this program never writes.
-    #[error("column {column} of the answer is {found}, not {wanted}")]
-    Column {
-        /// The column, from 0 on.
-        column: usize,
-        /// What it holds.
-        found: &'static str,
-        /// What it should hold.
-        wanted: &'static str,
-    },
-}
-
-impl DbError {
-    /// Whether other statements would fail alike: the disk, the server or another process is to blame.
-    pub(super) fn is_of_every_message(&self) -> bool {
-        match self {
-            Self::Sqlite(why) => sqlite::is_of_every_message(why),
-            Self::Column { .. } => false,
-        }
-    }
+    /// PostgreSQL's.
+    Postgres(&'r tokio_postgres::Row),
 }
 
 impl Db {
-    /// Opens a file for writing; makes it when it is missing.
+    /// Opens a database for writing; makes it when it is a file that is missing.
     ///
     /// # Errors
     /// When that fails.
-    pub(super) fn open_to_write(path: &Path) -> Result<Self, DbError> {
-        Ok(Self(Engine::Sqlite(Sqlite::open_to_write(path)?)))
+    pub(super) fn open_to_write(address: &Address) -> Result<Self, DbError> {
+        Ok(Self(match address {
+            Address::File(path) => Engine::Sqlite(Sqlite::open_to_write(path)?),
+            Address::Server(server) => Engine::Postgres(Box::new(Postgres::open_to_write(server)?)),
+        }))
     }
 
-    /// Opens a file for reading; it must exist.
+    /// Opens a database for reading; it must exist.
     ///
     /// # Errors
     /// When that fails.
-    pub(super) fn open_to_read(path: &Path) -> Result<Self, DbError> {
-        Ok(Self(Engine::Sqlite(Sqlite::open_to_read(path)?)))
+    pub(super) fn open_to_read(address: &Address) -> Result<Self, DbError> {
+        Self::open_for_reading(address, Sqlite::open_to_read)
     }
 
     /// The same, without leaving anything behind.
     ///
     /// # Errors
     /// When that fails.
-    pub(super) fn open_to_look(path: &Path) -> Result<Self, DbError> {
-        Ok(Self(Engine::Sqlite(Sqlite::open_to_look(path)?)))
+    pub(super) fn open_to_look(address: &Address) -> Result<Self, DbError> {
+        Self::open_for_reading(address, Sqlite::open_to_look)
+    }
+
+    fn open_for_reading(
+        address: &Address,
+        open: fn(&Path) -> rusqlite::Result<Sqlite>,
+    ) -> Result<Self, DbError> {
+        Ok(Self(match address {
+            Address::File(path) => Engine::Sqlite(open(path)?),
+            Address::Server(server) => Engine::Postgres(Box::new(Postgres::open_to_read(server)?)),
+        }))
     }
 
     /// Begins a transaction.
@@ -109,17 +105,20 @@ impl Db {
     pub(super) fn transaction(&mut self, mode: Mode) -> Result<Transaction<'_>, StoreError> {
         match &self.0 {
             Engine::Sqlite(sqlite) => sqlite.begin(mode)?,
+            Engine::Postgres(postgres) => postgres.begin(mode)?,
         }
         Ok(Transaction { db: self, is_open: true })
     }
 
-    /// Runs several statements, without anything bound to them.
+    /// Runs several statements, in the engine's own words.
     ///
     /// # Errors
     /// When one fails.
+    #[cfg(test)]
     pub(super) fn batch(&self, sql: &str) -> Result<(), StoreError> {
         match &self.0 {
             Engine::Sqlite(sqlite) => Ok(sqlite.batch(sql)?),
+            Engine::Postgres(postgres) => Ok(postgres.batch(sql)?),
         }
     }
 
@@ -130,6 +129,7 @@ impl Db {
     pub(super) fn execute(&self, sql: &str, binds: &[Bind<'_>]) -> Result<usize, StoreError> {
         match &self.0 {
             Engine::Sqlite(sqlite) => Ok(sqlite.execute(sql, binds)?),
+            Engine::Postgres(postgres) => Ok(postgres.execute(sql, binds)?),
         }
     }
 
@@ -145,6 +145,7 @@ impl Db {
     ) -> Result<(), StoreError> {
         match &self.0 {
             Engine::Sqlite(sqlite) => Ok(sqlite.insert_rows(table, rows)?),
+            Engine::Postgres(postgres) => Ok(postgres.insert_rows(table, rows)?),
         }
     }
 
@@ -156,10 +157,13 @@ impl Db {
         &self,
         sql: &str,
         binds: &[Bind<'_>],
-        visit: impl FnMut(&Row<'_>) -> Result<(), StoreError>,
+        mut visit: impl FnMut(&Row<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         match &self.0 {
             Engine::Sqlite(sqlite) => sqlite.each(sql, binds, visit),
+            Engine::Postgres(postgres) => {
+                postgres.query(sql, binds)?.iter().try_for_each(|row| visit(&Row::Postgres(row)))
+            }
         }
     }
 
@@ -193,6 +197,9 @@ impl Db {
     ) -> Result<Option<T>, StoreError> {
         match &self.0 {
             Engine::Sqlite(sqlite) => sqlite.first(sql, binds, read),
+            Engine::Postgres(postgres) => {
+                postgres.query(sql, binds)?.first().map(|row| read(&Row::Postgres(row))).transpose()
+            }
         }
     }
 
@@ -228,26 +235,82 @@ impl Db {
     pub(super) fn version(&self) -> Result<i64, StoreError> {
         match &self.0 {
             Engine::Sqlite(sqlite) => sqlite.version(),
+            Engine::Postgres(_) => {
+                if !self.only("SELECT to_regclass('meta') IS NOT NULL", &[], |row| row.get(0))? {
+                    return Ok(0);
+                }
+                let question = "SELECT value FROM meta WHERE name = 'schema'";
+                let version: Option<String> = self.first(question, &[], |row| row.get(0))?;
+                let wrong =
+                    |value| StoreError::Content { table: "meta", value, wanted: "a schema's version" };
+                version.map_or(Ok(0), |text| text.parse().map_err(|_| wrong(text)))
+            }
         }
     }
 
-    /// Notes the version of the schema.
+    /// Makes or changes tables, and notes the version of the schema that this leads to. A server gets the same in its
+    /// own words, or `on_server`; when that is empty, it has no such version.
     ///
     /// # Errors
     /// When the database fails.
-    pub(super) fn set_version(&self, version: i64) -> Result<(), StoreError> {
+    pub(super) fn step(&self, tables: &str, on_server: Option<&str>, version: i64) -> Result<(), StoreError> {
         match &self.0 {
-            Engine::Sqlite(sqlite) => Ok(sqlite.set_version(version)?),
+            Engine::Sqlite(sqlite) => {
+                sqlite.batch(tables)?;
+                Ok(sqlite.set_version(version)?)
+            }
+            Engine::Postgres(postgres) => {
+                match on_server {
+                    Some("") => return Ok(()),
+                    Some(tables) => postgres.batch(tables)?,
+                    None => postgres.batch(&dialect::tables_of_postgres(tables))?,
+                }
+                let upsert = "INSERT INTO meta VALUES ('schema', ?1)
+                    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+                self.execute(upsert, binds![version.to_string()]).map(drop)
+            }
         }
     }
 
-    /// A number that is another one when another connection has committed anything.
+    /// Keeps others from changing tables until the transaction ends.
     ///
     /// # Errors
     /// When the database fails.
-    pub(super) fn others_commits(&self) -> Result<i64, StoreError> {
+    pub(super) fn lock_schema(&self) -> Result<(), StoreError> {
         match &self.0 {
-            Engine::Sqlite(sqlite) => sqlite.others_commits(),
+            // A transaction that writes keeps all others from writing.
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(postgres) => Ok(postgres.lock_schema()?),
+        }
+    }
+
+    /// Where only one process writes at a time, a number that is another one when another connection has committed
+    /// anything. Elsewhere nothing: there [turns](Self::take_turn) tell.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) fn others_commits(&self) -> Result<Option<i64>, StoreError> {
+        match &self.0 {
+            Engine::Sqlite(sqlite) => sqlite.others_commits().map(Some),
+            Engine::Postgres(_) => Ok(None),
+        }
+    }
+
+    /// Keeps all other processes from changing what is recorded of a gateway until the transaction ends. How many
+    /// transactions have done so, this one included, where several can write at a time.
+    ///
+    /// # Errors
+    /// When the database fails, or another process takes too long.
+    pub(super) fn take_turn(&self, store: &str, gateway: &str) -> Result<Option<i64>, StoreError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(None),
+            // A row that is written is locked, whether it was there or not.
+            Engine::Postgres(_) => self.first(
+                "INSERT INTO turn VALUES (?1, ?2, 1)
+                 ON CONFLICT (store, gateway) DO UPDATE SET count = turn.count + 1 RETURNING count",
+                binds![store, gateway],
+                |row| row.get(0),
+            ),
         }
     }
 }
@@ -258,7 +321,10 @@ impl Transaction<'_> {
     /// # Errors
     /// When the database fails: nothing was stored then.
     pub(super) fn commit(mut self) -> Result<(), StoreError> {
-        self.batch("COMMIT")?;
+        match &self.db.0 {
+            Engine::Sqlite(sqlite) => sqlite.batch("COMMIT")?,
+            Engine::Postgres(postgres) => postgres.commit()?,
+        }
         self.is_open = false;
         Ok(())
     }
@@ -277,6 +343,7 @@ impl Drop for Transaction<'_> {
         if self.is_open {
             match &self.db.0 {
                 Engine::Sqlite(sqlite) => sqlite.roll_back(),
+                Engine::Postgres(postgres) => postgres.roll_back(),
             }
         }
     }
@@ -290,6 +357,7 @@ impl<'r> Row<'r> {
     pub(super) fn get<T: FromValue<'r>>(&self, column: usize) -> Result<T, StoreError> {
         let value = match self {
             Self::Sqlite(row) => sqlite::value(row, column)?,
+            Self::Postgres(row) => postgres::value(row, column)?,
         };
         Ok(T::from_value(value).ok_or(DbError::Column { column, found: value.name(), wanted: T::WANTED })?)
     }

@@ -84,6 +84,11 @@ impl<'a> Group<'a> {
         Self { db, memory, keys, forks, epochs, owed, events: 0, sums, lost, changed }
     }
 
+    /// Nobody else changes what is recorded of a gateway before this is committed.
+    pub(super) fn take_turn(&mut self, gateway: &Gateway) -> Result<(), StoreError> {
+        self.memory.take_turn(self.db, gateway)
+    }
+
     /// How many events the batches held.
     pub(super) fn events(&self) -> u64 {
         self.events
@@ -130,7 +135,7 @@ impl<'a> Group<'a> {
         if admit::admit(&batch).is_err() {
             return Ok(());
         }
-        self.owed.insert(header.gateway);
+        self.owe(&header.gateway)?;
         self.take_batch(&message, &batch, Under::Given)?;
         if self.sums.new.batches + self.sums.known.batches > 0 {
             quarantine::remove(self.db, id)?;
@@ -139,12 +144,19 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
+    /// A gateway is to be told its watermark, and nobody else changes that before it is committed.
+    pub(super) fn owe(&mut self, gateway: &Gateway) -> Result<(), StoreError> {
+        self.take_turn(gateway)?;
+        self.owed.insert(*gateway);
+        Ok(())
+    }
+
     fn take_events(&mut self, message: &Message, gateway: &Gateway) -> Result<(), StoreError> {
         let (header, body) = match Batch::decode_header(&message.payload) {
             Ok(decoded) => decoded,
             Err(why) => {
                 self.memory.unreadable.note(gateway, &message.payload, message.received);
-                self.owed.insert(*gateway);
+                self.owe(gateway)?;
                 return self.refuse(message, Some(gateway), &format!("header: {why}"));
             }
         };
@@ -152,7 +164,7 @@ impl<'a> Group<'a> {
             return self.refuse(message, Some(gateway), &reason);
         }
         self.events += u64::from(header.count);
-        self.owed.insert(*gateway);
+        self.owe(gateway)?;
         let batch = Batch::decode_body(header, body).map_err(|why| why.to_string());
         match batch.and_then(|batch| admit::admit(&batch).map(|()| batch).map_err(|why| why.to_string())) {
             Ok(batch) => self.take_batch(message, &batch, Under::Given),
@@ -269,7 +281,7 @@ impl<'a> Group<'a> {
         let (store, name) = (gateway.store.as_str(), gateway.gateway.as_str());
         self.db.execute(upsert, binds![store, name, message.received.0, body])?;
         // A watermark that the broker kept from before this database was restored must not stand.
-        self.owed.insert(*gateway);
+        self.owe(gateway)?;
         Ok(())
     }
 
@@ -280,7 +292,7 @@ impl<'a> Group<'a> {
         tracing::error!(topic = message.topic, reason, "cannot store a message, setting it aside");
         match (gateway, header) {
             (Some(gateway), Some(header)) if acceptable(&header, &gateway).is_ok() => {
-                self.owed.insert(gateway);
+                self.owe(&gateway)?;
                 self.settle_aside(message, &header, reason)
             }
             (gateway, _) => self.refuse(message, gateway.as_ref(), reason),

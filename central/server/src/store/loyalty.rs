@@ -1,16 +1,14 @@
 //! Scanned loyalty codes. Enters: sealed codes, with the ids of their events; keys. Leaves: rows in which a number
 //! stands for the code, as soon as there is a key; until then they are kept sealed.
 
-use std::path::Path;
-
 use hangtag_central_core::loyalty::{Keys, Opened};
 use hangtag_protocol::id::Seq;
 use hangtag_protocol::scan::Sealed;
 use hangtag_protocol::topic::Gateway;
 use serde::Serialize;
 
-use super::StoreError;
 use super::db::{Db, Owned, binds};
+use super::{Address, StoreError};
 
 /// What is not opened of what was sealed to one key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -95,17 +93,12 @@ pub(super) fn unopened(db: &Db, store: Option<&str>) -> Result<Vec<Unopened>, St
 }
 
 /// Keeps what tells the secret from others, and refuses another one.
-pub(super) fn check_secret(db: &Db, path: &Path, keys: &Keys) -> Result<(), StoreError> {
+pub(super) fn check_secret(db: &Db, address: &Address, keys: &Keys) -> Result<(), StoreError> {
     let Some(mark) = keys.mark().map(|mark| mark.to_string()) else { return Ok(()) };
     let question = "SELECT value FROM meta WHERE name = 'codes'";
-    match db.first(question, &[], |row| row.get::<String>(0))? {
-        Some(known) if known == mark => Ok(()),
-        Some(_) => Err(StoreError::Secret { path: path.to_owned() }),
-        None => {
-            db.execute("INSERT INTO meta VALUES ('codes', ?1)", binds![mark])?;
-            Ok(())
-        }
-    }
+    db.execute("INSERT INTO meta VALUES ('codes', ?1) ON CONFLICT DO NOTHING", binds![&mark])?;
+    let known: String = db.only(question, &[], |row| row.get(0))?;
+    if known == mark { Ok(()) } else { Err(StoreError::Secret { address: address.clone() }) }
 }
 
 const BROKEN: &str = "broken";

@@ -1,6 +1,7 @@
 //! What the writer knows without asking the database. Enters: what a transaction committed. Leaves: ledgers
-//! and watermarks. Another process may write too: its commits change the database's `data_version`, and
-//! then everything is read again.
+//! and watermarks. Another process may write too: where one writes at a time, its commits change the database's
+//! `data_version`, and then everything is read again; where several do, each takes a gateway's *turn*, and what is
+//! known of the gateway holds if the turn before was this process's own.
 
 use std::collections::BTreeMap;
 
@@ -31,6 +32,10 @@ pub(super) struct Memory {
     pub now: UnixMillis,
     ledgers: BTreeMap<Key, Ledger>,
     data_version: Option<i64>,
+    /// The last turn of each gateway that was committed here.
+    turns: BTreeMap<Gateway, i64>,
+    /// The turns of the transaction that is under way.
+    taken: BTreeMap<Gateway, i64>,
 }
 
 impl Memory {
@@ -42,23 +47,52 @@ impl Memory {
             now: UnixMillis(0),
             ledgers: BTreeMap::new(),
             data_version: None,
+            turns: BTreeMap::new(),
+            taken: BTreeMap::new(),
         }
     }
 
-    /// Forgets everything that another process may have changed. To be called within a transaction.
+    /// Forgets everything that another process may have changed. To be called when a transaction begins.
     pub(super) fn refresh(&mut self, db: &Db) -> Result<(), StoreError> {
+        self.taken.clear();
         let data_version = db.others_commits()?;
-        if self.data_version != Some(data_version) || self.ledgers.len() > LEDGERS {
-            self.ledgers.clear();
+        if data_version.is_none() {
             self.room.forget();
-            self.data_version = Some(data_version);
+        }
+        if self.data_version != data_version || self.ledgers.len() > LEDGERS {
+            self.ledgers.clear();
+            self.turns.clear();
+            self.room.forget();
+            self.data_version = data_version;
         }
         Ok(())
     }
 
+    /// Makes that what is recorded of a gateway is as the transaction reads it until it is committed. Whoever takes
+    /// the turns of several takes them in their order, or may have to begin again.
+    pub(super) fn take_turn(&mut self, db: &Db, gateway: &Gateway) -> Result<(), StoreError> {
+        if self.taken.contains_key(gateway) {
+            return Ok(());
+        }
+        let Some(turn) = db.take_turn(gateway.store.as_str(), gateway.gateway.as_str())? else {
+            return Ok(());
+        };
+        if self.turns.remove(gateway) != Some(turn - 1) {
+            // Another process had the one before.
+            self.ledgers.retain(|(of, _), _| of != gateway);
+        }
+        self.taken.insert(*gateway, turn);
+        Ok(())
+    }
+
+    /// What is known of an epoch, when nobody can have changed it.
+    fn known(&self, key: &Key) -> Option<&Ledger> {
+        self.ledgers.get(key).filter(|_| self.data_version.is_some() || self.taken.contains_key(&key.0))
+    }
+
     /// What is recorded of an epoch.
     pub(super) fn ledger(&self, db: &Db, key: &Key) -> Result<Ledger, StoreError> {
-        match self.ledgers.get(key) {
+        match self.known(key) {
             Some(ledger) => Ok(ledger.clone()),
             None => epoch::load(db, key),
         }
@@ -67,6 +101,7 @@ impl Memory {
     /// Takes over what was committed.
     pub(super) fn remember(&mut self, changes: BTreeMap<Key, Ledger>) {
         self.ledgers.extend(changes);
+        self.turns.append(&mut self.taken);
     }
 
     /// The same as [`mark`](Self::mark), but `None`, and an error in the log, when one of the gateway's rows cannot
@@ -109,7 +144,7 @@ impl Memory {
                 wanted: "an epoch",
             })?;
             let key = (*gateway, epoch);
-            epochs.push(match changes.get(&key).or_else(|| self.ledgers.get(&key)) {
+            epochs.push(match changes.get(&key).or_else(|| self.known(&key)) {
                 Some(ledger) => ledger.mark(epoch),
                 None => epoch::load(db, &key)?.mark(epoch),
             });

@@ -44,10 +44,9 @@
 //! Times are Unix milliseconds. Numbers fit signed 64 bits because `admit` refuses larger ones; a
 //! visit's and a retraction's are kept by their bits.
 
-use std::path::{Path, PathBuf};
-
 use hangtag_protocol::id::TenantId;
 
+mod address;
 mod adopt;
 mod append;
 mod changed;
@@ -69,6 +68,7 @@ mod writer;
 
 use db::{Db, DbError};
 
+pub(crate) use address::Address;
 pub(crate) use append::{Message, Options, Store};
 pub(crate) use epoch::Key;
 pub(crate) use group::Forks;
@@ -83,44 +83,44 @@ pub(crate) use writer::{Delivery, Failing, Input, Question, Settled, Writer};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     /// The file cannot be opened.
-    #[error("{}: {why}", .path.display())]
+    #[error("{}: {why}", .address)]
     Open {
-        /// The file.
-        path: PathBuf,
+        /// The database.
+        address: Address,
         /// The database's reason.
         why: DbError,
     },
     /// A newer program made the schema.
-    #[error("{}: has schema version {found}, this program knows up to {}: use the newer program", .path.display(), schema::VERSION)]
+    #[error("{}: has schema version {found}, this program knows up to {}: use the newer program", .address, schema::VERSION)]
     Newer {
-        /// The file.
-        path: PathBuf,
+        /// The database.
+        address: Address,
         /// Its version.
         found: i64,
     },
     /// An older program made the schema, and whoever only reads cannot change it.
-    #[error("{}: has schema version {found}, this program reads {}: bring it up to date by running central once", .path.display(), schema::VERSION)]
+    #[error("{}: has schema version {found}, this program reads {}: bring it up to date by running central once", .address, schema::VERSION)]
     Older {
-        /// The file.
-        path: PathBuf,
+        /// The database.
+        address: Address,
         /// Its version.
         found: i64,
     },
     /// The file belongs to another tenant.
-    #[error("{}: is the database of tenant {owner:?}, not of {:?}: give each tenant a file of its own", .path.display(), .tenant.as_str())]
+    #[error("{}: is the database of tenant {owner:?}, not of {:?}: give each tenant a database of its own", .address, .tenant.as_str())]
     Tenant {
-        /// The file.
-        path: PathBuf,
+        /// The database.
+        address: Address,
         /// Whose it is.
         owner: String,
         /// Who opened it.
         tenant: TenantId,
     },
     /// The numbers that stand for codes were made with another secret.
-    #[error("{}: loyalty codes were hashed with another codes.secret than the one in the folder of keys: restore that, or the same shopper would be another", .path.display())]
+    #[error("{}: loyalty codes were hashed with another codes.secret than the one in the folder of keys: restore that, or the same shopper would be another", .address)]
     Secret {
-        /// The file.
-        path: PathBuf,
+        /// The database.
+        address: Address,
     },
     /// A statement failed.
     #[error("database: {0}")]
@@ -155,29 +155,30 @@ impl StoreError {
     }
 }
 
-/// Opens the file for writing; makes it and its tables when they are missing.
-fn open_to_write(path: &Path, tenant: TenantId) -> Result<Db, StoreError> {
-    let mut db = Db::open_to_write(path).map_err(|why| StoreError::Open { path: path.to_owned(), why })?;
-    schema::prepare(&mut db, path, tenant)?;
+/// Opens the database for writing; makes its file and its tables when they are missing.
+fn open_to_write(address: &Address, tenant: TenantId) -> Result<Db, StoreError> {
+    let mut db =
+        Db::open_to_write(address).map_err(|why| StoreError::Open { address: address.clone(), why })?;
+    schema::prepare(&mut db, address, tenant)?;
     Ok(db)
 }
 
-/// Whether the file, which must exist, could be opened for writing: a database of a version that is known, of this
+/// Whether the database, whose file must exist, could be opened for writing: one of a version that is known, of this
 /// tenant. Changes nothing.
 ///
 /// # Errors
 /// What is in the way.
-pub(crate) fn check(path: &Path, tenant: TenantId) -> Result<(), StoreError> {
-    let db = Db::open_to_look(path).map_err(|why| StoreError::Open { path: path.to_owned(), why })?;
-    schema::check(&db, path, tenant)
+pub(crate) fn check(address: &Address, tenant: TenantId) -> Result<(), StoreError> {
+    let db = Db::open_to_look(address).map_err(|why| StoreError::Open { address: address.clone(), why })?;
+    schema::check(&db, address, tenant)
 }
 
-/// Opens the file for reading; it must exist.
-fn open_to_read(path: &Path) -> Result<Db, StoreError> {
-    let db = Db::open_to_read(path).map_err(|why| StoreError::Open { path: path.to_owned(), why })?;
-    match schema::version(&db, path)? {
+/// Opens the database for reading; its tables must exist.
+fn open_to_read(address: &Address) -> Result<Db, StoreError> {
+    let db = Db::open_to_read(address).map_err(|why| StoreError::Open { address: address.clone(), why })?;
+    match schema::version(&db, address)? {
         schema::VERSION => Ok(db),
-        found => Err(StoreError::Older { path: path.to_owned(), found }),
+        found => Err(StoreError::Older { address: address.clone(), found }),
     }
 }
 

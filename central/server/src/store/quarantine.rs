@@ -172,7 +172,7 @@ pub(super) fn keep(
     let range = header.map(Header::range);
     db.execute(
         "INSERT INTO quarantine (topic, store, gateway, epoch, first, last, received, kind, reason, digest, payload)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
         binds![
             &message.topic,
             store.as_ref().map(StoreId::as_str),

@@ -2,7 +2,6 @@
 //! It never writes, and never waits for the writer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use hangtag_central_core::sale::{Line, StockCount};
@@ -16,7 +15,7 @@ use serde::Serialize;
 
 use super::db::{Db, Mode, binds};
 use super::piece::Pieces;
-use super::{Quarantined, StoreError, Unopened, loyalty, open_to_read, quarantine, sale};
+use super::{Address, Quarantined, StoreError, Unopened, loyalty, open_to_read, quarantine, sale};
 
 /// The most rows of gaps and of quarantine that the page shows.
 const SHOWN: u32 = 50;
@@ -36,7 +35,7 @@ pub(super) const HANDLED: &str =
 /// last question are remembered.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
-    path: PathBuf,
+    address: Address,
     pieces: Arc<Pieces>,
 }
 
@@ -139,10 +138,10 @@ pub(crate) struct DayRead {
 }
 
 impl Reader {
-    /// Reads from this file.
+    /// Reads from there.
     #[must_use]
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, pieces: Arc::default() }
+    pub(crate) fn new(address: Address) -> Self {
+        Self { address, pieces: Arc::default() }
     }
 
     /// Sums of the whole database.
@@ -150,7 +149,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub(crate) fn totals(&self) -> Result<Totals, StoreError> {
-        let db = open_to_read(&self.path)?;
+        let db = open_to_read(&self.address)?;
         let sum = |question: &str| db.only(question, &[], |row| row.get(0));
         let events = "SELECT CAST(coalesce(sum(last - first + 1), 0) AS BIGINT) FROM";
         Ok(Totals {
@@ -167,7 +166,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub(crate) fn not_recording(&self) -> Result<Vec<NotRecording>, StoreError> {
-        let db = open_to_read(&self.path)?;
+        let db = open_to_read(&self.address)?;
         let mut not_recording = Vec::new();
         db.each(
             "SELECT store, gateway, body FROM status WHERE body LIKE '%spool_fault%' ORDER BY 1, 2",
@@ -189,7 +188,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub(crate) fn unopened(&self) -> Result<Vec<Unopened>, StoreError> {
-        loyalty::unopened(&open_to_read(&self.path)?, None)
+        loyalty::unopened(&open_to_read(&self.address)?, None)
     }
 
     /// The newest payloads in quarantine.
@@ -197,7 +196,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub(crate) fn quarantine(&self, limit: u32) -> Result<Vec<Quarantined>, StoreError> {
-        quarantine::list(&open_to_read(&self.path)?, limit)
+        quarantine::list(&open_to_read(&self.address)?, limit)
     }
 
     /// One payload in quarantine.
@@ -205,7 +204,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub(crate) fn quarantined(&self, id: i64) -> Result<Option<(Quarantined, Vec<u8>)>, StoreError> {
-        quarantine::show(&open_to_read(&self.path)?, id)
+        quarantine::show(&open_to_read(&self.address)?, id)
     }
 
     /// The lines of a shop's receipts that were paid from one moment until before another, by time.
@@ -219,7 +218,7 @@ impl Reader {
         from: UnixMillis,
         to: UnixMillis,
     ) -> Result<Vec<Line>, StoreError> {
-        sale::sales(&open_to_read(&self.path)?, store, from, to)
+        sale::sales(&open_to_read(&self.address)?, store, from, to)
     }
 
     /// The latest count of each product and place of a shop that was made at a moment or before.
@@ -228,7 +227,7 @@ impl Reader {
     /// When the database fails.
     #[cfg_attr(not(test), expect(dead_code, reason = "the page does not show sales yet"))]
     pub(crate) fn stock(&self, store: StoreId, at: UnixMillis) -> Result<Vec<StockCount>, StoreError> {
-        sale::stock(&open_to_read(&self.path)?, store, at)
+        sale::stock(&open_to_read(&self.address)?, store, at)
     }
 
     /// Everything the page shows of one shop from one moment until before another.
@@ -241,7 +240,7 @@ impl Reader {
         from: UnixMillis,
         to: UnixMillis,
     ) -> Result<DayRead, StoreError> {
-        let mut db = open_to_read(&self.path)?;
+        let mut db = open_to_read(&self.address)?;
         // All answers come from one moment of the database.
         let db = db.transaction(Mode::Read)?;
         let id = store.as_str();

@@ -1,12 +1,10 @@
 //! The tables. Enters: a connection to a file of this or an earlier version. Leaves: the tables of this
 //! version. A new file goes through the same steps as an old one.
 
-use std::path::Path;
-
 use hangtag_protocol::id::TenantId;
 
 use super::db::{Db, Mode, Transaction, binds};
-use super::{StoreError, sale};
+use super::{Address, StoreError, sale};
 
 /// The version of the schema, in SQLite's `user_version`.
 pub(super) const VERSION: i64 = 5;
@@ -115,15 +113,21 @@ CREATE INDEX loyalty_unopened ON loyalty (state, key) WHERE state <> 'opened';
 CREATE INDEX event_by_scan ON event (store, wall_ms) WHERE kind = 'scanned';
 ";
 
+/// The first version that servers have, and all of its tables in PostgreSQL's words. From then on, steps are translated.
+/// `turn` is PostgreSQL's alone: a row per gateway, which whoever writes for it locks, and how often that was done.
+const SERVERS_SINCE: i64 = 4;
+const SERVERS: &str = include_str!("schema.sql");
+
 /// Makes the tables, or what is missing of them, and checks whose database it is. A file of version 1
 /// does not say, and from then on belongs to whoever opened it.
 ///
 /// # Errors
 /// When a newer program or another tenant owns the file.
-pub(super) fn prepare(db: &mut Db, path: &Path, tenant: TenantId) -> Result<(), StoreError> {
-    let transaction = db.transaction(Mode::Write).map_err(|why| of_file(path, why))?;
-    migrate(&transaction, version(&transaction, path)?)?;
-    if !is_owned(&transaction, path, tenant)? {
+pub(super) fn prepare(db: &mut Db, address: &Address, tenant: TenantId) -> Result<(), StoreError> {
+    let transaction = db.transaction(Mode::Write).map_err(|why| of_file(address, why))?;
+    transaction.lock_schema()?;
+    migrate(&transaction, version(&transaction, address)?)?;
+    if !is_owned(&transaction, address, tenant)? {
         transaction.execute("INSERT INTO meta VALUES ('tenant', ?1)", binds![tenant.as_str()])?;
     }
     transaction.commit()
@@ -133,28 +137,29 @@ pub(super) fn prepare(db: &mut Db, path: &Path, tenant: TenantId) -> Result<(), 
 ///
 /// # Errors
 /// As [`prepare`].
-pub(super) fn check(db: &Db, path: &Path, tenant: TenantId) -> Result<(), StoreError> {
-    if version(db, path)? >= META_SINCE {
-        is_owned(db, path, tenant)?;
+pub(super) fn check(db: &Db, address: &Address, tenant: TenantId) -> Result<(), StoreError> {
+    if version(db, address)? >= META_SINCE {
+        is_owned(db, address, tenant)?;
     }
     Ok(())
 }
 
 /// Whether the file is this tenant's; false when it is nobody's.
-fn is_owned(db: &Db, path: &Path, tenant: TenantId) -> Result<bool, StoreError> {
+fn is_owned(db: &Db, address: &Address, tenant: TenantId) -> Result<bool, StoreError> {
     let question = "SELECT value FROM meta WHERE name = 'tenant'";
     match db.first(question, &[], |row| row.get::<String>(0))? {
         None => Ok(false),
         Some(owner) if owner == tenant.as_str() => Ok(true),
-        Some(owner) => Err(StoreError::Tenant { path: path.to_owned(), owner, tenant }),
+        Some(owner) => Err(StoreError::Tenant { address: address.clone(), owner, tenant }),
     }
 }
 
 fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<(), StoreError> {
     for (step, makes) in STEPS.iter().zip(1..) {
         if makes > found {
-            transaction.batch(step)?;
-            transaction.set_version(makes)?;
+            let on_server =
+                (makes <= SERVERS_SINCE).then_some(if makes == SERVERS_SINCE { SERVERS } else { "" });
+            transaction.step(step, on_server, makes)?;
             if found > 0 {
                 tracing::info!(from = makes - 1, to = makes, "brought the database to a newer schema");
             }
@@ -167,17 +172,17 @@ fn migrate(transaction: &Transaction<'_>, found: i64) -> Result<(), StoreError> 
 ///
 /// # Errors
 /// When the file is no database, or a newer program made it.
-pub(super) fn version(db: &Db, path: &Path) -> Result<i64, StoreError> {
-    match db.version().map_err(|why| of_file(path, why))? {
-        found if found > VERSION => Err(StoreError::Newer { path: path.to_owned(), found }),
+pub(super) fn version(db: &Db, address: &Address) -> Result<i64, StoreError> {
+    match db.version().map_err(|why| of_file(address, why))? {
+        found if found > VERSION => Err(StoreError::Newer { address: address.clone(), found }),
         found => Ok(found),
     }
 }
 
 /// The first statement tells whether the file can be used at all.
-fn of_file(path: &Path, why: StoreError) -> StoreError {
+fn of_file(address: &Address, why: StoreError) -> StoreError {
     match why {
-        StoreError::Statement(why) => StoreError::Open { path: path.to_owned(), why },
+        StoreError::Statement(why) => StoreError::Open { address: address.clone(), why },
         other => other,
     }
 }
@@ -193,7 +198,7 @@ mod tests {
     use hangtag_protocol::watermark::Watermark;
 
     /// A database of version 1 with an epoch, a gap, and a payload of each kind in quarantine.
-    fn old(path: &Path) -> Connection {
+    fn old(path: &std::path::Path) -> Connection {
         let db = Connection::open(path).unwrap();
         db.execute_batch(V1).unwrap();
         db.execute_batch(
@@ -214,16 +219,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("central.db");
         let db = old(&path);
-        let mut store = Store::open(&path, options()).unwrap();
+        let address = Address::from(path);
+        let mut store = Store::open(&address, options()).unwrap();
         let Watermark { epochs, .. } = store.watermark(&gateway()).unwrap();
         assert_eq!((epochs[0].contiguous_to, epochs[0].highest), (Seq(9), Seq(9)));
         assert!(epochs[0].lineage.is_empty());
         let kinds: String =
             db.query_row("SELECT group_concat(kind) FROM quarantine", [], |row| row.get(0)).unwrap();
         assert_eq!(kinds, "refused,settled");
-        assert_eq!(Reader::new(path.clone()).totals().unwrap().lost, 2);
+        assert_eq!(Reader::new(address.clone()).totals().unwrap().lost, 2);
         drop(store);
-        Store::open(&path, options()).unwrap();
+        Store::open(&address, options()).unwrap();
     }
 
     #[test]
@@ -231,7 +237,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("central.db");
         old(&path);
-        let said = Reader::new(path).quarantine(1).unwrap_err().to_string();
+        let said = Reader::new(path.into()).quarantine(1).unwrap_err().to_string();
         let wanted = format!(
             "has schema version 1, this program reads {VERSION}: bring it up to date by running central once"
         );
@@ -246,7 +252,7 @@ mod tests {
             if is_old {
                 old(&path);
             }
-            Store::open(&path, options()).unwrap();
+            Store::open(&path.clone().into(), options()).unwrap();
             let db = Connection::open(&path).unwrap();
             let mut query = db.prepare("SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY 1").unwrap();
             query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()

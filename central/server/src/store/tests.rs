@@ -1,7 +1,6 @@
 //! The database through its public verbs: what goes in as MQTT payloads comes out as rows, once.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use hangtag_protocol::batch::{Batch, CRC, FORMAT, Header};
@@ -14,15 +13,16 @@ use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::topic::{Channel, Gateway};
 use hangtag_protocol::watermark::EpochMark;
 use proptest::prelude::*;
-use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::append::Appended;
-use super::{Message, Options, Reader, Store, StoreError};
+use super::db::{Db, FromValue};
+use super::{Address, Message, Options, Reader, Store, StoreError};
 
 mod adopt;
 mod bounds;
 mod changed;
+mod engines;
 mod lineage;
 pub(crate) mod loyalty;
 mod rate;
@@ -31,7 +31,7 @@ mod writer;
 
 pub(crate) struct Bench {
     pub(crate) store: Store,
-    pub(crate) path: PathBuf,
+    pub(crate) address: Address,
     _folder: TempDir,
 }
 
@@ -105,9 +105,8 @@ fn plain(first: u64, count: u64) -> Batch {
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("central.db");
-        Self { store: Store::open(&path, options()).unwrap(), path, _folder: folder }
+        let (address, folder) = engines::address();
+        Self { store: Store::open(&address, options()).unwrap(), address, _folder: folder }
     }
 
     pub(crate) fn send(&mut self, batch: &Batch) -> Appended {
@@ -123,8 +122,27 @@ impl Bench {
         self.store.watermark(&gateway()).unwrap().epochs[0].clone()
     }
 
-    fn ask<T: rusqlite::types::FromSql>(&self, sql: &str) -> T {
-        Connection::open(&self.path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+    /// Another connection, which may do anything.
+    pub(super) fn db(&self) -> Db {
+        Db::open_to_write(&self.address).unwrap()
+    }
+
+    fn ask<T: for<'v> FromValue<'v>>(&self, sql: &str) -> T {
+        self.db().only(sql, &[], |row| row.get(0)).unwrap()
+    }
+
+    /// The texts of an answer.
+    fn list(&self, sql: &str) -> String {
+        let texts: Vec<String> = self.db().all(sql, &[], |row| row.get(0)).unwrap();
+        texts.join(",")
+    }
+
+    /// Makes that the database cannot be used any more.
+    pub(crate) fn destroy(&self) {
+        match &self.address {
+            Address::File(path) => std::fs::remove_file(path).unwrap(),
+            Address::Server(_) => self.db().batch("DROP VIEW gap; DROP TABLE meta").unwrap(),
+        }
     }
 
     fn settled_to(&mut self) -> u64 {
@@ -143,7 +161,7 @@ fn the_same_batch_again_changes_nothing() {
     let message = plain(1, 10);
     (0..3).for_each(|_| drop(bench.send(&message)));
     // Half of it known, half of it new; in a database that forgot what it had in memory.
-    bench.store = Store::open(&bench.path, options()).unwrap();
+    bench.store = Store::open(&bench.address, options()).unwrap();
     bench.send(&plain(6, 10));
     assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event"), 15);
     assert_eq!(bench.ask::<i64>("SELECT count(*) FROM settled"), 1);
@@ -179,8 +197,8 @@ fn bytes_that_are_no_batch_are_quarantined_and_ingest_goes_on() {
     assert_eq!(bench.ask::<i64>("SELECT count(*) FROM quarantine"), 5);
     assert_eq!(bench.ask::<i64>("SELECT times FROM quarantine WHERE length(payload) = 4"), 2);
     assert_eq!(bench.settled_to(), 1);
-    let listed = Reader::new(bench.path.clone()).quarantine(10).unwrap();
-    let (_, payload) = Reader::new(bench.path.clone()).quarantined(listed[2].id).unwrap().unwrap();
+    let listed = Reader::new(bench.address.clone()).quarantine(10).unwrap();
+    let (_, payload) = Reader::new(bench.address.clone()).quarantined(listed[2].id).unwrap().unwrap();
     assert_eq!(payload, [0xff; 300]);
 }
 
@@ -203,9 +221,9 @@ fn a_late_event_closes_its_gap() {
     message.lost = vec![SeqRange::new(1, 3)];
     bench.send(&message);
     assert_eq!(bench.settled_to(), 4);
-    assert_eq!(Reader::new(bench.path.clone()).totals().unwrap().lost, 3);
+    assert_eq!(Reader::new(bench.address.clone()).totals().unwrap().lost, 3);
     bench.send(&plain(2, 1));
-    let totals = Reader::new(bench.path.clone()).totals().unwrap();
+    let totals = Reader::new(bench.address.clone()).totals().unwrap();
     assert_eq!((totals.events, totals.gaps, totals.lost, totals.quarantined), (2, 2, 2, 0));
 }
 
@@ -258,7 +276,7 @@ fn the_largest_losses_can_be_added_up() {
         batch.lost = vec![SeqRange { first: Seq(1), last: hangtag_central_core::admit::MAX_SEQ }];
         bench.send(&batch);
     }
-    let totals = Reader::new(bench.path.clone()).totals().unwrap();
+    let totals = Reader::new(bench.address.clone()).totals().unwrap();
     assert_eq!((totals.gaps, totals.lost), (50, 50 << 40));
 }
 
@@ -292,10 +310,13 @@ fn events_get_their_time_of_day_when_an_anchor_comes_later() {
 #[test]
 fn a_newer_schema_is_refused() {
     let bench = Bench::new();
-    Connection::open(&bench.path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    let error = Store::open(&bench.path, options()).err().unwrap();
+    match bench.address {
+        Address::File(_) => bench.db().batch("PRAGMA user_version = 99").unwrap(),
+        Address::Server(_) => bench.db().batch("UPDATE meta SET value = '99' WHERE name = 'schema'").unwrap(),
+    }
+    let error = Store::open(&bench.address, options()).err().unwrap();
     assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
-    assert!(Reader::new(bench.path.clone()).totals().is_err());
+    assert!(Reader::new(bench.address.clone()).totals().is_err());
 }
 
 #[test]
@@ -317,13 +338,13 @@ fn the_watermark_tells_of_the_latest_epochs() {
 #[test]
 fn a_failed_group_leaves_nothing_behind() {
     let mut bench = Bench::new();
-    let breaker = Connection::open(&bench.path).unwrap();
-    breaker.execute_batch("ALTER TABLE settled RENAME TO away").unwrap();
+    let breaker = bench.db();
+    breaker.batch("ALTER TABLE settled RENAME TO away").unwrap();
     let topic = gateway().topic(Channel::Events);
     let payload = plain(1, 2).encode().unwrap();
     let message = Message { topic, payload, received: UnixMillis(5) };
     assert!(bench.store.append(std::slice::from_ref(&message)).is_err());
-    breaker.execute_batch("ALTER TABLE away RENAME TO settled").unwrap();
+    breaker.batch("ALTER TABLE away RENAME TO settled").unwrap();
     assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event"), 0);
     bench.store.append(&[message]).unwrap();
     assert_eq!((bench.ask::<i64>("SELECT count(*) FROM event"), bench.settled_to()), (2, 2));
@@ -352,10 +373,9 @@ proptest! {
             bench.send(&message);
         }
         anchors.sort_by_key(|anchor| (anchor.uptime, anchor.wall));
-        let db = Connection::open(&bench.path).unwrap();
-        let mut rows = db.prepare("SELECT seq, wall_ms FROM event ORDER BY seq").unwrap();
+        let db = bench.db();
         let rows: Vec<(u64, Option<i64>)> =
-            rows.query_map([], |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?))).unwrap().map(Result::unwrap).collect();
+            db.all("SELECT seq, wall_ms FROM event ORDER BY seq", &[], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         let expected: Vec<(u64, Option<i64>)> = plainly
             .iter()
             .map(|(seq, event)| (*seq, time_of_day(&anchors, event.boot, event.at).map(|(at, _)| at.0)))

@@ -10,7 +10,6 @@
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use hangtag_protocol::clock::UnixMillis;
@@ -22,8 +21,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout_at;
 
+use super::append::Appended;
 use super::sale::Taken;
-use super::{Message, Options, Store, StoreError};
+use super::{Address, Message, Options, Store, StoreError};
 use crate::pos::Rows;
 
 /// The most messages in one transaction: one fsync for all of them.
@@ -89,8 +89,8 @@ pub(crate) struct Failing {
 
 /// The thread's ends.
 pub(crate) struct Writer {
-    /// Opens the file
-    pub path: PathBuf,
+    /// Opens the database
+    pub address: Address,
     /// with these.
     pub options: Options,
     /// Questions.
@@ -173,7 +173,7 @@ impl Writer {
                     } else if queue.careful == 0 {
                         queue.careful = GROUP.min(queue.messages());
                     }
-                    match Store::open(&self.path, self.options.clone()) {
+                    match Store::open(&self.address, self.options.clone()) {
                         Ok(opened) => store = opened,
                         Err(error) => tracing::error!(%error, "cannot open the database again"),
                     }

@@ -43,7 +43,7 @@ fn site_with(bench: &Bench, catalogue: &str, vitals: Vitals) -> (Arc<Site>, watc
     let (changed, commits) = watch::channel(0);
     let (_, stopping) = watch::channel(false);
     let site = Site {
-        reader: Reader::new(bench.path.clone()),
+        reader: Reader::new(bench.address.clone()),
         shops: vec![shop::tests::paris()],
         catalogue: Catalogue::read(&file),
         commits,
@@ -216,7 +216,7 @@ async fn a_writer_that_fails_is_told_to_monitors() {
     writer.send_replace(None);
     let answer = get(&site, "/health").await;
     assert_eq!(answer.status, StatusCode::OK, "the broker may be away for a while: {}", answer.text);
-    std::fs::remove_file(&bench.path).unwrap();
+    bench.destroy();
     assert_eq!(get(&site, "/health").await.status, StatusCode::SERVICE_UNAVAILABLE);
 }
 

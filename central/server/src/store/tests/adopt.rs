@@ -25,11 +25,9 @@ fn adopt(bench: &mut Bench, batch: &Batch) -> Appended {
 
 /// How many events each epoch has, the given one first.
 fn events(bench: &Bench) -> Vec<i64> {
-    let db = Connection::open(&bench.path).unwrap();
-    let mut query = db
-        .prepare("SELECT count(*) FROM event GROUP BY epoch ORDER BY epoch <> '0000000000000abc', epoch")
-        .unwrap();
-    query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    let db = bench.db();
+    let question = "SELECT count(*) FROM event GROUP BY epoch ORDER BY epoch <> '0000000000000abc', epoch";
+    db.all(question, &[], |row| row.get(0)).unwrap()
 }
 
 fn contents(bench: &Bench) -> i64 {

@@ -17,7 +17,7 @@ fn day(reader: &Reader) -> DayRead {
 /// What the reader tells, which is what a new one would tell.
 fn same(reader: &Reader, bench: &Bench) -> DayRead {
     let told = day(reader);
-    assert_eq!(told, day(&Reader::new(bench.path.clone())));
+    assert_eq!(told, day(&Reader::new(bench.address.clone())));
     told
 }
 
@@ -33,7 +33,7 @@ fn coverage(at: u64, since: u64) -> Event {
 #[test]
 fn an_hour_is_read_again_whatever_changed_it() {
     let mut bench = Bench::new();
-    let reader = Reader::new(bench.path.clone());
+    let reader = Reader::new(bench.address.clone());
     let hour = HOUR.cast_unsigned();
     assert_eq!(same(&reader, &bench).handled, []);
     // Nobody knows yet when it was.
@@ -55,7 +55,7 @@ fn an_hour_is_read_again_whatever_changed_it() {
     bench.send(&batch(6, vec![retraction(100 * hour, 2)]));
     assert_eq!(same(&reader, &bench).handled.len(), 2);
     // Another process writes.
-    let mut other = Store::open(&bench.path, options()).unwrap();
+    let mut other = Store::open(&bench.address, options()).unwrap();
     let payload = batch(7, vec![picked(8 * hour, TAG)]).encode().unwrap();
     let topic = gateway().topic(Channel::Events);
     other.append(&[Message { topic, payload, received: UnixMillis(5) }]).unwrap();
@@ -65,7 +65,7 @@ fn an_hour_is_read_again_whatever_changed_it() {
 #[test]
 fn a_retraction_that_comes_before_its_event_takes_that_back_too() {
     let mut bench = Bench::new();
-    let reader = Reader::new(bench.path.clone());
+    let reader = Reader::new(bench.address.clone());
     let hour = HOUR.cast_unsigned();
     bench.send(&Batch { anchors: vec![anchor(0, MIDNIGHT, 5)], ..batch(3, vec![retraction(9 * hour, 2)]) });
     assert_eq!(same(&reader, &bench).handled, []);
@@ -77,12 +77,12 @@ fn a_retraction_that_comes_before_its_event_takes_that_back_too() {
 #[test]
 fn what_did_not_change_is_not_read_again() {
     let mut bench = Bench::new();
-    let reader = Reader::new(bench.path.clone());
+    let reader = Reader::new(bench.address.clone());
     bench.send(&Batch { anchors: vec![anchor(0, MIDNIGHT, 5)], ..batch(1, vec![picked(3_600_000, TAG)]) });
     assert_eq!(day(&reader).handled.len(), 1);
     // Somebody changes the database by hand, behind central's back.
-    let db = Connection::open(&bench.path).unwrap();
-    db.execute("UPDATE event SET kind = 'put_down'", []).unwrap();
+    let db = bench.db();
+    db.execute("UPDATE event SET kind = 'put_down'", &[]).unwrap();
     assert_eq!(day(&reader).handled[0].kind, hangtag_protocol::event::Kind::PickedUp);
     // An event of another hour does not make it read this one; one of this hour does.
     bench.send(&batch(2, vec![picked(4 * 3_600_000, TAG)]));

@@ -81,15 +81,13 @@ fn a_central_restored_from_yesterdays_backup_is_refilled() {
     let mut bench = Bench::new();
     bench.send(&told(1, 10, &[A]));
     bench.send(&told(11, 3, &[A, B]));
-    let backup = bench.path.with_extension("backup");
-    let db = Connection::open(&bench.path).unwrap();
-    db.execute("VACUUM INTO ?1", [backup.to_str().unwrap()]).unwrap();
+    let backup = engines::back_up(&bench);
     bench.send(&told(14, 7, &[B]));
     bench.send(&told(21, 5, &[B, C]));
     assert_eq!((bench.settled_to(), bench.mark().lineage), (25, lineage(&[A, B, C])));
 
     // The database of yesterday takes the place of today's.
-    (bench.store, bench.path) = (Store::open(&backup, options()).unwrap(), backup);
+    (bench.store, bench.address) = (Store::open(&backup, options()).unwrap(), backup);
     assert_eq!((bench.settled_to(), bench.mark().highest), (13, Seq(13)), "the watermark went back");
     assert_eq!(bench.mark().lineage, lineage(&[A, B]));
     // An agent that knows central's record up to C does not tell of B.
@@ -103,7 +101,7 @@ fn a_central_restored_from_yesterdays_backup_is_refilled() {
     bench.send(&again(16, 10));
     assert_eq!(bench.mark().ranges, [SeqRange::new(16, 26)]);
     assert_eq!(bench.settled_to(), 13, "who holds 14 and 15 after all shall send them");
-    let totals = Reader::new(bench.path.clone()).totals().unwrap();
+    let totals = Reader::new(bench.address.clone()).totals().unwrap();
     assert_eq!((totals.gaps, totals.lost, totals.unexplained), (1, 0, 2));
     // A late event beats its gap.
     bench.send(&told(15, 1, &[B]));
@@ -113,13 +111,9 @@ fn a_central_restored_from_yesterdays_backup_is_refilled() {
 }
 
 fn gaps(bench: &Bench) -> Vec<(u64, u64, String)> {
-    let db = Connection::open(&bench.path).unwrap();
-    let mut rows = db.prepare("SELECT first, last, why FROM gap ORDER BY first").unwrap();
-    let row = |row: &rusqlite::Row<'_>| {
-        let (first, last): (i64, i64) = (row.get(0)?, row.get(1)?);
-        Ok((first.cast_unsigned(), last.cast_unsigned(), row.get(2)?))
-    };
-    rows.query_map([], row).unwrap().map(Result::unwrap).collect()
+    let db = bench.db();
+    let question = "SELECT first, last, why FROM gap ORDER BY first";
+    db.all(question, &[], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap()
 }
 
 #[test]
@@ -136,7 +130,7 @@ fn gaps_are_what_was_lost_and_what_nobody_explains() {
     other.header.epoch = Epoch(0xdef);
     bench.send(&other);
     assert_eq!(gaps(&bench).len(), 4, "of an epoch that holds everything there is none");
-    bench.store = Store::open(&bench.path, options()).unwrap();
+    bench.store = Store::open(&bench.address, options()).unwrap();
     bench.send(&Batch { oldest_held: Seq(3), ..plain(21, 1) });
     assert_eq!(gaps(&bench).len(), 4, "a batch that comes late takes nothing back");
 }

@@ -27,12 +27,11 @@ fn scans_are_stored_once_with_their_visit() {
     let message = batch(1, events);
     (0..2).for_each(|_| drop(bench.send(&message)));
     let scans =
-        "SELECT group_concat(seq || ':' || coalesce(gtin, '-') || ':' || coalesce(visit, '-') || ':' || zone)
-                 FROM event WHERE kind = 'scanned'";
-    assert_eq!(bench.ask::<String>(scans), "2:04006381333931:1:booth-1,3:-:-:booth-1");
-    let sealed =
-        "SELECT group_concat(seq || ':' || key || ':' || state || ':' || length(sealed)) FROM loyalty";
-    assert_eq!(bench.ask::<String>(sealed), "3:6b65792d69642d31:sealed:80");
+        "SELECT seq || ':' || coalesce(gtin, '-') || ':' || coalesce(CAST(visit AS TEXT), '-') || ':' || zone
+         FROM event WHERE kind = 'scanned' ORDER BY seq";
+    assert_eq!(bench.list(scans), "2:04006381333931:1:booth-1,3:-:-:booth-1");
+    let sealed = "SELECT seq || ':' || key || ':' || state || ':' || length(sealed) FROM loyalty";
+    assert_eq!(bench.list(sealed), "3:6b65792d69642d31:sealed:80");
     assert_eq!(bench.ask::<i64>("SELECT count(*) FROM quarantine"), 0);
 }
 
@@ -64,51 +63,58 @@ pub(crate) fn loyalty(at: u64, change: u8) -> Event {
 }
 
 const STATES: &str =
-    "SELECT group_concat(seq || state || coalesce(length(sealed), '-') || coalesce(code, '-'))
-                      FROM loyalty";
+    "SELECT seq || state || coalesce(CAST(length(sealed) AS TEXT), '-') || coalesce(code, '-')
+     FROM loyalty ORDER BY seq";
 
 #[test]
 fn codes_are_opened_when_they_come_or_when_their_key_does() {
     let mut bench = Bench::new();
     let message = batch(1, vec![loyalty(1_000, 0), loyalty(2_000, 1)]);
     bench.send(&message);
-    assert_eq!(bench.ask::<String>(STATES), "1sealed80-,2sealed80-");
-    bench.store = Store::open(&bench.path, with_keys(5, &[8])).unwrap();
+    assert_eq!(bench.list(STATES), "1sealed80-,2sealed80-");
+    bench.store = Store::open(&bench.address, with_keys(5, &[8])).unwrap();
     assert_eq!(bench.store.open_sealed(10).unwrap(), 0, "it is another key");
     let waits = Unopened { key: PUBLIC[..16].into(), state: "sealed".into(), scans: 2 };
-    assert_eq!(Reader::new(bench.path.clone()).unopened().unwrap(), [waits]);
-    bench.store = Store::open(&bench.path, with_keys(5, &[8, 9])).unwrap();
+    assert_eq!(Reader::new(bench.address.clone()).unopened().unwrap(), [waits]);
+    bench.store = Store::open(&bench.address, with_keys(5, &[8, 9])).unwrap();
     assert_eq!([1, 1, 1].map(|most| bench.store.open_sealed(most).unwrap()), [1, 1, 0]);
     let opened = format!("1opened-{HASH},2broken80-");
-    assert_eq!(bench.ask::<String>(STATES), opened);
+    assert_eq!(bench.list(STATES), opened);
     let broken = Unopened { key: PUBLIC[..16].into(), state: "broken".into(), scans: 1 };
-    assert_eq!(Reader::new(bench.path.clone()).unopened().unwrap(), [broken]);
+    assert_eq!(Reader::new(bench.address.clone()).unopened().unwrap(), [broken]);
     // The same again, and one that comes with its key there.
     bench.send(&message);
     bench.send(&batch(3, vec![loyalty(3_000, 0)]));
-    assert_eq!(bench.ask::<String>(STATES), format!("{opened},3opened-{HASH}"));
+    assert_eq!(bench.list(STATES), format!("{opened},3opened-{HASH}"));
 }
 
 #[test]
 fn a_row_that_cannot_be_read_does_not_hold_up_the_others() {
     let mut bench = Bench::new();
     bench.send(&batch(1, vec![loyalty(1_000, 0), loyalty(2_000, 0), loyalty(3_000, 0)]));
-    let db = Connection::open(&bench.path).unwrap();
-    let damage = "UPDATE loyalty SET sealed = CASE seq WHEN 1 THEN x'0102' ELSE 'text' END WHERE seq < 3";
-    db.execute_batch(damage).unwrap();
-    bench.store = Store::open(&bench.path, with_keys(5, &[9])).unwrap();
+    let db = bench.db();
+    let damage = match bench.address {
+        Address::File(_) => {
+            "UPDATE loyalty SET sealed = CASE seq WHEN 1 THEN x'0102' ELSE 'text' END WHERE seq < 3"
+        }
+        Address::Server(_) => {
+            r"UPDATE loyalty SET sealed = CASE seq WHEN 1 THEN '\x0102' ELSE 'text'::bytea END WHERE seq < 3"
+        }
+    };
+    db.batch(damage).unwrap();
+    bench.store = Store::open(&bench.address, with_keys(5, &[9])).unwrap();
     assert_eq!([2, 2].map(|most| bench.store.open_sealed(most).unwrap()), [2, 1]);
     assert_eq!(bench.store.open_sealed(2).unwrap(), 0);
     let kept = format!("1broken2-,2broken4-,3opened-{HASH}");
-    assert_eq!(bench.ask::<String>(STATES), kept, "nothing is lost");
+    assert_eq!(bench.list(STATES), kept, "nothing is lost");
 }
 
 #[test]
 fn another_secret_is_refused() {
     let bench = Bench::new();
-    drop(Store::open(&bench.path, with_keys(5, &[9])).unwrap());
-    let Err(why) = Store::open(&bench.path, with_keys(6, &[9])) else { panic!("it was taken") };
+    drop(Store::open(&bench.address, with_keys(5, &[9])).unwrap());
+    let Err(why) = Store::open(&bench.address, with_keys(6, &[9])) else { panic!("it was taken") };
     assert!(why.to_string().contains("another codes.secret"), "{why}");
-    Store::open(&bench.path, with_keys(5, &[])).unwrap();
-    Store::open(&bench.path, options()).unwrap();
+    Store::open(&bench.address, with_keys(5, &[])).unwrap();
+    Store::open(&bench.address, options()).unwrap();
 }

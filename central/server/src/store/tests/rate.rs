@@ -57,6 +57,9 @@ fn rate() {
         let rate = (256 * BATCHES) as f64 / began.elapsed().as_secs_f64();
         println!("{what}: {rate:.0} events/s, the longest transaction {} ms", longest.as_millis());
     }
-    let size = std::fs::metadata(&bench.path).unwrap().len() / (256 * BATCHES);
-    println!("{size} bytes/event");
+    let size: i64 = match &bench.address {
+        Address::File(path) => std::fs::metadata(path).unwrap().len().cast_signed(),
+        Address::Server(_) => bench.ask("SELECT pg_total_relation_size('event')"),
+    };
+    println!("{} bytes/event", size / (256 * BATCHES).cast_signed());
 }

@@ -35,12 +35,12 @@ fn sums(taken: &Taken) -> (u64, u64, u64, usize) {
 }
 
 fn read(bench: &Bench, from: i64, to: i64) -> Vec<Line> {
-    Reader::new(bench.path.clone()).sales(gateway().store, UnixMillis(from), UnixMillis(to)).unwrap()
+    Reader::new(bench.address.clone()).sales(gateway().store, UnixMillis(from), UnixMillis(to)).unwrap()
 }
 
 fn marks(bench: &Bench, at: i64) -> BTreeMap<i64, i64> {
     let hour = at / changed::HOUR_MS;
-    changed::marks(&Db::open_to_read(&bench.path).unwrap(), gateway().store.as_str(), hour, hour).unwrap()
+    changed::marks(&Db::open_to_read(&bench.address).unwrap(), gateway().store.as_str(), hour, hour).unwrap()
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn the_latest_count_before_a_moment_holds_per_product_and_place() {
     assert_eq!(tell(&told), (4, 0, 0, 0));
     assert_eq!(tell(&told), (0, 4, 0, 0));
     assert_eq!(tell(&[count(a, Place::BackRoom, NOON, 8)]), (0, 0, 1, 0));
-    let reader = Reader::new(bench.path.clone());
+    let reader = Reader::new(bench.address.clone());
     let at = |at| reader.stock(gateway().store, UnixMillis(at)).unwrap();
     assert_eq!(at(NOON - 1), []);
     assert_eq!(at(NOON + 9), [count(a, Place::BackRoom, NOON, 8), told[0]]);

@@ -24,10 +24,10 @@ fn start(bench: &Bench, messages: Vec<Message>) -> Ends {
         input.try_send(Input::Store(Delivery(number), message)).unwrap();
     }
     let (changed, _) = watch::channel(0);
-    let path = bench.path.clone();
+    let address = bench.address.clone();
     let writer =
-        Writer { path, options: options(), input: writer_input, output: writer_output, changed, failing };
-    let store = Store::open(&bench.path, options()).unwrap();
+        Writer { address, options: options(), input: writer_input, output: writer_output, changed, failing };
+    let store = Store::open(&bench.address, options()).unwrap();
     let thread = std::thread::spawn(move || writer.run(store));
     Ends { input, output, failing: writer_fails, thread }
 }
@@ -54,12 +54,7 @@ impl Ends {
 #[test]
 fn a_poisonous_message_is_set_aside_and_the_others_are_stored() {
     let bench = Bench::new();
-    let db = Connection::open(&bench.path).unwrap();
-    db.execute_batch(
-        "CREATE TRIGGER poison BEFORE INSERT ON event WHEN NEW.confidence = 66
-         BEGIN SELECT RAISE(ABORT, 'poison'); END",
-    )
-    .unwrap();
+    engines::poison(&bench, "INSERT", "event", "NEW.confidence = 66");
     let mut poison = plain(3, 2);
     poison.events[1].confidence = 66;
     let mut ends = start(&bench, [plain(1, 2), poison, plain(5, 2)].iter().map(message).collect());
@@ -71,7 +66,7 @@ fn a_poisonous_message_is_set_aside_and_the_others_are_stored() {
     assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event"), 4);
     let reason: String = bench.ask("SELECT kind || ' ' || first || ' ' || reason FROM quarantine");
     assert!(reason.starts_with("settled 3 ") && reason.contains("poison"), "{reason}");
-    let mut store = Store::open(&bench.path, options()).unwrap();
+    let mut store = Store::open(&bench.address, options()).unwrap();
     assert_eq!(store.watermark(&gateway()).unwrap().epochs[0].contiguous_to, Seq(6));
 }
 
@@ -79,31 +74,26 @@ fn a_poisonous_message_is_set_aside_and_the_others_are_stored() {
 async fn loyalty_codes_are_tried_again_though_nothing_else_comes() {
     let mut bench = Bench::new();
     bench.send(&batch(1, vec![loyalty::loyalty(1_000, 0), loyalty::loyalty(2_000, 0)]));
-    let db = Connection::open(&bench.path).unwrap();
-    db.execute_batch(
-        "CREATE TRIGGER busy BEFORE UPDATE ON loyalty WHEN NEW.seq = 2
-         BEGIN SELECT RAISE(ABORT, 'cannot be written'); END",
-    )
-    .unwrap();
+    engines::poison(&bench, "UPDATE", "loyalty", "NEW.seq = 2");
     let options = loyalty::with_keys(5, &[9]);
     let (input, writer_input) = mpsc::channel(1);
     let (changed, mut commits) = watch::channel(0);
     let writer = Writer {
-        path: bench.path.clone(),
+        address: bench.address.clone(),
         options: options.clone(),
         input: writer_input,
         output: mpsc::channel(1).0,
         changed,
         failing: watch::channel(None).0,
     };
-    let mut store = Store::open(&bench.path, options).unwrap();
+    let mut store = Store::open(&bench.address, options).unwrap();
     let mut unsealing = Unsealing::default();
     writer.open_sealed(&mut store, &mut unsealing);
-    assert_eq!(bench.ask::<String>("SELECT group_concat(state) FROM loyalty"), "sealed,sealed");
-    db.execute_batch("DROP TRIGGER busy").unwrap();
+    assert_eq!(bench.list("SELECT state FROM loyalty"), "sealed,sealed");
+    engines::heal(&bench, "loyalty");
     let thread = std::thread::spawn(move || writer.go_on(store, unsealing));
     tokio::time::timeout(Duration::from_secs(120), commits.changed()).await.unwrap().unwrap();
-    assert_eq!(bench.ask::<String>("SELECT group_concat(state) FROM loyalty"), "opened,opened");
+    assert_eq!(bench.list("SELECT state FROM loyalty"), "opened,opened");
     drop(input);
     thread.join().unwrap();
 }
@@ -112,7 +102,7 @@ async fn loyalty_codes_are_tried_again_though_nothing_else_comes() {
 /// are told a watermark when all are.
 fn with_damage(bench: &mut Bench, damage: &str) -> Vec<String> {
     bench.send(&plain(1, 2));
-    Connection::open(&bench.path).unwrap().execute_batch(damage).unwrap();
+    bench.db().batch(damage).unwrap();
     let mut other = plain(1, 2);
     other.header.gateway.gateway = GatewayId::new("gw-2").unwrap();
     let topic = other.header.gateway.topic(Channel::Events);
@@ -133,9 +123,13 @@ fn with_damage(bench: &mut Bench, damage: &str) -> Vec<String> {
 fn a_gateway_whose_record_is_damaged_does_not_stop_the_others() {
     for damage in ["UPDATE epoch SET lineage = '[[1'", "UPDATE epoch SET oldest_held = x'00'"] {
         let mut bench = Bench::new();
+        if matches!(bench.address, Address::Server(_)) && damage.contains("x'") {
+            // There a number is a number.
+            continue;
+        }
         assert_eq!(with_damage(&mut bench, damage), ["gw-2"]);
         assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event WHERE gateway = 'gw-2'"), 2);
-        assert_eq!(bench.ask::<String>("SELECT group_concat(last) FROM settled WHERE gateway = 'gw-1'"), "2");
+        assert_eq!(bench.list("SELECT CAST(last AS TEXT) FROM settled WHERE gateway = 'gw-1'"), "2");
         let kept: Vec<u8> =
             bench.ask("SELECT payload FROM quarantine WHERE kind = 'refused' ORDER BY id LIMIT 1");
         assert_eq!(kept, plain(3, 2).encode().unwrap());
@@ -167,10 +161,10 @@ fn what_is_live_goes_before_the_backlog() {
 #[test]
 fn a_database_that_cannot_be_used_is_waited_for() {
     let bench = Bench::new();
-    let breaker = Connection::open(&bench.path).unwrap();
+    let breaker = bench.db();
     let mut ends = start(&bench, Vec::new());
     // Somebody makes a table unusable, and mends it after the writer said so.
-    breaker.execute_batch("ALTER TABLE quarantine RENAME TO away").unwrap();
+    breaker.batch("ALTER TABLE quarantine RENAME TO away").unwrap();
     let junk = Message { payload: b"junk".into(), ..message(&plain(1, 1)) };
     ends.input.try_send(Input::Store(Delivery(1), junk)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -179,7 +173,7 @@ fn a_database_that_cannot_be_used_is_waited_for() {
         failing.as_ref().map(|failing| failing.why.clone()).unwrap()
     });
     assert!(why.contains("quarantine"), "{why}");
-    breaker.execute_batch("ALTER TABLE away RENAME TO quarantine").unwrap();
+    breaker.batch("ALTER TABLE away RENAME TO quarantine").unwrap();
     assert_eq!(ends.output.blocking_recv().unwrap().stored, [Delivery(1)]);
     ends.finish();
     assert_eq!(bench.ask::<i64>("SELECT count(*) FROM quarantine"), 1);
@@ -201,5 +195,5 @@ fn what_an_older_central_could_not_read_is_stored_after_the_upgrade() {
     assert!(settled.stored.is_empty() && settled.marks[&gateway()].contains("\"highest\":4"));
     assert_eq!(ends.finish(), [0; 0]);
     assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event"), 4);
-    assert_eq!(bench.ask::<String>("SELECT group_concat(first) FROM quarantine"), "5,1");
+    assert_eq!(bench.list("SELECT CAST(first AS TEXT) FROM quarantine ORDER BY id"), "5,1");
 }
