@@ -5,10 +5,12 @@
 //! | [`admit`] | whether the content of a readable batch is possible at all |
 //! | [`adopt`] | in which epoch of their own events go whose numbers another run has used |
 //! | [`ledger`] | which numbers of an epoch are new, known, lost; what its watermark is |
-//! | [`tally`] | what a day's events add up to, per product, zone and hour |
+//! | [`handled`] | what is counted |
+//! | [`day`] | what one day of one shop adds up to, and what became of what was touched |
+//! | [`period`] | what days add up to under a filter |
 //! | [`loyalty`] | which number stands for a sealed loyalty code |
-//! | [`matching`] | which try-ons led to a sale |
-//! | [`measures`] | shares with their intervals, medians |
+//! | [`matching`] | whether what was tried on was bought |
+//! | [`measures`] | shares with their intervals, quantiles |
 //! | [`sale`] | what lines of tills and counts of stock can be |
 //! | [`size`] | which of two sizes is the smaller one |
 
@@ -18,10 +20,12 @@ extern crate alloc;
 
 pub mod admit;
 pub mod adopt;
+pub mod day;
+pub mod handled;
 pub mod ledger;
 pub mod loyalty;
 pub mod matching;
 pub mod measures;
+pub mod period;
 pub mod sale;
 pub mod size;
-pub mod tally;

@@ -11,16 +11,14 @@
 //! Of each, sales come oldest first, and each takes the latest try-ons before it. So the answer depends on what
 //! happened, and not on the order in which it was told. Returns are no sales. `O(n log n)`.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::epc::{Epc, Gtin};
-use hangtag_protocol::event::Kind as EventKind;
 
 use crate::sale::{Kind, Line};
-use crate::tally::{Handled, Visit};
 
 /// How long after a try-on a sale is taken for its outcome, in milliseconds: 2 hours, both ends included. Longer, and
 /// sales of popular products are taken for the outcome of others' try-ons; shorter, and who looks on before paying is
@@ -32,8 +30,8 @@ pub const WINDOW_MS: u64 = 2 * 3_600_000;
 pub struct TryOn {
     /// When it was first put on in the visit.
     pub at: UnixMillis,
-    /// The visit.
-    pub visit: Visit,
+    /// The visit, by any number that tells visits apart.
+    pub visit: u64,
     /// The garment's tag.
     pub epc: Epc,
     /// Its product, where that is known.
@@ -58,23 +56,6 @@ pub enum By {
     Product,
     /// The same style.
     Style,
-}
-
-/// The try-ons among events, which must come oldest first: a garment put on twice in one visit is tried once, as
-/// [`Tally`](crate::tally::Tally) counts it.
-#[must_use]
-pub fn try_ons<'e>(events: impl IntoIterator<Item = &'e Handled>) -> Vec<TryOn> {
-    let mut seen = BTreeSet::new();
-    let mut try_ons = Vec::new();
-    for event in events {
-        if let (EventKind::TriedOn, Some(visit)) = (event.kind, event.visit)
-            && seen.insert((visit, event.epc))
-        {
-            let gtin = event.epc.sgtin().map(|sgtin| sgtin.gtin());
-            try_ons.push(TryOn { at: event.at, visit, epc: event.epc, gtin });
-        }
-    }
-    try_ons
 }
 
 /// Brings try-ons together with lines. The answer has one element per try-on, in the order given. `style` tells which
@@ -174,7 +155,6 @@ mod tests {
     use crate::sale::{Goods, Receipt};
     use alloc::string::ToString;
     use hangtag_protocol::epc::{Serial, Sgtin};
-    use hangtag_protocol::id::{Epoch, GatewayId, Seq, ZoneId};
     use proptest::prelude::*;
 
     const MINUTE: i64 = 60_000;
@@ -188,13 +168,9 @@ mod tests {
         tag(item, 0).sgtin().unwrap().gtin()
     }
 
-    fn visit(number: u64) -> Visit {
-        Visit { gateway: GatewayId::new("g").unwrap(), epoch: Epoch(1), opened_by: Seq(number) }
-    }
-
-    fn tried(at: i64, visit_number: u64, item: u64, serial: u64) -> TryOn {
+    fn tried(at: i64, visit: u64, item: u64, serial: u64) -> TryOn {
         let epc = tag(item, serial);
-        TryOn { at: UnixMillis(at), visit: visit(visit_number), epc, gtin: Some(gtin(item)) }
+        TryOn { at: UnixMillis(at), visit, epc, gtin: Some(gtin(item)) }
     }
 
     fn line(number: u32, at: i64, goods: Goods, quantity: u32) -> Line {
@@ -260,25 +236,6 @@ mod tests {
         }
         let back = Line { kind: Kind::Return, ..line(1, 2 * MINUTE, garment(0, 7), 1) };
         assert_eq!(by(&once, &[back]), [None]);
-    }
-
-    #[test]
-    fn twice_in_one_visit_is_one_try_on() {
-        let event = |at, visit_number, kind| Handled {
-            at: UnixMillis(at),
-            kind,
-            epc: tag(0, 7),
-            zone: ZoneId::new("booth").unwrap(),
-            visit: Some(visit(visit_number)),
-            dwell_ds: 0,
-        };
-        let events = [
-            event(1, 1, EventKind::CarriedIn),
-            event(2, 1, EventKind::TriedOn),
-            event(3, 1, EventKind::TriedOn),
-            event(4, 2, EventKind::TriedOn),
-        ];
-        assert_eq!(try_ons(&events), [tried(2, 1, 0, 7), tried(4, 2, 0, 7)]);
     }
 
     /// The rules as they are written, one pair at a time.

@@ -41,15 +41,17 @@ impl Share {
 /// Two-sided 95 % quantile of the normal distribution.
 const Z95: f64 = 1.959_963_984_540_054;
 
-/// The median; of an even number of values the mean of the middle two, rounded down. `None` of none.
+/// A quantile, 0 to 1; between two values a weighted mean, rounded down (type 7 of Hyndman and Fan, 1996, of
+/// which 0.5 is the usual median). `None` of none.
 #[must_use]
-pub fn median(values: &mut [u32]) -> Option<u32> {
+pub fn quantile(values: &mut [u32], quantile: f64) -> Option<u32> {
+    let last = values.len().checked_sub(1)?;
     values.sort_unstable();
-    let upper = *values.get(values.len() / 2)?;
-    if values.len() % 2 == 1 {
-        return Some(upper);
-    }
-    Some(values[values.len() / 2 - 1].midpoint(upper))
+    let place = quantile.clamp(0.0, 1.0) * last as f64;
+    // Not negative and at most the last place.
+    let (below, part) = (place as usize, place - libm::floor(place));
+    let (low, high) = (values[below], values[last.min(below + 1)]);
+    Some(low + (part * f64::from(high - low)) as u32)
 }
 
 #[cfg(test)]
@@ -75,14 +77,17 @@ mod tests {
     fn nothing_has_no_share_and_no_median() {
         assert_eq!(Share::of(0, 0), None);
         assert_eq!(Share::of(2, 1), None);
-        assert_eq!(median(&mut []), None);
+        assert_eq!(quantile(&mut [], 0.5), None);
     }
 
     #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median(&mut [9, 1, 5]), Some(5));
-        assert_eq!(median(&mut [9, 1, 5, 6]), Some(5));
-        assert_eq!(median(&mut [u32::MAX, u32::MAX]), Some(u32::MAX));
+    fn quantiles_lie_between_the_values() {
+        assert_eq!(quantile(&mut [9, 1, 5], 0.5), Some(5));
+        assert_eq!(quantile(&mut [9, 1, 5, 6], 0.5), Some(5));
+        assert_eq!(quantile(&mut [u32::MAX, u32::MAX], 0.9), Some(u32::MAX));
+        // R: quantile(c(10, 20, 30, 40, 50, 60), .9, type = 7) is 55.
+        assert_eq!(quantile(&mut [60, 10, 30, 20, 50, 40], 0.9), Some(55));
+        assert_eq!((quantile(&mut [3, 4], 0.0), quantile(&mut [3, 4], 7.0)), (Some(3), Some(4)));
     }
 
     proptest! {

@@ -73,6 +73,11 @@ impl Catalogue {
         self.items.get(&gtin)
     }
 
+    /// All of them, by GTIN.
+    pub(crate) fn items(&self) -> impl Iterator<Item = (Gtin, &Item)> {
+        self.items.iter().map(|(gtin, item)| (*gtin, item))
+    }
+
     /// How many trade items there are.
     #[must_use]
     pub(crate) fn len(&self) -> usize {

@@ -16,6 +16,7 @@ use crate::problem::Problem;
 use crate::store::{Forks, Reader};
 use crate::{log, pipeline};
 
+mod bench;
 mod check;
 mod import;
 mod keys;
@@ -74,6 +75,18 @@ pub(crate) enum Command {
         file: File,
         #[command(subcommand)]
         what: PosWhat,
+    },
+    /// Measures how fast central is on this machine, with invented events in a database of its own.
+    Bench {
+        /// How many events, 20,000 to a store and day.
+        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+        events: u64,
+        /// Of how many stores.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+        stores: u64,
+        /// Keeps the database in this folder, with a configuration: `run` shows it.
+        #[arg(long, value_name = "FOLDER")]
+        keep: Option<PathBuf>,
     },
     /// Shows what could not be read.
     Quarantine {
@@ -171,6 +184,10 @@ impl Command {
             }
             Self::Pos { what: PosWhat::Schema { kind }, .. } => {
                 print!("{}", if kind == About::Stock { schemas::STOCK } else { schemas::SALE });
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Bench { events, stores, keep } => {
+                bench::bench(events, stores, keep)?;
                 Ok(ExitCode::SUCCESS)
             }
             Self::Quarantine { file, what } => {

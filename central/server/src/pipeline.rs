@@ -5,6 +5,7 @@
 //!                    ◀─requests──        ◀─output──   ▲    └──failing──▶ health
 //!                                              tills ──┘ input, each with its answer
 //!                                        ──broker──────────────────────▶ health
+//! changed ──▶ rollups ──▶ database
 //! ```
 //!
 //! Shutdown runs with the data: ingest takes nothing more, the writer ends when its input closes (tills hold it only
@@ -19,8 +20,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::catalogue::Catalogue;
 use crate::config::Config;
+use crate::days::Days;
+use crate::goods::Goods;
 use crate::ingest::{self, Broker, Ingest};
 use crate::problem::{self, Problem};
+use crate::rollups;
 use crate::shop;
 use crate::store::{Reader, Store, Writer};
 use crate::web::{self, Site, Tills, Vitals};
@@ -75,10 +79,15 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let ingest = Ingest::new(&config.mqtt, login, config.tenant, input, output, broker);
     let mut ingest = tokio::spawn(ingest::run(ingest, stopping.clone()));
 
+    let reader = Reader::new(address.clone());
+    let goods = Arc::new(Goods::new(catalogue));
+    let rolling = rollups::run(address, config.tenant, commits.clone(), stopping.clone());
+    let rolling = tokio::spawn(rolling);
     let site = Arc::new(Site {
-        reader: Reader::new(address),
+        days: Days::new(reader.clone(), goods.clone()),
+        reader,
         shops,
-        catalogue,
+        goods,
         commits,
         vitals: Vitals { broker: broker_known, failing: writer_failing },
         stopping: stopping.clone(),
@@ -100,6 +109,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         bail!("the writer panicked");
     }
     page.await.context("page")?.context("page")?;
+    rolling.await.context("rollups")?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::StoreId;
 use jiff::civil::{Date, Time, Weekday};
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, Zoned};
 use serde::Deserialize;
 
@@ -167,6 +167,21 @@ impl Shop {
         hours
     }
 
+    /// When the shop opens and closes on a day; `None` when it does not.
+    #[must_use]
+    pub(crate) fn open(&self, day: Date) -> Option<(UnixMillis, UnixMillis)> {
+        let (open, close) = self.open.get(&weekday(day))?;
+        let at = |time: Time| Some(day.to_datetime(time).to_zoned(self.time_zone.clone()).ok()?.timestamp());
+        Some((UnixMillis(at(*open)?.as_millisecond()), UnixMillis(at(*close)?.as_millisecond())))
+    }
+
+    /// How far into its day the shop is.
+    #[must_use]
+    pub(crate) fn elapsed_today(&self, now: Timestamp) -> SignedDuration {
+        let start = self.bounds(self.today(now)).map(|(start, _)| start.timestamp());
+        start.map_or(SignedDuration::ZERO, |start| now.duration_since(start))
+    }
+
     /// Opening hours of a day as text, such as `10:00–20:00`; `None` when the shop is closed.
     #[must_use]
     pub(crate) fn opening(&self, day: Date) -> Option<String> {
@@ -179,19 +194,6 @@ impl Shop {
     #[must_use]
     pub(crate) fn local(&self, at: UnixMillis) -> Option<Zoned> {
         Some(Timestamp::from_millisecond(at.0).ok()?.to_zoned(self.time_zone.clone()))
-    }
-}
-
-impl Hour {
-    /// `14:00`, and the offset from UTC where the day has more than one.
-    #[must_use]
-    pub(crate) fn label(&self, offsets_differ: bool) -> String {
-        let offset = self.start.offset();
-        if offsets_differ && offset != Offset::UTC {
-            self.start.strftime("%H:%M (%:z)").to_string()
-        } else {
-            self.start.strftime("%H:%M").to_string()
-        }
     }
 }
 
@@ -226,7 +228,10 @@ pub(crate) mod tests {
     fn days_on_which_clocks_change_have_23_and_25_hours() {
         let labels = |day| {
             let hours = paris().hours(day);
-            (hours.len(), hours.iter().map(|h| h.label(true)).collect::<Vec<_>>())
+            (
+                hours.len(),
+                hours.iter().map(|h| h.start.strftime("%H:%M (%:z)").to_string()).collect::<Vec<_>>(),
+            )
         };
         let (count, spring) = labels(date(2026, 3, 29));
         assert_eq!((count, spring[2].as_str()), (23, "03:00 (+02:00)"));

@@ -9,7 +9,7 @@ async function refresh() {
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
       for (const old of document.querySelectorAll("details[open]")) {
         const twin = fresh.querySelector("#" + old.id);
-        if (twin) twin.open = true;
+        if (twin && !old.classList.contains("list")) twin.open = true;
       }
       document.querySelector("main").replaceWith(fresh);
     }

@@ -25,7 +25,7 @@ use crate::pos::Rows;
 
 /// A group ends with the message that brings it to so many events, so that a live batch behind it does not
 /// wait long.
-const EVENTS_PER_GROUP: u64 = 2_048;
+pub(super) const EVENTS_PER_GROUP: u64 = 2_048;
 /// How often a transaction is tried that the database gave up in favour of another process's.
 const TRIES: u32 = 5;
 

@@ -34,7 +34,7 @@ impl Changed {
     pub(super) fn write(&self, db: &Db) -> Result<(), StoreError> {
         for (store, hour) in &self.0 {
             db.execute(
-                "INSERT INTO changed VALUES (?1, ?2, ?3)
+                "INSERT INTO changed (store, hour, mark) VALUES (?1, ?2, ?3)
                  ON CONFLICT (store, hour) DO UPDATE SET mark = excluded.mark",
                 binds![store.as_str(), *hour, rand::random::<i64>()],
             )?;

@@ -272,6 +272,18 @@ impl Db {
         }
     }
 
+    /// What this connection commits need not be on stable storage before the engine next writes it back: for what can
+    /// be made again.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) fn relax(&self) -> Result<(), StoreError> {
+        match &self.0 {
+            Engine::Sqlite(sqlite) => Ok(sqlite.relax()?),
+            Engine::Postgres(postgres) => Ok(postgres.batch("SET synchronous_commit TO off")?),
+        }
+    }
+
     /// Keeps others from changing tables until the transaction ends.
     ///
     /// # Errors

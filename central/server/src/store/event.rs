@@ -159,6 +159,16 @@ fn note_retracted(db: &Db, header: &Header, mistaken: Seq, changed: &mut Changed
     Ok(())
 }
 
+/// The rows of a batch whose gateway's uptime is the time of day; `epoch` is the batch's.
+pub(super) fn rows<'b>(batch: &'b Batch, epoch: &'b str) -> Vec<[Bind<'b>; COLUMNS]> {
+    let numbered = (batch.header.first.0..).map(Seq).zip(&batch.events);
+    let row = |(seq, event): (Seq, &'b Event)| {
+        let wall = UnixMillis(event.at.0.cast_signed());
+        row((&batch.header, epoch), seq, event, Some((wall, 10)), wall)
+    };
+    numbered.map(row).collect()
+}
+
 /// How many columns a row has.
 const COLUMNS: usize = 24;
 

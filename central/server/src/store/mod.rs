@@ -37,6 +37,7 @@
 //! changed      per shop and hour (Unix hours; the least number for events without a time of day) a random
 //!              mark, which is another one after every change of what the hour adds up to
 //! sale, stock  what tills told: drawn in `sale.rs`
+//! sheet        per shop and hour what counts of its events, packed: drawn in `roll.rs`
 //! meta         name and value: whose database it is (tenant); what tells the secret that keys `code` from others
 //!              (codes)
 //! ```
@@ -54,14 +55,17 @@ mod clock;
 mod db;
 mod epoch;
 mod event;
+mod floor;
 mod group;
 mod loyalty;
 mod memory;
 mod piece;
 mod quarantine;
 mod read;
+mod roll;
 mod sale;
 mod schema;
+mod sheet;
 mod sums;
 mod unreadable;
 mod writer;
@@ -71,10 +75,13 @@ use db::{Db, DbError};
 pub(crate) use address::Address;
 pub(crate) use append::{Message, Options, Store};
 pub(crate) use epoch::Key;
+pub(crate) use floor::floor;
 pub(crate) use group::Forks;
 pub(crate) use loyalty::Unopened;
+pub(crate) use piece::Hours;
 pub(crate) use quarantine::Quarantined;
-pub(crate) use read::{Coverage, DayRead, GatewayHealth, NotRecording, Reader, Totals};
+pub(crate) use read::{Coverage, GatewayHealth, NotRecording, Quality, Reader, Totals};
+pub(crate) use roll::Roller;
 pub(crate) use sale::Taken;
 pub(crate) use sums::Sums;
 pub(crate) use writer::{Delivery, Failing, Input, Question, Settled, Writer};

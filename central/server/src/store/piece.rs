@@ -1,32 +1,32 @@
-//! The events of one hour of one shop, kept in memory for as long as the database's mark of the hour stays
-//! what it was. Enters: a snapshot of the database, a stretch of time. Leaves: its hours, each as the snapshot
-//! has it. A busy shop's page reads the hour that is under way, and no other.
+//! The events of one hour of one shop. Enters: a snapshot of the database, a stretch of hours. Leaves: the hours,
+//! each as the snapshot has it: from its sheet where that was made of what the hour is, else from the events. The
+//! hours that were read from events are kept in memory for as long as they do not change.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hangtag_central_core::tally::{Handled, Scanned, Visit};
+use hangtag_central_core::handled::{Handled, Scanned, Visit};
 use hangtag_protocol::clock::{UNKNOWN_ERROR, UnixMillis};
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::event::ReaderState;
 use hangtag_protocol::id::{Epoch, GatewayId, Seq, StoreId};
 
-use super::changed::{self, HOUR_MS};
+use super::changed::HOUR_MS;
 use super::db::{Db, binds};
 use super::event::state_name;
 use super::read::{HANDLED, NOT_RETRACTED, content, kind, parse};
-use super::{Coverage, StoreError};
+use super::{Coverage, StoreError, roll, sheet};
 
-/// The most rows that are kept, about 100 bytes each, an hour without any for one; one more makes all others be
+/// The most rows that are kept, about 150 bytes each, an hour without any for one; one more makes all others be
 /// forgotten.
-const MAX_ROWS: usize = 200_000;
+const MAX_ROWS: usize = 60_000;
 
-/// What happened in an hour, or in the part of it that belongs to a day.
-#[derive(Debug, PartialEq)]
-pub(super) struct Piece {
+/// What happened in an hour.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Piece {
     /// Events about garments, oldest first, without the retracted ones.
     pub handled: Vec<Handled>,
-    /// Scans, without the retracted ones.
+    /// Scans, oldest first, without the retracted ones.
     pub scanned: Vec<Scanned>,
     /// Those of the events about garments whose time of day nobody vouches for.
     pub unvouched: u64,
@@ -40,49 +40,49 @@ impl Piece {
     }
 }
 
-/// Whose, from when until before when.
-type Key = (StoreId, i64, i64);
+/// Hours by number (Unix milliseconds divided by those of an hour); one that is not there is empty.
+pub(crate) type Hours = BTreeMap<i64, Arc<Piece>>;
 
 /// A piece with the mark that its hour had.
-type Marked = (Option<i64>, Arc<Piece>);
+type Marked = (i64, Arc<Piece>);
 
 /// What is kept.
 #[derive(Debug, Default)]
-pub(super) struct Pieces(Mutex<BTreeMap<Key, Marked>>);
+pub(super) struct Pieces(Mutex<BTreeMap<(StoreId, i64), Marked>>);
 
 impl Pieces {
-    /// The hours of a shop from one moment until before another, as a snapshot has them.
+    /// The hours of a shop from one to another, both included, as a snapshot has them with their marks; of them only
+    /// those that `wanted` says.
     pub(super) fn hours(
         &self,
         db: &Db,
         store: StoreId,
-        from: UnixMillis,
-        to: UnixMillis,
-    ) -> Result<Vec<Arc<Piece>>, StoreError> {
-        let marks = changed::marks(db, store.as_str(), from.0 / HOUR_MS, to.0 / HOUR_MS)?;
-        let mut pieces = Vec::new();
-        let mut at = from.0;
-        while at < to.0 {
-            let end = (at - at.rem_euclid(HOUR_MS) + HOUR_MS).min(to.0);
-            // An hour that has never been marked is empty, or older than the marks.
-            pieces.push(self.piece(db, (store, at, end), marks.get(&(at / HOUR_MS)).copied())?);
-            at = end;
+        marks: &BTreeMap<i64, i64>,
+        between: (i64, i64),
+        wanted: impl Fn(i64) -> bool,
+    ) -> Result<Hours, StoreError> {
+        let mut hours = Hours::new();
+        roll::sheets(db, store.as_str(), between, |hour, mark, body| {
+            if marks.get(&hour) == Some(&mark) && wanted(hour) {
+                hours.extend(sheet::unpack(body).map(|piece| (hour, Arc::new(piece))));
+            }
+        })?;
+        for (hour, mark) in marks.iter().filter(|(hour, _)| wanted(**hour)) {
+            if !hours.contains_key(hour) {
+                hours.insert(*hour, self.read(db, (store, *hour), *mark)?);
+            }
         }
-        Ok(pieces)
+        Ok(hours)
     }
 
-    fn piece(&self, db: &Db, key: Key, mark: Option<i64>) -> Result<Arc<Piece>, StoreError> {
+    fn read(&self, db: &Db, key: (StoreId, i64), mark: i64) -> Result<Arc<Piece>, StoreError> {
         let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, piece)) = kept().get(&key)
             && *known == mark
         {
             return Ok(Arc::clone(piece));
         }
-        let (store, from, to) = key;
-        let (handled, unvouched) = handled(db, store.as_str(), from, to)?;
-        let coverage = coverage(db, store.as_str(), from, to)?;
-        let scanned = scanned(db, store.as_str(), from, to)?;
-        let piece = Arc::new(Piece { handled, scanned, unvouched, coverage });
+        let piece = Arc::new(read(db, key.0.as_str(), key.1)?);
         let mut kept = kept();
         if kept.values().map(|(_, piece)| piece.rows()).sum::<usize>() + piece.rows() > MAX_ROWS {
             kept.clear();
@@ -90,6 +90,14 @@ impl Pieces {
         kept.insert(key, (mark, Arc::clone(&piece)));
         Ok(piece)
     }
+}
+
+/// Reads an hour from its events.
+pub(super) fn read(db: &Db, id: &str, hour: i64) -> Result<Piece, StoreError> {
+    let (from, to) = (hour * HOUR_MS, (hour + 1) * HOUR_MS);
+    let (handled, unvouched) = handled(db, id, from, to)?;
+    let (scanned, coverage) = (scanned(db, id, from, to)?, coverage(db, id, from, to)?);
+    Ok(Piece { handled, scanned, unvouched, coverage })
 }
 
 /// The events about garments, and how many of them nobody vouches for.
@@ -121,14 +129,16 @@ fn handled(db: &Db, id: &str, from: i64, to: i64) -> Result<(Vec<Handled>, u64),
 /// What scanners read.
 fn scanned(db: &Db, id: &str, from: i64, to: i64) -> Result<Vec<Scanned>, StoreError> {
     let question = format!(
-        "SELECT zone, gateway, epoch, visit, gtin IS NOT NULL FROM event AS e INDEXED BY event_by_scan
-         WHERE store = ?1 AND wall_ms >= ?2 AND wall_ms < ?3 AND kind = 'scanned' AND {NOT_RETRACTED}"
+        "SELECT zone, gateway, epoch, visit, gtin IS NOT NULL, wall_ms FROM event AS e INDEXED BY event_by_scan
+         WHERE store = ?1 AND wall_ms >= ?2 AND wall_ms < ?3 AND kind = 'scanned' AND {NOT_RETRACTED}
+         ORDER BY wall_ms, gateway, epoch, seq"
     );
     db.all(&question, binds![id, from, to], |row| {
         let (gateway, epoch): (GatewayId, Epoch) =
             (parse(row.get(1)?, "a gateway")?, parse(row.get(2)?, "an epoch")?);
         let opened_by: Option<i64> = row.get(3)?;
         Ok(Scanned {
+            at: UnixMillis(row.get(5)?),
             zone: parse(row.get(0)?, "a zone")?,
             visit: opened_by.map(|seq| Visit { gateway, epoch, opened_by: Seq(seq.cast_unsigned()) }),
             is_product: row.get(4)?,

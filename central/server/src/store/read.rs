@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hangtag_central_core::sale::{Line, StockCount};
-use hangtag_central_core::tally::{Handled, Scanned};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::event::{Kind, ReaderState};
 use hangtag_protocol::id::{Epoch, GatewayId, ReaderId, StoreId};
@@ -13,16 +12,15 @@ use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::status::Status;
 use serde::Serialize;
 
+use super::changed;
 use super::db::{Db, Mode, binds};
-use super::piece::Pieces;
+use super::piece::{Hours, Pieces};
 use super::{Address, Quarantined, StoreError, Unopened, loyalty, open_to_read, quarantine, sale};
 
 /// The most rows of gaps and of quarantine that the page shows.
 const SHOWN: u32 = 50;
 /// How long a reader that says nothing is still shown, in milliseconds: 30 days.
 const REMEMBERED_MS: i64 = 30 * 86_400_000;
-/// How long after a day's end the coverage events of the day may end, in milliseconds: 1 day.
-const COVERAGE_TAIL_MS: i64 = 86_400_000;
 /// Events of a kind that retracted nothing and was not retracted. Indexes are named because SQLite, which knows nothing
 /// of how many rows there are, may take the primary key instead, and walk through a whole epoch for every event.
 pub(super) const NOT_RETRACTED: &str =
@@ -104,21 +102,13 @@ pub(crate) struct Gap {
     pub why: String,
 }
 
-/// Everything the page shows of one shop and one stretch of time.
+/// How good the data of one shop and one stretch of time are.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct DayRead {
-    /// Events about garments, oldest first, without the retracted ones.
-    pub handled: Vec<Handled>,
-    /// Scans, without the retracted ones.
-    pub scanned: Vec<Scanned>,
+pub(crate) struct Quality {
     /// Loyalty codes of the shop, of any day, that are not opened.
     pub unopened: Vec<Unopened>,
     /// Events about garments that have no time of day, by kind.
     pub unclocked: BTreeMap<Kind, u64>,
-    /// Events of the stretch whose time of day nobody vouches for.
-    pub unvouched: u64,
-    /// Stretches of the readers' lives that reach into the stretch of time.
-    pub coverage: Vec<Coverage>,
     /// The readers that told of themselves in the month before, heard of or not in the stretch.
     pub readers: Vec<(GatewayId, ReaderId)>,
     /// The gateways' health.
@@ -211,7 +201,6 @@ impl Reader {
     ///
     /// # Errors
     /// When the database fails.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the page does not show sales yet"))]
     pub(crate) fn sales(
         &self,
         store: StoreId,
@@ -225,21 +214,47 @@ impl Reader {
     ///
     /// # Errors
     /// When the database fails.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the page does not show sales yet"))]
     pub(crate) fn stock(&self, store: StoreId, at: UnixMillis) -> Result<Vec<StockCount>, StoreError> {
         sale::stock(&open_to_read(&self.address)?, store, at)
     }
 
-    /// Everything the page shows of one shop from one moment until before another.
+    /// The marks of a shop's hours from one to another, both included: Unix milliseconds divided by those of an
+    /// hour. An hour without a mark is empty; another mark tells of another content.
     ///
     /// # Errors
     /// When the database fails.
-    pub(crate) fn day(
+    pub(crate) fn marks(&self, store: StoreId, hours: (i64, i64)) -> Result<BTreeMap<i64, i64>, StoreError> {
+        changed::marks(&open_to_read(&self.address)?, store.as_str(), hours.0, hours.1)
+    }
+
+    /// The hours of a shop from one to another, both included, and the marks that they have; of the hours only
+    /// those that `wanted` says.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn hours(
+        &self,
+        store: StoreId,
+        hours: (i64, i64),
+        wanted: impl Fn(i64) -> bool,
+    ) -> Result<(BTreeMap<i64, i64>, Hours), StoreError> {
+        let mut db = open_to_read(&self.address)?;
+        let db = db.transaction(Mode::Read)?;
+        let marks = changed::marks(&db, store.as_str(), hours.0, hours.1)?;
+        let pieces = self.pieces.hours(&db, store, &marks, hours, wanted)?;
+        Ok((marks, pieces))
+    }
+
+    /// How good the data of one shop are from one moment until before another.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn quality(
         &self,
         store: StoreId,
         from: UnixMillis,
         to: UnixMillis,
-    ) -> Result<DayRead, StoreError> {
+    ) -> Result<Quality, StoreError> {
         let mut db = open_to_read(&self.address)?;
         // All answers come from one moment of the database.
         let db = db.transaction(Mode::Read)?;
@@ -262,25 +277,11 @@ impl Reader {
             binds![id],
             |row| row.get(0).map(UnixMillis),
         )?;
-        let hours = self.pieces.hours(&db, store, from, to)?;
-        let mut coverage: Vec<Coverage> = self
-            .pieces
-            .hours(&db, store, from, UnixMillis(to.0 + COVERAGE_TAIL_MS))?
-            .iter()
-            .flat_map(|piece| &piece.coverage)
-            .filter(|stretch| stretch.to > from && stretch.from < to)
-            .map(|stretch| Coverage { from: stretch.from.max(from), to: stretch.to.min(to), ..*stretch })
-            .collect();
-        coverage.sort_by_key(|stretch| (stretch.gateway, stretch.reader, stretch.from));
         let seen = "SELECT store FROM epoch UNION SELECT store FROM status";
         let stores_seen = db.all(seen, &[], |row| row.get(0))?.into_iter().collect();
-        Ok(DayRead {
-            handled: hours.iter().flat_map(|piece| &piece.handled).copied().collect(),
-            scanned: hours.iter().flat_map(|piece| &piece.scanned).copied().collect(),
+        Ok(Quality {
             unopened: loyalty::unopened(&db, Some(id))?,
             unclocked: unclocked(&db, id)?,
-            unvouched: hours.iter().map(|piece| piece.unvouched).sum(),
-            coverage,
             readers: readers(&db, id, from, to)?,
             gateways: gateways(&db, id)?,
             last,

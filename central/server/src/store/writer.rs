@@ -21,7 +21,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout_at;
 
-use super::append::Appended;
 use super::sale::Taken;
 use super::{Address, Message, Options, Store, StoreError};
 use crate::pos::Rows;

@@ -9,7 +9,7 @@ use hangtag_protocol::id::{GatewayId, ReaderId};
 
 use crate::store::Coverage;
 
-use super::text;
+use super::lang::Lang;
 
 /// Width of a strip in user units.
 pub(crate) const STRIP: i64 = 960;
@@ -52,9 +52,8 @@ pub(crate) struct Piece {
 pub(crate) fn strips(
     coverage: &[Coverage],
     known: &[(GatewayId, ReaderId)],
-    from: UnixMillis,
-    to: UnixMillis,
-    end: UnixMillis,
+    (from, to, end): (UnixMillis, UnixMillis, UnixMillis),
+    lang: Lang,
 ) -> Vec<Strip> {
     let mut readers: BTreeMap<_, Vec<&Coverage>> = known.iter().map(|reader| (*reader, Vec::new())).collect();
     for stretch in coverage.iter().filter(|c| c.from < c.to) {
@@ -75,8 +74,8 @@ pub(crate) fn strips(
                 Piece { x, width, class: class(c.state) }
             })
             .collect();
-        let [listening, silent, absent, off] = sums.map(text::minutes);
-        let unknown = text::minutes((to.0 - from.0 - known).max(0));
+        let [listening, silent, absent, off] = sums.map(|ms| lang.minutes(ms));
+        let unknown = lang.minutes((to.0 - from.0 - known).max(0));
         Strip { gateway, reader, listening, silent, absent, off, unknown, pieces }
     };
     readers.into_iter().map(strip).collect()
@@ -113,7 +112,7 @@ mod tests {
         ];
         let at = |minute: i64| UnixMillis(minute * 60_000);
         let dead = (GatewayId::new("h").unwrap(), ReaderId::new("r").unwrap());
-        let strips = strips(&coverage, &[dead], at(0), at(120), at(240));
+        let strips = strips(&coverage, &[dead], (at(0), at(120), at(240)), Lang::En);
         assert_eq!(strips.len(), 2);
         assert_eq!(
             (strips[1].gateway, strips[1].unknown.as_str()),

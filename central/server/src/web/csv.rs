@@ -1,64 +1,75 @@
-//! The page's tables as CSV (RFC 4180): the same rows, times in the shop's time with their offset.
-//! A text never reaches a spreadsheet as a formula.
+//! The page's tables as CSV (RFC 4180): the same rows. A text never reaches a spreadsheet as a formula. A share has five
+//! columns: itself, its numerator and denominator, and the ends of its 95 % interval.
 
 use csv::{Terminator, WriterBuilder};
 
-use super::view::{Row, View};
+use super::filter::Filter;
+use super::lang::Lang;
+use super::tables::{Kind, Table, Value};
 
-/// Per product.
+/// Says that what follows is UTF-8: without it Excel reads Chinese in the code page of its machine.
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// Writes a table. Every row begins with the days that were asked for.
 ///
 /// # Errors
 /// Never on memory; the type is the library's.
-pub(crate) fn products(view: &View) -> Result<Vec<u8>, csv::Error> {
-    let columns = ["style", "colour", "size", "name", "price", "gtin"];
-    table(view, &columns, &[], &view.products, |p| {
-        (vec![&p.style, &p.colour, &p.size, &p.name, &p.price, &p.gtin], Vec::new())
-    })
-}
-
-/// Per zone.
-///
-/// # Errors
-/// Never on memory; the type is the library's.
-pub(crate) fn zones(view: &View) -> Result<Vec<u8>, csv::Error> {
-    let more = ["visits", "median_fitting_s", "loyalty_scans", "product_scans"];
-    table(view, &["zone"], &more, &view.zones, |z| {
-        let median = z.median_ds.map(|ds| format!("{}.{}", ds / 10, ds % 10)).unwrap_or_default();
-        let scans = [z.loyalty_scans, z.product_scans].map(|n| n.to_string());
-        (vec![&z.zone], [z.visits.to_string(), median].into_iter().chain(scans).collect())
-    })
-}
-
-/// Per hour.
-///
-/// # Errors
-/// Never on memory; the type is the library's.
-pub(crate) fn hours(view: &View) -> Result<Vec<u8>, csv::Error> {
-    table(view, &["hour"], &[], &view.hours, |h| (vec![&h.start], Vec::new()))
-}
-
-fn table<'v, K>(
-    view: &'v View,
-    keys: &[&str],
-    more: &[&str],
-    rows: &'v [Row<K>],
-    cells: impl Fn(&'v K) -> (Vec<&'v String>, Vec<String>),
-) -> Result<Vec<u8>, csv::Error> {
-    let mut out = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
-    let counts = ["picked_up", "put_down", "carried_in", "tried_on"];
-    out.write_record(["store", "from", "to"].iter().chain(keys).chain(&counts).chain(more))?;
-    for row in rows {
-        let (keys, more) = cells(&row.key);
-        let c = row.counts;
-        let day = [view.store.to_string(), view.from.clone(), view.to.clone()];
-        let keys = keys.into_iter().map(|text| harmless(text));
-        let counts = [c.picked_up, c.put_down, c.carried_in, c.tried_on].map(|n| n.to_string());
-        out.write_record(day.into_iter().chain(keys).chain(counts).chain(more))?;
+pub(crate) fn write(table: &Table, filter: &Filter, lang: Lang) -> Result<Vec<u8>, csv::Error> {
+    let begin = match lang {
+        Lang::En => Vec::new(),
+        Lang::ZhCn => BYTE_ORDER_MARK.as_bytes().to_vec(),
+    };
+    let mut out = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(begin);
+    let heads = table.columns.iter().flat_map(|column| names(column.name, column.kind));
+    out.write_record(["from", "to"].map(String::from).into_iter().chain(heads))?;
+    let days = [filter.from.to_string(), filter.to.to_string()];
+    for row in &table.rows {
+        let cells =
+            row.cells.iter().zip(&table.columns).flat_map(|(value, column)| fields(value, column.kind));
+        out.write_record(days.iter().cloned().chain(cells))?;
     }
     out.into_inner().map_err(|why| csv::Error::from(why.into_error()))
+}
+
+/// The names of a column's fields.
+fn names(name: &str, kind: Kind) -> Vec<String> {
+    match kind {
+        Kind::Share => ["", "_part", "_whole", "_low", "_high"].map(|end| format!("{name}{end}")).into(),
+        Kind::Duration => vec![format!("{name}_s")],
+        Kind::Text | Kind::Count | Kind::Number => vec![name.into()],
+    }
+}
+
+fn fields(value: &Value, kind: Kind) -> Vec<String> {
+    match value {
+        Value::Text(text) => vec![harmless(text)],
+        Value::Count(count) => vec![count.to_string()],
+        Value::Share(Some(share)) => {
+            let [value, low, high] = [share.value, share.low, share.high].map(|part| format!("{part:.4}"));
+            vec![value, share.part.to_string(), share.whole.to_string(), low, high]
+        }
+        Value::Duration(Some(ds)) => vec![format!("{}.{}", ds / 10, ds % 10)],
+        Value::Number(Some(number)) => vec![format!("{number:.2}")],
+        Value::Share(None) | Value::Duration(None) | Value::Number(None) | Value::Hidden => {
+            vec![String::new(); names("", kind).len()]
+        }
+    }
 }
 
 /// Puts an apostrophe before what a spreadsheet would compute.
 fn harmless(text: &str) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { format!("'{text}") } else { text.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formulas_are_texts() {
+        for text in ["=1+1", "@x", "-3", "+3", "\tx"] {
+            assert_eq!(harmless(text), format!("'{text}"));
+        }
+        assert_eq!(harmless("38-40"), "38-40");
+    }
 }

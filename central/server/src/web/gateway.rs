@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use crate::store::GatewayHealth;
 
-use super::{coverage, text};
+use super::coverage;
+use super::lang::Lang;
 
 /// From which fill level on, in percent, a spool in which events wait is worth a warning.
 const NEARLY_FULL: u8 = 80;
@@ -36,7 +37,7 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// Puts a health message in words.
-    pub(super) fn new(row: &GatewayHealth, now: Timestamp) -> Self {
+    pub(super) fn new(row: &GatewayHealth, lang: Lang, now: Timestamp) -> Self {
         let health = row.status.health.as_ref();
         let readers = health.map_or(&[][..], |health| &health.readers);
         Self {
@@ -45,10 +46,10 @@ impl Gateway {
                 Presence::Online => true,
                 Presence::Offline => false,
             },
-            heard: text::ago(row.received, now),
+            heard: lang.ago(row.received, now),
             agent: row.status.agent.clone(),
-            waiting: health.map_or("–".into(), |health| text::count(health.waiting)),
-            lost: health.map_or("–".into(), |health| text::count(health.lost)),
+            waiting: health.map_or("–".into(), |health| lang.count(health.waiting)),
+            lost: health.map_or("–".into(), |health| lang.count(health.lost)),
             readers: readers.iter().map(|r| (r.id.to_string(), coverage::class(r.state))).collect(),
             fault: health.and_then(|health| health.spool_fault.clone()),
             nearly_full: health.and_then(nearly_full),
@@ -76,7 +77,11 @@ mod tests {
         );
         let status = serde_json::from_str(&status).unwrap();
         let gateway = GatewayId::new("gw-1").unwrap();
-        Gateway::new(&GatewayHealth { gateway, received: UnixMillis(0), status }, Timestamp::UNIX_EPOCH)
+        Gateway::new(
+            &GatewayHealth { gateway, received: UnixMillis(0), status },
+            Lang::En,
+            Timestamp::UNIX_EPOCH,
+        )
     }
 
     #[test]

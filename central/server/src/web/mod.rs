@@ -1,6 +1,6 @@
 //! The merchandisers' page. Enters: HTTP requests with their filter in the URL. Leaves: a page that
-//! is whole without script, its tables as CSV, a stream that tells of changes, and a health answer. What tills
-//! send goes to the writer: the page never writes to the database, and loads nothing from elsewhere.
+//! is whole without script, its tables as CSV and as JSON, a stream that tells of changes, and a health answer.
+//! It never writes to the database and loads nothing from elsewhere.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,37 +8,40 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::Stream;
 use hangtag_protocol::clock::UnixMillis;
 use jiff::Timestamp;
-use jiff::civil::Date;
-use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::catalogue::Catalogue;
+use crate::days::Days;
+use crate::goods::Goods;
+use crate::report::{Range, Report};
 use crate::shop::Shop;
-use crate::store::{Reader, StoreError};
+use crate::store::{Quality, Reader, StoreError};
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the page draws only the hours of a day"))]
+mod api;
 mod chart;
 mod coverage;
 mod csv;
+mod draw;
+pub(crate) mod filter;
 mod gateway;
 mod health;
-#[cfg_attr(not(test), expect(dead_code, reason = "the page speaks English only"))]
 mod lang;
-mod text;
+mod tables;
 mod tills;
 mod view;
 
+use filter::{Compare, Filter, FilterError};
 pub(crate) use health::Vitals;
+use lang::Lang;
+use tables::Source;
 pub(crate) use tills::Tills;
 use view::View;
 
@@ -51,10 +54,12 @@ const DRAIN: Duration = Duration::from_secs(2);
 pub(crate) struct Site {
     /// The database.
     pub reader: Reader,
+    /// What its days add up to.
+    pub days: Days,
     /// The shops, at least one.
     pub shops: Vec<Shop>,
     /// The trade items.
-    pub catalogue: Catalogue,
+    pub goods: Arc<Goods>,
     /// Changes with every commit.
     pub commits: watch::Receiver<u64>,
     /// What the other tasks say of themselves.
@@ -92,40 +97,32 @@ pub(crate) async fn serve(
 
 /// The paths.
 pub(crate) fn router(site: Arc<Site>) -> Router {
-    Router::new()
+    let mut router = Router::new()
         .route("/", get(page))
-        .route("/products.csv", get(products))
-        .route("/zones.csv", get(zones))
-        .route("/hours.csv", get(hours))
         .route("/live", get(live))
         .route("/health", get(health::health))
-        .with_state(site)
+        .route("/api/v1/measures/{table}", get(api::table));
+    for name in tables::NAMES {
+        router = router.route(&format!("/{name}.csv"), get(csv_file));
+    }
+    router.with_state(site)
 }
-
-/// The filter as it stands in the URL. An empty value is none.
-#[derive(Debug, Default, Deserialize)]
-struct Filter {
-    store: Option<String>,
-    date: Option<String>,
-}
-
-type Filtered = Result<Query<Filter>, QueryRejection>;
 
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
 enum PageError {
-    #[error("the filter cannot be read: {0}")]
-    Query(#[from] QueryRejection),
-    #[error("parameter store: there is no store {0:?}")]
-    Store(String),
-    #[error("parameter date: {0:?} is not a date like 2026-11-21")]
-    Date(String),
+    #[error("{0}")]
+    Filter(#[from] FilterError),
+    #[error("there is no table {0:?}: there are {names}", names = tables::NAMES.join(", "))]
+    Table(String),
+    #[error("parameter {0}: {1:?} is not a number that it can be: limit is 1 to 1000, offset any")]
+    Paging(String, String),
     #[error("{0}")]
     Database(#[from] StoreError),
     #[error("the page could not be made: {0}")]
     Template(#[from] askama::Error),
     #[error("the table could not be made: {0}")]
-    Table(#[from] ::csv::Error),
+    Csv(#[from] ::csv::Error),
     #[error("the question to the database was dropped: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -134,6 +131,7 @@ enum PageError {
 #[template(path = "error.html")]
 struct ErrorPage<'a> {
     nonce: &'a str,
+    lang: Lang,
     what: &'a str,
 }
 
@@ -142,28 +140,113 @@ struct ErrorPage<'a> {
 struct Page<'a> {
     nonce: &'a str,
     view: &'a View,
+    lang: Lang,
 }
 
-async fn page(State(site): State<Arc<Site>>, filter: Filtered) -> Result<Response, PageError> {
-    let view = view_of(site, filter).await?;
-    let nonce = nonce();
-    let body = Page { nonce: &nonce, view: &view }.render()?;
-    Ok(html(StatusCode::OK, &nonce, body))
+/// A filter with what it adds up to.
+struct Answer {
+    site: Arc<Site>,
+    filter: Filter,
+    lang: Lang,
+    now: Timestamp,
+    report: Report,
+    compared: Option<Report>,
 }
 
-async fn products(State(site): State<Arc<Site>>, filter: Filtered) -> Result<Response, PageError> {
-    let view = view_of(site, filter).await?;
-    Ok(attachment(&view, "products", csv::products(&view)?))
+impl Answer {
+    fn new(site: Arc<Site>, filter: Filter, lang: Lang, now: Timestamp) -> Result<Self, StoreError> {
+        let adds_up =
+            |range: &Range| Report::new(&site.days, &site.shops, &site.goods, range, &filter.wanted, now);
+        let (shops, from, to) = (filter.shops.clone(), filter.from, filter.to);
+        let report = adds_up(&Range { shops, from, to, cut: false })?;
+        let today = site.shops[filter.shops[0]].today(now);
+        let compared = filter.compared().map(|(from, to)| {
+            let shops = match filter.compare {
+                Compare::Store(id) => (0..site.shops.len()).filter(|at| site.shops[*at].id == id).collect(),
+                Compare::Previous | Compare::Year | Compare::Nothing => filter.shops.clone(),
+            };
+            // A stretch that ends today is compared with one that ends as early in its last day.
+            let cut = filter.to == today && to < today;
+            adds_up(&Range { shops, from, to, cut })
+        });
+        let compared = compared.transpose()?;
+        Ok(Self { site, filter, lang, now, report, compared })
+    }
+
+    fn source(&self) -> Source<'_> {
+        let Self { site, filter, report, compared, .. } = self;
+        Source { site, filter, report, compared: compared.as_ref() }
+    }
+
+    /// How good the data of the shops are.
+    fn qualities(&self) -> Result<Vec<Quality>, StoreError> {
+        let of = |shop: &usize| {
+            let shop = &self.site.shops[*shop];
+            let at = |zoned: jiff::Zoned| UnixMillis(zoned.timestamp().as_millisecond());
+            let (from, to) = (shop.bounds(self.filter.from), shop.bounds(self.filter.to));
+            let from = from.map_or(UnixMillis(0), |(from, _)| at(from));
+            let to = to.map_or(UnixMillis(self.now.as_millisecond()), |(_, to)| at(to));
+            self.site.reader.quality(shop.id, from, to)
+        };
+        self.filter.shops.iter().map(of).collect()
+    }
 }
 
-async fn zones(State(site): State<Arc<Site>>, filter: Filtered) -> Result<Response, PageError> {
-    let view = view_of(site, filter).await?;
-    Ok(attachment(&view, "zones", csv::zones(&view)?))
+/// What a query string asks for, given to whoever makes an answer of it, on a thread that may wait for the database.
+async fn answer<T: Send + 'static>(
+    site: Arc<Site>,
+    query: String,
+    headers: &HeaderMap,
+    make: impl FnOnce(Answer) -> Result<T, PageError> + Send + 'static,
+) -> Result<T, PageError> {
+    let now = (site.now)();
+    let filter = Filter::parse(&query, &site.shops, now)?;
+    let lang = language(filter.lang.as_deref(), headers);
+    tokio::task::spawn_blocking(move || make(Answer::new(site, filter, lang, now)?)).await?
 }
 
-async fn hours(State(site): State<Arc<Site>>, filter: Filtered) -> Result<Response, PageError> {
-    let view = view_of(site, filter).await?;
-    Ok(attachment(&view, "hours", csv::hours(&view)?))
+fn language(asked: Option<&str>, headers: &HeaderMap) -> Lang {
+    let header = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    Lang::negotiate(asked, header(header::COOKIE), header(header::ACCEPT_LANGUAGE))
+}
+
+async fn page(State(site): State<Arc<Site>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+    let made = answer(site, query.unwrap_or_default(), &headers, |answer| {
+        let view = View::new(&answer.source(), &answer.qualities()?, answer.lang, answer.now);
+        let nonce = nonce();
+        let body = Page { nonce: &nonce, view: &view, lang: answer.lang }.render()?;
+        let mut page = html(StatusCode::OK, &nonce, body);
+        if let Some(lang) = answer.filter.lang.as_deref().and_then(Lang::parse)
+            && let Ok(cookie) = HeaderValue::from_str(&lang.cookie())
+        {
+            page.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
+        Ok(page)
+    });
+    made.await.unwrap_or_else(|why| why.page(language(None, &headers)))
+}
+
+async fn csv_file(
+    State(site): State<Arc<Site>>,
+    uri: Uri,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let name = uri.path().trim_start_matches('/').trim_end_matches(".csv").to_owned();
+    let made = answer(site, query.unwrap_or_default(), &headers, move |answer| {
+        let table = answer.source().table(&name).ok_or_else(|| PageError::Table(name.clone()))?;
+        let Filter { from, to, .. } = answer.filter;
+        let disposition = format!("attachment; filename=\"{name}-{from}-{to}.csv\"");
+        let body = csv::write(&table, &answer.filter, answer.lang)?;
+        let headers = [
+            (header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present"),
+            (header::CONTENT_DISPOSITION, disposition.as_str()),
+            NO_STORE,
+            NO_SNIFF,
+        ];
+        Ok((headers, body).into_response())
+    });
+    made.await.unwrap_or_else(|why| why.page(language(None, &headers)))
 }
 
 /// Says `changed` after commits, coalesced.
@@ -193,39 +276,22 @@ fn changes(
     })
 }
 
-async fn view_of(site: Arc<Site>, filter: Filtered) -> Result<View, PageError> {
-    let Query(filter) = filter?;
-    let given = |value: Option<String>| value.filter(|text| !text.is_empty());
-    let now = (site.now)();
-    let shop = match given(filter.store) {
-        Some(id) => site.shops.iter().position(|shop| shop.id.as_str() == id).ok_or(PageError::Store(id))?,
-        None => 0,
-    };
-    let day = match given(filter.date) {
-        Some(text) => Date::strptime("%Y-%m-%d", &text).map_err(|_| PageError::Date(text))?,
-        None => site.shops[shop].today(now),
-    };
-    let (from, to) = site.shops[shop].bounds(day).ok_or_else(|| PageError::Date(day.to_string()))?;
-    let bounds = [&from, &to].map(|at| UnixMillis(at.timestamp().as_millisecond()));
-    tokio::task::spawn_blocking(move || {
-        let read = site.reader.day(site.shops[shop].id, bounds[0], bounds[1])?;
-        Ok(View::new(&site, shop, day, now, &read))
-    })
-    .await?
-}
-
-impl IntoResponse for PageError {
-    fn into_response(self) -> Response {
-        let status = match &self {
-            Self::Query(_) | Self::Store(_) | Self::Date(_) => StatusCode::BAD_REQUEST,
-            Self::Database(_) | Self::Template(_) | Self::Table(_) | Self::Task(_) => {
+impl PageError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Filter(_) | Self::Paging(..) => StatusCode::BAD_REQUEST,
+            Self::Table(_) => StatusCode::NOT_FOUND,
+            Self::Database(_) | Self::Template(_) | Self::Csv(_) | Self::Task(_) => {
                 tracing::error!(error = %self, "no page");
                 StatusCode::INTERNAL_SERVER_ERROR
             }
-        };
+        }
+    }
+
+    fn page(&self, lang: Lang) -> Response {
         let (nonce, what) = (nonce(), self.to_string());
-        let body = ErrorPage { nonce: &nonce, what: &what }.render().unwrap_or(what.clone());
-        html(status, &nonce, body)
+        let body = ErrorPage { nonce: &nonce, lang, what: &what }.render().unwrap_or(what.clone());
+        html(self.status(), &nonce, body)
     }
 }
 
@@ -250,17 +316,6 @@ fn html(status: StatusCode, nonce: &str, body: String) -> Response {
         NO_SNIFF,
     ];
     (status, headers, body).into_response()
-}
-
-fn attachment(view: &View, table: &str, body: Vec<u8>) -> Response {
-    let disposition = format!("attachment; filename=\"{table}-{}-{}.csv\"", view.store, view.date);
-    let headers = [
-        (header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present"),
-        (header::CONTENT_DISPOSITION, disposition.as_str()),
-        NO_STORE,
-        NO_SNIFF,
-    ];
-    (headers, body).into_response()
 }
 
 #[cfg(test)]

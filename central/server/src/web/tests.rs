@@ -5,7 +5,7 @@ use axum::http::Request;
 use hangtag_protocol::clock::UNKNOWN_ERROR;
 use hangtag_protocol::epc::Gtin;
 use hangtag_protocol::event::What;
-use hangtag_protocol::id::Seq;
+use hangtag_protocol::id::{Seq, StoreId};
 use hangtag_protocol::key::KeyId;
 use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::scan::{Code, SEAL_BYTES, Sealed};
@@ -13,6 +13,7 @@ use hangtag_protocol::topic::Channel;
 use tower::ServiceExt;
 
 use super::*;
+use crate::catalogue::Catalogue;
 use crate::ingest::Broker;
 use crate::shop;
 use crate::store::Failing;
@@ -42,10 +43,15 @@ fn site_with(bench: &Bench, catalogue: &str, vitals: Vitals) -> (Arc<Site>, watc
     std::fs::write(&file, format!("gtin,style,colour,size,name,price\n{catalogue}")).unwrap();
     let (changed, commits) = watch::channel(0);
     let (_, stopping) = watch::channel(false);
+    let reader = Reader::new(bench.address.clone());
+    let goods = Arc::new(Goods::new(Catalogue::read(&file)));
+    let mut lyon = shop::tests::paris();
+    (lyon.id, lyon.name) = (StoreId::new("lyon-1").unwrap(), "Lyon".into());
     let site = Site {
-        reader: Reader::new(bench.address.clone()),
-        shops: vec![shop::tests::paris()],
-        catalogue: Catalogue::read(&file),
+        days: Days::new(reader.clone(), goods.clone()),
+        reader,
+        shops: vec![shop::tests::paris(), lyon],
+        goods,
         commits,
         vitals,
         stopping,
@@ -102,39 +108,177 @@ fn sums(table: &str) -> [u64; 4] {
     sums
 }
 
+/// The day of `a_day`.
+const DAY: &str = "store=paris-1&from=2026-10-25";
+
 #[tokio::test]
 async fn page_and_tables_say_the_same_and_retracted_events_do_not_count() {
     let bench = a_day();
     let (site, _changed) = site(&bench, "");
-    let page = get(&site, "/?store=paris-1&date=2026-10-25").await;
-    assert_eq!(page.status, StatusCode::OK);
+    let page = get(&site, &format!("/?{DAY}")).await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.text);
     assert!(page.text.contains("Tried on</p><p class=\"value\">2</p>"), "{}", page.text);
-    assert!(page.text.contains("in 2 visits to a booth"));
+    assert!(page.text.contains("in 2 visits to a fitting room"));
     assert!(page.text.contains("Picked up</p><p class=\"value\">3</p>"));
-    assert!(page.text.contains("1 of 3 garments"));
-    assert!(page.text.contains("has not seen a clock yet: 1 picked up"));
-    let advice = "nothing vouched for: systemd-timesyncd has not set it. Where something else keeps it right \
-         (chrony, ntpd, a hypervisor), write <code>kept = true</code> under <code>[clock]</code>";
-    assert!(page.text.contains(advice), "{}", page.text);
-    assert!(page.text.contains("Unknown tags (1)"));
-    for table in ["hours", "products", "zones"] {
-        let csv = get(&site, &format!("/{table}.csv?store=paris-1&date=2026-10-25")).await;
+    assert!(page.text.contains("1 of 3</p>"));
+    assert!(page.text.contains("1 event is not counted on any day: their gateway has not seen a clock yet"));
+    assert!(
+        page.text
+            .contains("vouched for: systemd-timesyncd has not set it. Where something else keeps it right")
+    );
+    for table in ["hours", "days", "week", "products", "styles", "zones", "stores"] {
+        let csv = get(&site, &format!("/{table}.csv?{DAY}")).await;
         assert_eq!(sums(&csv.text), [3, 0, 1, 2], "{table}: {}", csv.text);
-        assert!(csv.text.contains("2026-10-25T00:00:00+02:00") && csv.text.contains("\r\n"));
+        assert!(csv.text.contains("\r\n2026-10-25,2026-10-25,"), "{}", csv.text);
     }
-    let other = get(&site, "/hours.csv?date=2026-10-24").await;
+    let other = get(&site, "/hours.csv?from=2026-10-24").await;
     assert_eq!(sums(&other.text), [0; 4]);
+}
+
+#[tokio::test]
+async fn json_says_the_same_as_csv_page_by_page() {
+    let bench = a_day();
+    let (site, _changed) = site(&bench, "80614141123458,S1,red,M,Dress,39.90\n");
+    for name in tables::NAMES {
+        let csv = get(&site, &format!("/{name}.csv?{DAY}")).await.text;
+        let records: Vec<_> =
+            ::csv::Reader::from_reader(csv.as_bytes()).into_records().map(Result::unwrap).collect();
+        let mut found = 0;
+        let mut path = format!("/api/v1/measures/{name}?{DAY}&limit=1");
+        loop {
+            let answer = get(&site, &path).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
+            let json: serde_json::Value = serde_json::from_str(&answer.text).unwrap();
+            assert_eq!(json["total"], records.len(), "{name}");
+            for row in json["rows"].as_array().unwrap() {
+                let record = &records[found];
+                for (key, value) in row.as_object().unwrap() {
+                    let texts =
+                        value.as_str().map(str::to_owned).or_else(|| Some(value.as_u64()?.to_string()));
+                    if let Some(text) = texts {
+                        assert!(
+                            record.iter().any(|field| field == text),
+                            "{name}.{key}: {text} in {record:?}"
+                        );
+                    }
+                }
+                found += 1;
+            }
+            match json["next"].as_str() {
+                Some(next) => path = next.to_owned(),
+                None => break,
+            }
+        }
+        assert_eq!(found, records.len(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_has_not_changed_is_not_sent_again() {
+    let mut bench = a_day();
+    let (site, _changed) = site(&bench, "");
+    let path = format!("/api/v1/measures/summary?{DAY}");
+    let first = get(&site, &path).await;
+    let tag = first.headers[header::ETAG].clone();
+    let ask = || Request::get(&path).header(header::IF_NONE_MATCH, tag.clone()).body(Body::empty()).unwrap();
+    let again = router(site.clone()).oneshot(ask()).await.unwrap();
+    assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    let mut late = batch(20, vec![picked(30 * 60_000, TWIN)]);
+    late.anchors = vec![anchor(0, NIGHT, UNKNOWN_ERROR)];
+    bench.send(&late);
+    let changed = router(site.clone()).oneshot(ask()).await.unwrap();
+    assert_eq!(changed.status(), StatusCode::OK, "a late event is counted at once");
+}
+
+#[tokio::test]
+async fn a_wrong_question_of_a_program_is_a_problem() {
+    let bench = Bench::new();
+    let (site, _changed) = site(&bench, "");
+    for (path, status, said) in [
+        ("/api/v1/measures/nothing", 404, "there is no table \\\"nothing\\\": there are summary"),
+        ("/api/v1/measures/styles?limit=0", 400, "parameter limit: \\\"0\\\""),
+        ("/api/v1/measures/styles?limit=1001", 400, "parameter limit"),
+        ("/api/v1/measures/styles?offset=-1", 400, "parameter offset"),
+        ("/api/v1/measures/styles?store=x", 400, "names no store"),
+    ] {
+        let answer = get(&site, path).await;
+        assert_eq!(answer.status.as_u16(), status, "{path}");
+        assert_eq!(answer.headers[header::CONTENT_TYPE], "application/problem+json");
+        assert!(answer.text.contains(said), "{path}: {}", answer.text);
+    }
 }
 
 #[tokio::test]
 async fn the_hour_that_comes_twice_is_two_hours() {
     let bench = a_day();
     let (site, _changed) = site(&bench, "");
-    let csv = get(&site, "/hours.csv?date=2026-10-25").await.text;
-    assert!(csv.contains("2026-10-25T02:00:00+02:00,3,0,1,1\r\n"), "{csv}");
-    assert!(csv.contains("2026-10-25T02:00:00+01:00,0,0,0,1\r\n"), "{csv}");
-    let page = get(&site, "/?date=2026-10-25").await.text;
-    assert!(page.contains("02:00 (+01:00)") && page.contains("02:00 (+02:00)"));
+    let csv = get(&site, &format!("/hours.csv?{DAY}")).await.text;
+    assert!(csv.contains("paris-1,2026-10-25T02:00:00+02:00,3,0,1,1\r\n"), "{csv}");
+    assert!(csv.contains("paris-1,2026-10-25T02:00:00+01:00,0,0,0,1\r\n"), "{csv}");
+}
+
+#[tokio::test]
+async fn a_filter_lets_through_what_it_names_and_is_carried_on_in_links() {
+    let bench = a_day();
+    let rows = "80614141123458,S1,red,M,Dress,39.90\n";
+    let (site, _changed) = site(&bench, rows);
+    let count = async |query: &str| {
+        let csv = get(&site, &format!("/products.csv?{DAY}&{query}")).await.text;
+        sums(&csv)
+    };
+    assert_eq!(count("style=S1").await, [2, 0, 1, 2]);
+    assert_eq!(count("colour=red&size=M").await, [2, 0, 1, 2]);
+    assert_eq!(count("colour=blue").await, [0; 4]);
+    assert_eq!(count("store=lyon-1").await, [3, 0, 1, 2], "both shops");
+    let page = get(&site, &format!("/?{DAY}&style=S1&lang=zh-CN")).await;
+    assert!(page.text.contains("<html lang=\"zh-CN\">") && page.text.contains("试穿"));
+    assert!(page.headers[header::SET_COOKIE].to_str().unwrap().starts_with("lang=zh-CN;"));
+    for link in [
+        "/zones.csv?store=paris-1&#38;period=custom&#38;from=2026-10-25&#38;to=2026-10-25&#38;style=S1&#38;lang=zh-CN",
+        "name=\"style\" value=\"S1\"",
+        "lang=en\" lang=\"en\"",
+    ] {
+        assert!(page.text.contains(link), "{link} in {}", page.text);
+    }
+}
+
+#[tokio::test]
+async fn a_stretch_is_compared_with_the_one_before() {
+    let bench = a_day();
+    let (site, _changed) = site(&bench, "");
+    let summary = async |query: &str| {
+        let text = get(&site, &format!("/api/v1/measures/summary?{query}")).await.text;
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        json["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["picked_up"].as_u64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(summary(DAY).await, [3, 0]);
+    assert_eq!(summary("from=2026-10-26").await, [0, 3]);
+    assert_eq!(summary("from=2026-10-26&compare=none").await, [0]);
+    assert_eq!(summary("store=lyon-1&from=2026-10-25&compare=store-paris-1").await, [0, 3]);
+    let page = get(&site, "/?from=2026-10-26").await.text;
+    assert!(page.contains("▼ 100 % less than 3"), "{page}");
+}
+
+/// It is 04:30 by the shop's clock, two hours after the first pick-ups, and the day has begun 5 ½ hours ago.
+#[tokio::test]
+async fn a_day_that_is_not_over_is_compared_with_as_much_of_the_day_before() {
+    let mut bench = Bench::new();
+    let hour = 3_600_000;
+    let day = 24 * u64::from(3_600_000_u32);
+    let mut message = batch(1, vec![picked(0, TAG), picked(6 * hour, TWIN), picked(day, TAG)]);
+    message.anchors = vec![anchor(0, NIGHT - 86_400_000, 10)];
+    bench.send(&message);
+    let (site, _changed) = site(&bench, "");
+    let text = get(&site, "/api/v1/measures/summary?period=today").await.text;
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let picked: Vec<_> =
+        json["rows"].as_array().unwrap().iter().map(|row| row["picked_up"].as_u64()).collect();
+    assert_eq!(picked, [Some(1), Some(1)], "not the one at half past eight the day before");
 }
 
 #[tokio::test]
@@ -142,11 +286,11 @@ async fn texts_of_the_catalogue_cannot_become_markup_or_formulas() {
     let bench = a_day();
     let row = "80614141123458,=cmd(),+1,-M,\"<script>alert(1)</script>\",1\n";
     let (site, _changed) = site(&bench, row);
-    let page = get(&site, "/?date=2026-10-25").await.text;
+    let page = get(&site, "/?from=2026-10-25").await.text;
     assert!(!page.contains("<script>alert") && page.contains("alert(1)"), "{page}");
     assert!(page.contains("Paris &#60;Rivoli&#62;") || page.contains("Paris &lt;Rivoli&gt;"));
-    let csv = get(&site, "/products.csv?date=2026-10-25").await.text;
-    assert!(csv.contains("'=cmd(),'+1,'-M,<script>"), "{csv}");
+    let csv = get(&site, "/products.csv?from=2026-10-25").await.text;
+    assert!(csv.contains("<script>alert(1)</script>,'=cmd(),'+1,'-M,1,"), "{csv}");
 }
 
 #[tokio::test]
@@ -155,10 +299,10 @@ async fn a_wrong_parameter_is_named() {
     let (site, _changed) = site(&bench, "");
     for (path, said) in [
         ("/?store=nowhere", "parameter store"),
-        ("/?date=yesterday", "parameter date"),
-        ("/?date=2026-02-30", "parameter date"),
-        ("/zones.csv?date=9999-99-99", "parameter date"),
-        ("/?store=a&store=b", "filter"),
+        ("/?from=yesterday", "parameter from"),
+        ("/?to=2026-02-30", "parameter to"),
+        ("/zones.csv?from=9999-99-99", "parameter from"),
+        ("/?date=2026-02-03", "parameter &#34;date&#34; is not one of"),
         ("/?store=<b>", "&#60;b&#62;"),
     ] {
         let path = path.replace('<', "%3C").replace('>', "%3E");
@@ -166,7 +310,7 @@ async fn a_wrong_parameter_is_named() {
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
         assert!(answer.text.contains(said), "{path}: {}", answer.text);
     }
-    assert_eq!(get(&site, "/?store=&date=").await.status, StatusCode::OK, "an empty value is none");
+    assert_eq!(get(&site, "/?store=&from=").await.status, StatusCode::OK, "an empty value is none");
 }
 
 #[tokio::test]
@@ -251,7 +395,7 @@ async fn a_gateway_that_keeps_no_events_is_told_to_everybody() {
     };
     bench.send_bytes(Channel::Status, status(r#""spool_percent":83,"#));
     let page = get(&site, "/").await.text;
-    assert!(page.contains("spool is 83 % full, with 1,234 events that wait"), "{page}");
+    assert!(page.contains("spool 83 % full") && page.contains("<td>1,234</td>"), "{page}");
     assert!(page.contains("Complete"), "nothing is missing yet: {page}");
     assert!(!page.contains("records nothing"), "{page}");
 
@@ -264,7 +408,6 @@ async fn a_gateway_that_keeps_no_events_is_told_to_everybody() {
     bench.send_bytes(Channel::Status, status(r#""spool_fault":"the disk is full: 12 KiB","#));
     let page = get(&site, "/").await.text;
     assert!(page.contains("records nothing: cannot keep events: the disk is full: 12 KiB</span>"), "{page}");
-    assert!(page.contains("Gateway gw-1 records nothing: it cannot keep events: the disk is full"), "{page}");
     assert!(!page.contains("Complete"), "{page}");
     let answer = get(&site, "/health").await;
     assert_eq!(answer.status, StatusCode::OK, "central is well");
@@ -325,12 +468,12 @@ async fn scans_are_counted_per_zone_and_sealed_codes_are_told() {
     bench.send(&message);
     let (site, _changed) = site(&bench, "");
     let page = get(&site, "/").await.text;
-    assert!(page.contains("<th scope=\"col\">Loyalty scans</th>"), "{page}");
+    assert!(page.contains(">Loyalty scans</th>"), "{page}");
     assert!(page.contains("Loyalty codes that wait for key 6b65792d69642d31: 2."), "{page}");
     let zones = get(&site, "/zones.csv").await.text;
     let header = zones.lines().next().unwrap_or_default();
-    assert!(header.ends_with("visits,median_fitting_s,loyalty_scans,product_scans"), "{zones}");
-    assert!(zones.lines().any(|line| line.ends_with(",booth-1,0,0,1,0,1,,1,1")), "{zones}");
+    assert!(header.ends_with("visits,stay_median_s,stay_p90_s,loyalty_scans,product_scans"), "{zones}");
+    assert!(zones.lines().any(|line| line.ends_with(",booth-1,paris-1,0,0,1,0,1,,,1,1")), "{zones}");
     let health: serde_json::Value = serde_json::from_str(&get(&site, "/health").await.text).unwrap();
     let told = serde_json::json!([{"key": "6b65792d69642d31", "state": "sealed", "scans": 2}]);
     assert_eq!((&health["unopened"], &health["status"]), (&told, &"ok".into()));

@@ -241,14 +241,14 @@ mod tests {
         let (writer_output, output) = mpsc::channel(100);
         let (commits, changed) = watch::channel(0);
         let writer = Writer {
-            path: bench.path.clone(),
+            address: bench.address.clone(),
             options: options(),
             input: writer_input,
             output: writer_output,
             changed: commits,
             failing: watch::channel(None).0,
         };
-        let store = Store::open(&bench.path, options()).unwrap();
+        let store = Store::open(&bench.address, options()).unwrap();
         let writer = std::thread::spawn(move || writer.run(store));
         let door = router(Tills { input: input.downgrade(), shops: vec![paris()] });
         Shopfront { bench, door, input, writer, changed, _output: output }
@@ -278,7 +278,7 @@ mod tests {
         let (status, said) = send(&shop.door, "paris-1/sale", &[JSON], LINE).await;
         assert_eq!((status, &said["new"], &said["wrong"]), (200, &json!(1), &json!(0)));
         let stored = |shop: &Shopfront| {
-            let reader = Reader::new(shop.bench.path.clone());
+            let reader = Reader::new(shop.bench.address.clone());
             reader.sales(paris().id, UnixMillis(0), UnixMillis(i64::MAX)).unwrap().len()
         };
         assert_eq!(stored(&shop), 1);
@@ -342,7 +342,10 @@ mod tests {
     #[tokio::test]
     async fn what_the_database_cannot_take_is_told_and_holds_up_nobody() {
         let shop = open();
-        let db = rusqlite::Connection::open(&shop.bench.path).unwrap();
+        let crate::store::Address::File(path) = &shop.bench.address else {
+            panic!("tests of doors have files")
+        };
+        let db = rusqlite::Connection::open(path).unwrap();
         let trigger = "CREATE TRIGGER poison BEFORE INSERT ON sale WHEN NEW.receipt = 'b'
              BEGIN SELECT RAISE(ABORT, 'poison'); END";
         db.execute_batch(trigger).unwrap();

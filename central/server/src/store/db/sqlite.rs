@@ -132,6 +132,10 @@ impl Sqlite {
         self.0.pragma_update(None, "user_version", version)
     }
 
+    pub(super) fn relax(&self) -> rusqlite::Result<()> {
+        self.0.pragma_update(None, "synchronous", "normal")
+    }
+
     pub(super) fn others_commits(&self) -> Result<i64, StoreError> {
         self.pragma("data_version")
     }

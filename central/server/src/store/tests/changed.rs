@@ -1,23 +1,42 @@
 //! What is remembered of hours is what a reader that remembers nothing finds, whatever changes them.
 
 use super::*;
-use crate::store::DayRead;
+use crate::store::{Coverage, Roller};
 
 const HOUR: i64 = 3_600_000;
 /// Some midnight, in Unix milliseconds.
 const MIDNIGHT: i64 = 500_016 * HOUR;
-/// A day that does not begin with an hour.
-const DAY: (UnixMillis, UnixMillis) =
-    (UnixMillis(MIDNIGHT + HOUR / 2), UnixMillis(MIDNIGHT + 24 * HOUR + HOUR / 2));
+/// The hours of a day.
+const DAY: (i64, i64) = (MIDNIGHT / HOUR, MIDNIGHT / HOUR + 23);
 
-fn day(reader: &Reader) -> DayRead {
-    reader.day(gateway().store, DAY.0, DAY.1).unwrap()
+/// What a reader tells of the day.
+#[derive(Debug, PartialEq)]
+struct Told {
+    handled: Vec<hangtag_central_core::handled::Handled>,
+    unvouched: u64,
+    coverage: Vec<Coverage>,
+    unclocked: u64,
+}
+
+fn day(reader: &Reader) -> Told {
+    let (_, hours) = reader.hours(gateway().store, DAY, |_| true).unwrap();
+    let quality = reader.quality(gateway().store, UnixMillis(0), UnixMillis(i64::MAX / 2)).unwrap();
+    Told {
+        handled: hours.values().flat_map(|piece| &piece.handled).copied().collect(),
+        unvouched: hours.values().map(|piece| piece.unvouched).sum(),
+        coverage: hours.values().flat_map(|piece| &piece.coverage).copied().collect(),
+        unclocked: quality.unclocked.values().sum(),
+    }
 }
 
 /// What the reader tells, which is what a new one would tell.
-fn same(reader: &Reader, bench: &Bench) -> DayRead {
+fn same(reader: &Reader, bench: &Bench) -> Told {
     let told = day(reader);
     assert_eq!(told, day(&Reader::new(bench.address.clone())));
+    // And what it tells when every hour has a sheet.
+    let mut roller = Roller::open(&bench.address, tenant()).unwrap();
+    while roller.roll(1).unwrap() > 0 {}
+    assert_eq!(told, day(&Reader::new(bench.address.clone())), "from sheets");
     told
 }
 
@@ -38,7 +57,7 @@ fn an_hour_is_read_again_whatever_changed_it() {
     assert_eq!(same(&reader, &bench).handled, []);
     // Nobody knows yet when it was.
     bench.send(&batch(1, vec![picked(2 * hour, TAG), picked(5 * hour, TAG), coverage(6 * hour, 2 * hour)]));
-    assert_eq!(same(&reader, &bench).unclocked.values().sum::<u64>(), 2);
+    assert_eq!(same(&reader, &bench).unclocked, 2);
     // Late events get their time, which nobody vouches for.
     bench.send(&Batch {
         anchors: vec![anchor(0, MIDNIGHT, UNKNOWN_ERROR)],
@@ -47,7 +66,7 @@ fn an_hour_is_read_again_whatever_changed_it() {
     let told = same(&reader, &bench);
     assert_eq!((told.handled.len(), told.unvouched, told.coverage.len()), (3, 3, 1));
     // A better clock moves them to other hours, one of them out of the day.
-    let better = anchor(0, MIDNIGHT - 2 * HOUR, 5);
+    let better = anchor(0, MIDNIGHT - 3 * HOUR, 5);
     bench.send(&Batch { anchors: vec![better], ..batch(5, vec![picked(9 * hour, TAG)]) });
     let told = same(&reader, &bench);
     assert_eq!((told.handled.len(), told.unvouched), (3, 0));
@@ -89,4 +108,20 @@ fn what_did_not_change_is_not_read_again() {
     assert_eq!(day(&reader).handled[0].kind, hangtag_protocol::event::Kind::PickedUp);
     bench.send(&batch(3, vec![picked(3_700_000, TAG)]));
     assert_eq!(day(&reader).handled[0].kind, hangtag_protocol::event::Kind::PutDown);
+}
+
+#[test]
+fn a_sheet_of_what_an_hour_was_before_is_not_used() {
+    let mut bench = Bench::new();
+    let mut roller = Roller::open(&bench.address, tenant()).unwrap();
+    bench.send(&Batch { anchors: vec![anchor(0, MIDNIGHT, 5)], ..batch(1, vec![picked(3_600_000, TAG)]) });
+    assert_eq!((roller.roll(9).unwrap(), roller.roll(9).unwrap()), (1, 0));
+    let told = || day(&Reader::new(bench.address.clone())).handled.len();
+    // What is not read from events is read from the sheet.
+    bench.db().execute("DELETE FROM event", &[]).unwrap();
+    assert_eq!(told(), 1);
+    bench.db().execute("UPDATE changed SET mark = mark + 1", &[]).unwrap();
+    assert_eq!(told(), 0, "the hour is another one");
+    assert_eq!(roller.roll(9).unwrap(), 1, "and gets another sheet");
+    assert_eq!(told(), 0);
 }

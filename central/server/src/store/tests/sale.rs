@@ -146,7 +146,7 @@ fn what_a_till_tells_by_mqtt_is_stored_once_beside_batches() {
     }
     let kinds: Vec<_> = read(&bench, 0, i64::MAX).iter().map(|line| line.kind).collect();
     assert_eq!(kinds, [Kind::Sale, Kind::Return]);
-    let reader = Reader::new(bench.path.clone());
+    let reader = Reader::new(bench.address.clone());
     assert_eq!(reader.stock(gateway().store, UnixMillis(i64::MAX)).unwrap().len(), 1);
     let totals = reader.totals().unwrap();
     assert_eq!((totals.events, totals.quarantined), (3, 0));
@@ -160,7 +160,7 @@ fn what_is_wrong_in_a_tills_message_is_kept_with_its_reasons_and_the_rest_is_sto
     let messages = [message("sale", &payload), message("sale", "no JSON"), message("sale", &payload)];
     assert_eq!(bench.store.append(&messages).unwrap().taken, 3);
     assert_eq!(read(&bench, 0, i64::MAX).len(), 1);
-    let reader = Reader::new(bench.path.clone());
+    let reader = Reader::new(bench.address.clone());
     let [none, part] = &reader.quarantine(9).unwrap()[..] else { panic!("two payloads") };
     assert!(none.reason.starts_with("is not JSON: "), "{none:?}");
     assert!(part.reason.starts_with("element 1: gtin: \"4006381333932\" ends in 2"), "{part:?}");
@@ -169,7 +169,7 @@ fn what_is_wrong_in_a_tills_message_is_kept_with_its_reasons_and_the_rest_is_sto
     assert_eq!(kept, payload.as_bytes());
     // The shop's page tells of it, other shops' pages do not.
     let shown = |store: &str| {
-        let read = reader.day(StoreId::new(store).unwrap(), UnixMillis(0), UnixMillis(1)).unwrap();
+        let read = reader.quality(StoreId::new(store).unwrap(), UnixMillis(0), UnixMillis(1)).unwrap();
         read.quarantine.len()
     };
     assert_eq!((shown("paris-1"), shown("lyon")), (2, 0));

@@ -6,11 +6,9 @@
 //! | [`bars`] | up to three series by hour or by day |
 //! | [`funnel`] | stages, each of those that came through the one before |
 //! | [`heat`] | a matrix such as weekday by hour |
-//! | [`hours`] | the bars of one day, as coordinates for a template |
 //! | [`ladder`] | sizes, tried against sold |
 //! | [`quadrant`] | styles by try-ons and sales, with links |
 //! | [`share`] | a share with its interval, in a table's cell |
-//! | [`spark`] | a line over days, in a table's cell |
 //!
 //! Nothing is told apart by colour alone: series are also hatched and dotted, and what was not measured is crossed
 //! out. Colours are classes of `templates/chart.css`, which has them for light and dark and for paper. A drawing
@@ -19,17 +17,13 @@
 pub(crate) mod bars;
 pub(crate) mod funnel;
 pub(crate) mod heat;
-mod hours;
 pub(crate) mod ladder;
 mod legend;
 mod place;
 pub(crate) mod quadrant;
 pub(crate) mod share;
-pub(crate) mod spark;
 pub(crate) mod svg;
 mod width;
-
-pub(crate) use hours::Chart;
 
 #[cfg(test)]
 mod tests;

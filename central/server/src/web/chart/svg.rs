@@ -136,12 +136,6 @@ impl Canvas {
         self.shape("circle", paint, &place, tip);
     }
 
-    /// A line through points.
-    pub(super) fn polyline(&mut self, class: &str, points: &[(f64, f64)]) {
-        let points = joined(points);
-        self.put(format_args!("<polyline class=\"{class}\" points=\"{points}\"></polyline>"));
-    }
-
     /// Begins a link, or what only belongs together if it leads nowhere. It says something when it is pointed at;
     /// what is drawn until [`close`](Self::close) is in it.
     pub(super) fn open(&mut self, href: &str, tip: &str) {

@@ -66,12 +66,6 @@ impl Lang {
         self.format("date-short", &self.parts(date, 1)[..2])
     }
 
-    /// `November 2026`.
-    #[must_use]
-    pub(crate) fn month(self, date: Date) -> String {
-        self.format("month-of-year", &self.parts(date, 0)[1..])
-    }
-
     /// The days from one to another, both included: `3–12 November 2026`.
     #[must_use]
     pub(crate) fn period(self, from: Date, to: Date) -> String {
@@ -154,7 +148,6 @@ mod tests {
         assert_eq!([en.date(day), zh.date(day)], ["12 November 2026", "2026年11月12日"]);
         assert_eq!([en.day(day), zh.day(day)], ["Thursday, 12 November 2026", "2026年11月12日 星期四"]);
         assert_eq!([en.date_short(day), zh.date_short(day)], ["12 Nov", "11月12日"]);
-        assert_eq!([en.month(day), zh.month(day)], ["November 2026", "2026年11月"]);
         let sunday = Weekday::Sunday;
         assert_eq!([en.weekday_short(sunday), zh.weekday_short(sunday)], ["Sun", "周日"]);
     }

@@ -10,7 +10,6 @@ percents = { $low }–{ $high } %
 date = { $day } { $month } { $year }
 day = { $weekday }, { $date }
 date-short = { $day } { $month }
-month-of-year = { $month } { $year }
 period = { $from } – { $to }
 period-in-year = { $first-day } { $first-month } – { $day } { $month } { $year }
 period-in-month = { $first-day }–{ $day } { $month } { $year }
@@ -72,3 +71,222 @@ days-ago = { $n } { $n ->
     [one] day
    *[other] days
   } ago
+
+## The filter
+
+skip = Skip to the numbers
+languages = Languages
+filter = Filter
+filter-store = Stores
+filter-category = Category
+filter-colour = Colour
+filter-size = Size
+filter-period = Period
+filter-from = from
+filter-to = to
+filter-compare = Compare with
+period-today = Today
+period-yesterday = Yesterday
+period-week = Last 7 days
+period-four-weeks = Last 28 days
+period-custom = From – to
+compare-previous = the days before
+compare-year = same weekdays a year before
+compare-none = nothing
+compare-store = { $store }
+all = all
+show = Show
+all-stores = All stores
+some-stores = { $count } stores
+day-open = { $day }, open { $hours }
+day-closed = { $day }, closed
+against = compared with { $stretch }
+against-store = compared with { $store }
+crumbs = You are here
+crumb-size = Size { $size }
+
+## Sums
+
+last = Last event { $ago }
+last-none = No event yet
+tiles = Sums
+tile-tried-on = Tried on
+tile-tried-on-visits = in { $count } { $count ->
+    [one] visit
+   *[other] visits
+  } to a fitting room
+tile-picked-up = Picked up
+tile-pick-to-try = Picked up, then tried on
+tile-try-to-buy = Tried on, then bought
+tile-put-back = Picked up and put back
+tile-stay = Stay in a fitting room, median
+tile-stay-p90 = 9 of 10 no longer than { $time }
+tile-none-picked = nothing was picked up
+tile-none-tried = no try-on has an outcome yet
+of-whole = { $part } of { $whole }
+interval = 95 % interval { $percents }
+change-up = ▲ { $percent } % more than { $before }
+change-down = ▼ { $percent } % less than { $before }
+change-same = as many as before: { $before }
+change-from = before: { $before }
+change-share-up = ▲ { $points } points, was { $before }
+change-share-down = ▼ { $points } points, was { $before }
+change-share-same = no clear change, was { $before }
+note-unclocked = { $count } { $count ->
+    [one] event is
+   *[other] events are
+  } not counted on any day: their gateway has not seen a clock yet.
+note-unvouched = { $count } { $count ->
+    [one] event is
+   *[other] events are
+  } dated by a clock that nothing vouched for: systemd-timesyncd has not set it. Where something else keeps it right (chrony, ntpd, a hypervisor), write kept = true under [clock] in that gateway’s agent.toml; elsewhere let the gateway reach a time server.
+
+## Sections
+
+as-table = The numbers as a table
+csv-of = Download as CSV:
+rows-more = { $count } more in the CSV file
+hidden = fewer than 5
+unmeasured = not measured
+closed = closed
+section-funnel = From rail to till
+section-stores = Stores
+section-hours = By hour
+section-days = By day
+section-week = Hours of the week
+section-styles = Styles: tried on against sold
+section-sizes = Sizes
+section-zones = Rails, shelves and fitting rooms
+section-pairs = Tried on together
+section-shapes = What shoppers compare
+section-products = Products
+section-quality = How good are these numbers?
+stage-picked = Picked up
+stage-carried = Carried into a fitting room
+stage-tried = Tried on
+stage-bought = Bought after trying
+note-picked-tried = { $percent } of the garments picked up ({ $interval })
+note-tried-bought = { $percent } of the try-ons ({ $interval })
+finding-nothing = Nothing happened.
+finding-nothing-tried = Nothing was tried on.
+finding-nothing-picked = Nothing was picked up.
+finding-funnel = { $picked } pick-ups, { $tried } try-ons, { $bought } of them bought within two hours.
+finding-hours-tried = Most was tried on in the hour from { $when }: { $count }.
+finding-hours-picked = Most was picked up in the hour from { $when }: { $count }; nothing was tried on.
+finding-days-tried = Most was tried on on { $when }: { $count }.
+finding-days-picked = Most was picked up on { $when }: { $count }; nothing was tried on.
+finding-week-tried = Most try-ons fall on { $day } in the hour from { $hour }.
+finding-week-picked = Most pick-ups fall on { $day } in the hour from { $hour }; nothing was tried on.
+finding-one-style = There is one style only: nothing to compare it with.
+finding-no-sales = No till has told of a sale: what was bought is not known.
+finding-seldom-bought = { $style } is tried on much and bought seldom: { $bought } of { $tried } try-ons.
+finding-no-style-stands-out = No style is bought clearly less often after a try-on than the others.
+finding-size = Size { $size } is tried on most: { $count } times.
+finding-size-missing = Size { $size } is tried on, and none is left in stock.
+finding-zones = { $hot } draws most hands ({ $many } pick-ups), { $cold } fewest ({ $few }).
+finding-one-zone = All pick-ups are from { $hot }: { $many }.
+finding-pair = { $first } and { $second } were tried on together in { $count } visits.
+finding-no-pair = No two styles were tried on together in { $count } visits or more.
+finding-stores = { $store } tries on most: { $count }.
+finding-shapes = Whether visits compare sizes of one style, or styles. Fewer than 5 visits are not told.
+finding-products = Every size and colour, the most tried first.
+axis-tried = Tried on
+axis-sold = Sold
+corner-few-few = little tried, little sold
+corner-few-many = sells without a try-on
+corner-many-few = tried, not sold: fit or price?
+corner-many-many = tried and sold
+point-bought = { $part } of { $whole } try-ons followed by a sale of the style
+shape-one-one = One style in one size
+shape-one-many = One style in several sizes
+shape-many-one = Several styles, one size each
+shape-many-many = Several styles, and sizes of one
+
+## Columns
+
+col-stretch = Stretch
+stretch-asked = chosen
+stretch-compared = compared
+col-visits = Visits
+col-picked-up = Picked up
+col-put-down = Put back
+col-carried-in = Carried in
+col-tried-on = Tried on
+col-put-back = Put back of picked up
+col-pick-to-try = Picked, then tried
+col-try-to-buy = Tried, then bought
+col-try-to-buy-style = Tried, then the style bought
+col-left-in-booth = Left behind after trying
+col-sold = Sold
+col-returned = Returned
+col-stay-median = Median stay
+col-stay-p90 = 9 of 10 stay under
+col-listened-percent = Readers listened, %
+col-day = Day
+col-store = Store
+col-hour = Hour from
+col-iso-weekday = Weekday (1 = Monday)
+col-clock = Hour
+col-name = Name
+col-style = Style
+col-size-hunt = Several sizes tried
+col-colour = Colour
+col-size = Size
+col-price = Price
+col-gtin = GTIN
+col-zone = Zone
+col-loyalty-scans = Loyalty scans
+col-product-scans = Product scans
+col-first = Style
+col-second = Together with
+col-support = Of all visits
+col-confidence = Of the first one’s visits
+col-lift = Times chance
+col-shape = Visit
+col-stock = In stock
+
+## Quality
+
+quality-unknown = The stores have not been open in this time.
+quality-listened = Readers listened { $percent } of the opening hours.
+quality-silent = Readers listened { $percent } of the opening hours; { $count } { $count ->
+    [one] gateway is
+   *[other] gateways are
+  } silent now: a low count may mean that nobody listened, not that nobody was interested.
+state-listening = listening
+state-silent = silent
+state-absent = absent
+state-off = off by schedule
+state-unknown = not reported
+online = online
+offline = offline
+records-nothing = records nothing: cannot keep events:
+spool-full = spool { $percent } % full
+col-reader = Reader
+col-day-strip = The day, from 0 to 24 o’clock
+col-gateway = Gateway, latest word
+col-state = State
+col-waiting = Events waiting
+col-lost = Events lost
+col-readers = Readers
+col-agent = Agent
+complete = Complete: no event was lost, every message was read, the catalogue has no broken row.
+gaps = Events missing: { $events }, in { $gaps } { $gaps ->
+    [one] gap
+   *[other] gaps
+  }
+gaps-note = “lost”: the gateway had to drop them. “unexplained”: neither the gateway nor this database has them, for instance after a restore.
+quarantine = Messages that could not be used: { $count }
+unopened-sealed = Loyalty codes that wait for key { $key }: { $count }. They are opened when central starts with it.
+unopened-broken = Loyalty codes that their key { $key } does not open: { $count }.
+catalogue-broken = Broken rows of the catalogue that are left out: { $count }
+strangers = These stores send events but are not in the stores file: { $stores }.
+how = How this is counted
+how-counted = A try-on is one garment in one visit to a fitting room, however often it is put on there. A retracted event does not count. Late events are counted on the day on which they happened.
+how-outcome = “Then bought” is a sale of the same product within two hours; try-ons of the last two hours are not in it yet. “Put back” is a pick-up that was put down within 15 minutes and not tried on between. “Left behind” was neither sold nor seen on the floor within two hours.
+how-interval = Intervals are Wilson’s at 95 %. A share is said to have changed when the interval of the difference does not hold 0.
+
+## Errors
+
+no-page = This page cannot be shown
+show-week = Show the last 7 days

@@ -1,0 +1,385 @@
+//! What days add up to under a filter. Enters: days of shops, and which goods count and what they are. Leaves: sums
+//! per product, zone, shop and hour; the stays, what was tried together in them, and in how many sizes.
+//!
+//! Under a filter a stay counts when a garment that passes it was in the booth.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use hangtag_protocol::id::ZoneId;
+
+use crate::day::{Day, Item, Outcome, Sold, Stay};
+use crate::handled::{Article, Counts, Map};
+use crate::measures::{self, Share};
+
+/// What an article is to the shop: which style, which size of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The style, numbered by the caller; a product that no catalogue knows is a style of its own.
+    pub style: u64,
+    /// The size, numbered by the caller; `None` when nobody knows it.
+    pub size: Option<u32>,
+}
+
+/// What is added up, of everything or of one product.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// How often each thing happened.
+    pub counts: Counts,
+    /// Distinct garments that were picked up, per day,
+    pub picked: u64,
+    /// and those of them that were then tried on.
+    pub then_tried: u64,
+    /// Pick-ups that were put back.
+    pub put_back: u64,
+    /// Try-ons whose outcome is known,
+    pub known: u64,
+    /// those after which the garment was seen on the floor again,
+    pub back: u64,
+    /// those after which this very garment was sold,
+    pub sold_tag: u64,
+    /// or one of the same product, that garment included,
+    pub sold_product: u64,
+    /// or one of the same style, both included.
+    pub sold_style: u64,
+    /// Try-ons after which the garment was neither sold nor seen again: left in the booth, or lost.
+    pub left: u64,
+    /// Pieces sold,
+    pub sold: u64,
+    /// and brought back.
+    pub returned: u64,
+}
+
+/// One zone of one shop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Zone {
+    /// How often each thing happened.
+    pub counts: Counts,
+    /// Stays.
+    pub visits: u64,
+    /// How long they lasted, in tenths of a second, where that is known.
+    pub dwells: Vec<u32>,
+    /// Scans of loyalty codes.
+    pub loyalty_scans: u64,
+    /// Scans of products.
+    pub product_scans: u64,
+}
+
+/// One hour of one day of one shop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HourOf {
+    /// The day, numbered by the caller.
+    pub day: i32,
+    /// Which of the day's hours, from 0.
+    pub hour: u8,
+    /// The shop, numbered by the caller.
+    pub shop: u32,
+}
+
+/// Whether shoppers compared sizes, and styles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shapes {
+    /// Stays in which one style was tried in one size,
+    pub one_one: u64,
+    /// one style in several sizes,
+    pub one_many: u64,
+    /// several styles, each in one size,
+    pub many_one: u64,
+    /// several styles, and one of them at least in several sizes.
+    pub many_many: u64,
+}
+
+/// How often a style was tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// Stays in which it was tried,
+    pub visits: u64,
+    /// and those in which it was tried in two sizes or more.
+    pub hunts: u64,
+}
+
+/// A sum over days.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Period {
+    /// Of everything.
+    pub total: Sums,
+    /// Per product.
+    pub articles: Map<Article, Sums>,
+    /// Per shop and zone.
+    pub zones: BTreeMap<(u32, ZoneId), Zone>,
+    /// Per hour.
+    pub hours: BTreeMap<HourOf, Counts>,
+    /// Stays.
+    pub visits: u64,
+    /// Those in which something was tried on,
+    pub trying: u64,
+    /// by what was compared in them.
+    pub shapes: Shapes,
+    /// How long stays lasted, in tenths of a second, where that is known.
+    pub dwells: Vec<u32>,
+    /// Per style, the stays in which it was tried.
+    pub styles: Map<u64, Style>,
+    /// Pairs of styles, the smaller number first, by the stays in which both were tried.
+    pub pairs: Map<(u64, u64), u64>,
+    /// Tags that are no SGTIN, per day.
+    pub unknown_tags: u64,
+}
+
+/// Two styles that were tried in the same stays.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pair {
+    /// The style after which one may look for the other,
+    pub first: u64,
+    /// and the other.
+    pub second: u64,
+    /// Stays in which both were tried.
+    pub both: u64,
+    /// Their share of all stays in which anything was tried.
+    pub support: Share,
+    /// Of the stays with the first, the share with the second.
+    pub confidence: Share,
+    /// How many times as often as if one had nothing to do with the other.
+    pub lift: f64,
+}
+
+impl Period {
+    /// Adds a day of a shop. `place` tells what an article is, and `None` of one that does not pass the filter.
+    pub fn add(&mut self, shop: u32, date: i32, day: &Day, place: &dyn Fn(Article) -> Option<Place>) {
+        let places: Vec<Option<Place>> = day.articles.iter().map(|article| place(*article)).collect();
+        let mut of: Vec<Sums> = alloc::vec![Sums::default(); day.articles.len()];
+        let mut zones: Vec<Zone> = alloc::vec![Zone::default(); day.zones.len()];
+        let mut hours: Vec<Counts> = alloc::vec![Counts::default(); day.clock.len()];
+        for cell in &day.cells {
+            if places[cell.article as usize].is_none() {
+                continue;
+            }
+            let counts = cell.sum();
+            of[cell.article as usize].counts += counts;
+            zones[usize::from(cell.zone)].counts += counts;
+            if let Some(hour) = hours.get_mut(usize::from(cell.hour)) {
+                *hour += counts;
+            }
+        }
+        for picked in &day.picked {
+            let sums = &mut of[picked.article as usize];
+            sums.picked += 1;
+            sums.then_tried += u64::from(picked.then_tried);
+            sums.put_back += u64::from(picked.put_back);
+        }
+        for item in day.items.iter().filter(|item| item.tried.is_some()) {
+            of[item.article as usize].add_outcome(item);
+        }
+        for till in &day.tills {
+            let sums = &mut of[till.article as usize];
+            sums.sold += u64::from(till.sold);
+            sums.returned += u64::from(till.returned);
+        }
+        for stay in &day.stays {
+            self.add_stay(stay, day, &places, &mut zones[usize::from(stay.zone)]);
+        }
+        if places.iter().all(Option::is_some) {
+            for scans in &day.scans {
+                let zone = &mut zones[usize::from(scans.zone)];
+                zone.loyalty_scans += u64::from(scans.loyalty);
+                zone.product_scans += u64::from(scans.product);
+            }
+            self.unknown_tags += u64::from(day.unknown_tags);
+        }
+        for ((article, sums), _) in
+            day.articles.iter().zip(of).zip(&places).filter(|(_, place)| place.is_some())
+        {
+            self.total += sums;
+            if sums != Sums::default() {
+                *self.articles.entry(*article).or_default() += sums;
+            }
+        }
+        for (zone, sums) in day.zones.iter().zip(zones).filter(|(_, sums)| *sums != Zone::default()) {
+            self.zones.entry((shop, *zone)).or_default().merge(sums);
+        }
+        for (hour, counts) in (0..).zip(hours) {
+            *self.hours.entry(HourOf { day: date, hour, shop }).or_default() += counts;
+        }
+    }
+
+    fn add_stay(&mut self, stay: &Stay, day: &Day, places: &[Option<Place>], zone: &mut Zone) {
+        let (first, items) = (stay.first as usize, stay.items as usize);
+        let items = &day.items[first..first + items];
+        let passes = |item: &&Item| places[item.article as usize].is_some();
+        // Of a stay without garments nothing can pass a filter, and without one there is nothing to pass.
+        let is_open = items.is_empty() && places.iter().all(Option::is_some);
+        if !is_open && !items.iter().any(|item| passes(&item)) {
+            return;
+        }
+        self.visits += 1;
+        zone.visits += 1;
+        self.dwells.extend(stay.dwell_ds);
+        zone.dwells.extend(stay.dwell_ds);
+        let tried: BTreeSet<(u64, Option<u32>)> = items
+            .iter()
+            .filter(|item| item.tried.is_some())
+            .filter_map(|item| places[item.article as usize])
+            .map(|place| (place.style, place.size))
+            .collect();
+        if tried.is_empty() {
+            return;
+        }
+        self.trying += 1;
+        let mut sizes: Vec<(u64, usize)> = Vec::new();
+        for (style, size) in &tried {
+            let known = usize::from(size.is_some());
+            match sizes.last_mut() {
+                Some((last, sizes)) if last == style => *sizes += known,
+                _ => sizes.push((*style, known)),
+            }
+        }
+        let hunts = sizes.iter().any(|(_, sizes)| *sizes > 1);
+        *match (sizes.len() > 1, hunts) {
+            (false, false) => &mut self.shapes.one_one,
+            (false, true) => &mut self.shapes.one_many,
+            (true, false) => &mut self.shapes.many_one,
+            (true, true) => &mut self.shapes.many_many,
+        } += 1;
+        for (at, (style, sizes_tried)) in sizes.iter().enumerate() {
+            let of = self.styles.entry(*style).or_default();
+            of.visits += 1;
+            of.hunts += u64::from(*sizes_tried > 1);
+            for (other, _) in &sizes[at + 1..] {
+                *self.pairs.entry((*style, *other)).or_default() += 1;
+            }
+        }
+    }
+
+    /// Of the distinct garments picked up, the share that was tried on later the same day.
+    #[must_use]
+    pub fn tried_of_picked(&self) -> Option<Share> {
+        Share::of(self.total.then_tried, self.total.picked)
+    }
+
+    /// Pairs of styles that were tried together in at least so many stays, the strongest first. Each pair is there
+    /// once, with the style of fewer stays first: its confidence is the larger one.
+    #[must_use]
+    pub fn pairs(&self, least: u64) -> Vec<Pair> {
+        let visits = |style: u64| self.styles.get(&style).map_or(0, |style| style.visits);
+        let pair = |(&(a, b), &both): (&(u64, u64), &u64)| {
+            if both < least {
+                return None;
+            }
+            let (first, second) = if visits(a) <= visits(b) { (a, b) } else { (b, a) };
+            let expected = visits(first) as f64 * visits(second) as f64 / self.trying as f64;
+            Some(Pair {
+                first,
+                second,
+                both,
+                support: Share::of(both, self.trying)?,
+                confidence: Share::of(both, visits(first))?,
+                lift: both as f64 / expected,
+            })
+        };
+        let mut pairs: Vec<Pair> = self.pairs.iter().filter_map(pair).collect();
+        pairs.sort_by(|a, b| {
+            b.lift
+                .total_cmp(&a.lift)
+                .then(b.both.cmp(&a.both))
+                .then((a.first, a.second).cmp(&(b.first, b.second)))
+        });
+        pairs
+    }
+
+    /// A quantile of the stays, in tenths of a second: 0.5 is the median.
+    #[must_use]
+    pub fn dwell(&self, quantile: f64) -> Option<u32> {
+        measures::quantile(&mut self.dwells.clone(), quantile)
+    }
+}
+
+impl Zone {
+    /// A quantile of the stays, in tenths of a second.
+    #[must_use]
+    pub fn dwell(&self, quantile: f64) -> Option<u32> {
+        measures::quantile(&mut self.dwells.clone(), quantile)
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.counts += other.counts;
+        self.visits += other.visits;
+        self.dwells.extend(other.dwells);
+        self.loyalty_scans += other.loyalty_scans;
+        self.product_scans += other.product_scans;
+    }
+}
+
+impl Sums {
+    /// Of the try-ons whose outcome is known, the share after which this very garment was sold.
+    #[must_use]
+    pub fn bought_tag(&self) -> Option<Share> {
+        Share::of(self.sold_tag, self.known)
+    }
+
+    /// The same with any garment of the product.
+    #[must_use]
+    pub fn bought_product(&self) -> Option<Share> {
+        Share::of(self.sold_product, self.known)
+    }
+
+    /// The same with any garment of the style.
+    #[must_use]
+    pub fn bought_style(&self) -> Option<Share> {
+        Share::of(self.sold_style, self.known)
+    }
+
+    /// Of the pick-ups, the share that was put back.
+    #[must_use]
+    pub fn put_back(&self) -> Option<Share> {
+        Share::of(self.put_back, self.counts.picked_up)
+    }
+
+    /// Of the try-ons whose outcome is known, the share after which the garment was neither sold nor seen again.
+    #[must_use]
+    pub fn left(&self) -> Option<Share> {
+        Share::of(self.left, self.known)
+    }
+
+    fn add_outcome(&mut self, item: &Item) {
+        if item.outcome == Outcome::Open {
+            return;
+        }
+        self.known += 1;
+        self.back += u64::from(item.outcome == Outcome::Back);
+        self.sold_tag += u64::from(item.sold >= Sold::Tag);
+        self.sold_product += u64::from(item.sold >= Sold::Product);
+        self.sold_style += u64::from(item.sold >= Sold::Style);
+        self.left += u64::from(item.outcome == Outcome::NotSeen && item.sold == Sold::No);
+    }
+}
+
+impl core::ops::AddAssign for Sums {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            counts,
+            picked,
+            then_tried,
+            put_back,
+            known,
+            back,
+            sold_tag,
+            sold_product,
+            sold_style,
+            ..
+        } = other;
+        self.counts += counts;
+        self.picked += picked;
+        self.then_tried += then_tried;
+        self.put_back += put_back;
+        self.known += known;
+        self.back += back;
+        self.sold_tag += sold_tag;
+        self.sold_product += sold_product;
+        self.sold_style += sold_style;
+        self.left += other.left;
+        self.sold += other.sold;
+        self.returned += other.returned;
+    }
+}
+
+#[cfg(test)]
+mod tests;

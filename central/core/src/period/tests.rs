@@ -1,0 +1,137 @@
+//! Days that are written down, under filters.
+
+use alloc::vec;
+
+use hangtag_protocol::epc::{Epc, Gtin};
+
+use crate::day::Cell;
+
+use super::*;
+
+/// Two sizes of style 0, one of style 1, one of style 2.
+const GTINS: [u64; 4] = [80_614_141_123_458, 4_006_381_333_931, 9_780_306_406_157, 36_000_291_452];
+
+fn article(n: usize) -> Article {
+    Article::Product(Gtin::from_number(GTINS[n]).unwrap())
+}
+
+fn place(article: Article) -> Option<Place> {
+    let Article::Product(gtin) = article else { return Some(Place { style: 9, size: None }) };
+    let n = GTINS.iter().position(|number| *number == gtin.number())?;
+    Some([(0, Some(0)), (0, Some(1)), (1, Some(0)), (2, None)].map(|(style, size)| Place { style, size })[n])
+}
+
+fn only(style: u64) -> impl Fn(Article) -> Option<Place> {
+    move |article| place(article).filter(|place| place.style == style)
+}
+
+/// A day with one stay per list of articles that were tried in it.
+fn day_of(stays: &[&[usize]]) -> Day {
+    let mut day = Day {
+        clock: (0..24).collect(),
+        articles: (0..4).map(article).collect(),
+        zones: vec![ZoneId::new("booth-1").unwrap(), ZoneId::new("rail-1").unwrap()],
+        ..Day::default()
+    };
+    for tried in stays {
+        let (first, items) = (day.items.len() as u32, tried.len() as u32);
+        day.stays.push(Stay { hour: 12, zone: 0, first, items, dwell_ds: Some(600) });
+        for n in *tried {
+            let article = *n as u32;
+            day.items.push(Item {
+                article,
+                epc: Epc::new(&[1, 2]).unwrap(),
+                tried: Some(hangtag_protocol::clock::UnixMillis(0)),
+                outcome: Outcome::Back,
+                sold: Sold::No,
+            });
+            day.cells.push(Cell { hour: 12, zone: 0, article, counts: [0, 0, 1, 1] });
+        }
+    }
+    day.cells.push(Cell { hour: 9, zone: 1, article: 3, counts: [5, 2, 0, 0] });
+    day
+}
+
+fn period(days: &[Day], place: &dyn Fn(Article) -> Option<Place>) -> Period {
+    let mut period = Period::default();
+    (0..).zip(days).for_each(|(date, day)| period.add(0, date, day, place));
+    period
+}
+
+#[test]
+fn every_table_adds_up_to_the_total() {
+    let days = [day_of(&[&[0, 1], &[2]]), day_of(&[&[3, 0]])];
+    for filter in [&place as &dyn Fn(Article) -> Option<Place>, &only(0), &only(2)] {
+        let period = period(&days, filter);
+        let sum = |of: &mut dyn Iterator<Item = Counts>| {
+            of.fold(Counts::default(), |mut sum, counts| {
+                sum += counts;
+                sum
+            })
+        };
+        assert_eq!(sum(&mut period.articles.values().map(|sums| sums.counts)), period.total.counts);
+        assert_eq!(sum(&mut period.zones.values().map(|zone| zone.counts)), period.total.counts);
+        assert_eq!(sum(&mut period.hours.values().copied()), period.total.counts);
+    }
+    assert_eq!(period(&days, &place).total.counts.picked_up, 10);
+    assert_eq!(period(&days, &only(0)).total.counts.tried_on, 3);
+    assert_eq!(
+        period(&days, &only(2)).total.counts,
+        Counts { picked_up: 10, put_down: 4, carried_in: 1, tried_on: 1 }
+    );
+}
+
+#[test]
+fn a_stay_counts_under_a_filter_when_something_in_it_passes() {
+    let days = [day_of(&[&[0, 2], &[2], &[]])];
+    let visits = |place: &dyn Fn(Article) -> Option<Place>| {
+        let period = period(&days, place);
+        (period.visits, period.trying, period.dwells.len())
+    };
+    assert_eq!(visits(&place), (3, 2, 3), "a stay with nothing but a scan is a stay");
+    assert_eq!(visits(&only(0)), (1, 1, 1));
+    assert_eq!(visits(&only(2)), (0, 0, 0));
+}
+
+#[test]
+fn stays_are_told_apart_by_what_was_compared() {
+    let days = [day_of(&[&[0], &[0, 1], &[0, 2], &[0, 1, 2], &[3], &[3, 3]])];
+    let period = period(&days, &place);
+    assert_eq!(period.shapes, Shapes { one_one: 3, one_many: 1, many_one: 1, many_many: 1 });
+    assert_eq!(period.styles[&0], Style { visits: 4, hunts: 2 });
+    assert_eq!(period.styles[&2], Style { visits: 2, hunts: 0 }, "of unknown sizes nothing is said");
+}
+
+#[test]
+fn pairs_are_counted_by_stays_and_compared_with_chance() {
+    // 10 stays: style 0 in 5, style 1 in 4, both in 3.
+    let stays: [&[usize]; 10] = [&[0, 2], &[1, 2], &[0, 1, 2], &[0], &[1], &[2], &[3], &[3], &[3], &[3]];
+    let period = period(&[day_of(&stays)], &place);
+    let pairs = period.pairs(1);
+    assert_eq!(pairs.len(), 1);
+    let pair = pairs[0];
+    assert_eq!((pair.first, pair.second, pair.both), (1, 0, 3));
+    assert_eq!((pair.support.part, pair.support.whole), (3, 10));
+    assert_eq!((pair.confidence.part, pair.confidence.whole), (3, 4));
+    assert!((pair.lift - 3.0 * 10.0 / (4.0 * 5.0)).abs() < 1e-12, "{pair:?}");
+    assert_eq!(period.pairs(4), []);
+}
+
+#[test]
+fn outcomes_are_shares_of_what_is_known() {
+    let mut day = day_of(&[&[0], &[0], &[0], &[0], &[0]]);
+    let became = [
+        (Outcome::Open, Sold::No),
+        (Outcome::Back, Sold::No),
+        (Outcome::NotSeen, Sold::Tag),
+        (Outcome::NotSeen, Sold::Style),
+        (Outcome::NotSeen, Sold::No),
+    ];
+    for (item, (outcome, sold)) in day.items.iter_mut().zip(became) {
+        (item.outcome, item.sold) = (outcome, sold);
+    }
+    let total = period(&[day], &place).total;
+    assert_eq!((total.known, total.back, total.left), (4, 1, 1));
+    assert_eq!((total.sold_tag, total.sold_product, total.sold_style), (1, 1, 2));
+    assert_eq!(total.bought_style().map(|share| (share.part, share.whole)), Some((2, 4)));
+}

@@ -1,0 +1,146 @@
+//! What articles are to the shop. Enters: the catalogue. Leaves: for each article its style and size as numbers, and
+//! the numbers' names; which articles a filter lets through.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hangtag_central_core::handled::Article;
+use hangtag_central_core::period::Place;
+use hangtag_protocol::epc::Gtin;
+
+use crate::catalogue::{Catalogue, Item};
+
+/// The first style of a product that no catalogue knows: each is a style of its own, by its GTIN.
+const UNLISTED: u64 = 1 << 62;
+/// The style of tags that are no SGTIN.
+const UNKNOWN: u64 = u64::MAX;
+
+/// The catalogue, numbered.
+#[derive(Debug, Default)]
+pub(crate) struct Goods {
+    catalogue: Catalogue,
+    styles: Vec<String>,
+    sizes: Vec<String>,
+    places: BTreeMap<Gtin, Place>,
+}
+
+/// Which goods count. An empty list lets everything through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Wanted {
+    /// Categories.
+    pub categories: BTreeSet<String>,
+    /// Styles, by their catalogue number or the GTIN of an unlisted product.
+    pub styles: BTreeSet<String>,
+    /// Colours.
+    pub colours: BTreeSet<String>,
+    /// Sizes.
+    pub sizes: BTreeSet<String>,
+}
+
+impl Wanted {
+    /// Whether everything passes.
+    #[must_use]
+    pub(crate) fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Goods {
+    /// Numbers a catalogue.
+    #[must_use]
+    pub(crate) fn new(catalogue: Catalogue) -> Self {
+        let names = |of: fn(&Item) -> &String| -> Vec<String> {
+            let names: BTreeSet<&String> = catalogue.items().map(|(_, item)| of(item)).collect();
+            names.into_iter().filter(|name| !name.is_empty()).cloned().collect()
+        };
+        let (styles, sizes) = (names(|item| &item.style), names(|item| &item.size));
+        let place = |(gtin, item): (Gtin, &Item)| {
+            let number = |names: &[String], name| names.binary_search(name).ok();
+            // Without a style in the catalogue it is one of its own.
+            let style = number(&styles, &item.style).map_or(UNLISTED | gtin.number(), |n| n as u64);
+            let size = number(&sizes, &item.size).and_then(|n| u32::try_from(n).ok());
+            (gtin, Place { style, size })
+        };
+        let places = catalogue.items().map(place).collect();
+        Self { styles, sizes, places, catalogue }
+    }
+
+    /// The catalogue.
+    #[must_use]
+    pub(crate) fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// What a product is.
+    #[must_use]
+    pub(crate) fn product(&self, gtin: Gtin) -> Place {
+        let unlisted = || Place { style: UNLISTED | gtin.number(), size: None };
+        self.places.get(&gtin).copied().unwrap_or_else(unlisted)
+    }
+
+    /// What an article is.
+    #[must_use]
+    pub(crate) fn place(&self, article: Article) -> Place {
+        match article {
+            Article::Product(gtin) => self.product(gtin),
+            Article::Unknown => Place { style: UNKNOWN, size: None },
+        }
+    }
+
+    /// What an article is, if it is wanted.
+    #[must_use]
+    pub(crate) fn wanted(&self, article: Article, wanted: &Wanted) -> Option<Place> {
+        let place = self.place(article);
+        if wanted.is_all() {
+            return Some(place);
+        }
+        let item = match article {
+            Article::Product(gtin) => self.catalogue.item(gtin),
+            Article::Unknown => None,
+        };
+        let passes = |wanted: &BTreeSet<String>, of: fn(&Item) -> &String| {
+            wanted.is_empty() || item.is_some_and(|item| wanted.contains(of(item)))
+        };
+        let style = wanted.styles.is_empty()
+            || self.style(place.style).is_some_and(|name| wanted.styles.contains(&name));
+        (style
+            && passes(&wanted.categories, |item| &item.category)
+            && passes(&wanted.colours, |item| &item.colour)
+            && passes(&wanted.sizes, |item| &item.size))
+        .then_some(place)
+    }
+
+    /// The name of a style as a filter gives it: its catalogue number, or the GTIN of an unlisted product. `None` of
+    /// tags that are no SGTIN.
+    #[must_use]
+    pub(crate) fn style(&self, style: u64) -> Option<String> {
+        match style {
+            UNKNOWN => None,
+            style if style >= UNLISTED => Some(format!("{:014}", style ^ UNLISTED)),
+            style => self.styles.get(usize::try_from(style).ok()?).cloned(),
+        }
+    }
+
+    /// What people call a style: the name of the first of its products that has one.
+    #[must_use]
+    pub(crate) fn style_name(&self, style: u64) -> Option<&str> {
+        let number = self.styles.get(usize::try_from(style).ok()?)?;
+        let named = |(_, item): &(Gtin, &Item)| item.style == *number && !item.name.is_empty();
+        self.catalogue.items().find(named).map(|(_, item)| item.name.as_str())
+    }
+
+    /// The name of a size.
+    #[must_use]
+    pub(crate) fn size(&self, size: u32) -> &str {
+        self.sizes.get(size as usize).map_or("", |name| name)
+    }
+
+    /// Categories, colours and sizes that a filter can choose.
+    #[must_use]
+    pub(crate) fn choices(&self) -> [Vec<String>; 3] {
+        let of: [fn(&Item) -> &String; 3] = [|item| &item.category, |item| &item.colour, |item| &item.size];
+        of.map(|of| {
+            let names: BTreeSet<&String> = self.catalogue.items().map(|(_, item)| of(item)).collect();
+            names.into_iter().filter(|name| !name.is_empty()).cloned().collect()
+        })
+    }
+}
