@@ -22,7 +22,7 @@ use super::{Address, Message, Options, Reader, Store, StoreError};
 mod adopt;
 mod bounds;
 mod changed;
-mod engines;
+pub(crate) mod engines;
 mod lineage;
 pub(crate) mod loyalty;
 mod rate;

@@ -219,6 +219,7 @@ mod tests {
 
     use super::*;
     use crate::shop::tests::paris;
+    use crate::store::tests::engines::poison;
     use crate::store::tests::{Bench, options};
     use crate::store::{Reader, Store, Writer};
 
@@ -342,13 +343,7 @@ mod tests {
     #[tokio::test]
     async fn what_the_database_cannot_take_is_told_and_holds_up_nobody() {
         let shop = open();
-        let crate::store::Address::File(path) = &shop.bench.address else {
-            panic!("tests of doors have files")
-        };
-        let db = rusqlite::Connection::open(path).unwrap();
-        let trigger = "CREATE TRIGGER poison BEFORE INSERT ON sale WHEN NEW.receipt = 'b'
-             BEGIN SELECT RAISE(ABORT, 'poison'); END";
-        db.execute_batch(trigger).unwrap();
+        poison(&shop.bench, "INSERT", "sale", "NEW.receipt = 'b'");
         let bad = LINE.replace("\"a\"", "\"b\"");
         let (bad, good) = tokio::join!(
             send(&shop.door, "paris-1/sale", &[JSON], bad),

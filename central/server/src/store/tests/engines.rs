@@ -20,7 +20,7 @@ use cluster::Cluster;
 /// Names the server of a run on PostgreSQL. Whoever looks for one test's mistake can set it by hand.
 const URL: &str = "HANGTAG_TEST_DATABASE";
 /// Those that use a [`Bench`].
-const TESTS: [&str; 4] = ["store::", "web::", "import::", "cli::import::"];
+const TESTS: [&str; 5] = ["store::", "web::", "import::", "cli::import::", "cli::pos::"];
 
 /// Where a test may keep its data.
 pub(super) fn address() -> (Address, TempDir) {
@@ -35,7 +35,7 @@ pub(super) fn address() -> (Address, TempDir) {
 }
 
 /// Makes that a table refuses rows, with the word `poison`: what is written is `INSERT` or `UPDATE`.
-pub(super) fn poison(bench: &Bench, written: &str, table: &str, condition: &str) {
+pub(crate) fn poison(bench: &Bench, written: &str, table: &str, condition: &str) {
     let begin = format!("CREATE TRIGGER poison BEFORE {written} ON {table}");
     let sql = match bench.address {
         Address::File(_) => format!("{begin} WHEN {condition} BEGIN SELECT RAISE(ABORT, 'poison'); END"),
