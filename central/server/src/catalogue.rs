@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use hangtag_central_core::size;
 use hangtag_protocol::epc::Gtin;
 use serde::Deserialize;
 
@@ -55,6 +56,11 @@ struct Row {
 }
 
 const COLUMNS: [&str; 6] = ["gtin", "style", "colour", "size", "name", "price"];
+type Column = fn(&Item) -> &String;
+
+/// The most values of a column that a summary lists.
+const LISTED: usize = 20;
+
 const OPTIONAL: [&str; 2] = ["category", "season"];
 
 impl Catalogue {
@@ -82,6 +88,30 @@ impl Catalogue {
     #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.items.len()
+    }
+
+    /// What is in it, in some lines: how much, which categories and seasons, and the sizes in their order.
+    #[must_use]
+    pub(crate) fn summary(&self) -> String {
+        let mut text = String::new();
+        let columns: [(&str, Column); 4] = [
+            ("styles", |item| &item.style),
+            ("categories", |item| &item.category),
+            ("seasons", |item| &item.season),
+            ("sizes", |item| &item.size),
+        ];
+        text.push_str(&format!("{} trade items\n", self.len()));
+        for (name, of) in columns {
+            let mut values: Vec<&str> =
+                self.items.values().map(|item| of(item).as_str()).filter(|value| !value.is_empty()).collect();
+            values.sort_unstable_by(|a, b| size::compare(a, b));
+            values.dedup();
+            let more = values.len().saturating_sub(LISTED);
+            let listed = values[..values.len() - more].join(", ");
+            let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+            text.push_str(&format!("{} {name}: {listed}{more}\n", values.len()));
+        }
+        text
     }
 
     fn parse(file: &Path, bytes: &[u8]) -> Self {

@@ -10,6 +10,7 @@ use hangtag_protocol::id::StoreId;
 use hangtag_protocol::topic::About;
 use jiff::Timestamp;
 
+use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::pos::schemas;
 use crate::problem::Problem;
@@ -40,6 +41,11 @@ pub(crate) enum Command {
     /// Reads the configuration, the stores file and the catalogue, looks at the database and the page's port, and
     /// prints every problem. The exit code is 1 when there is one.
     Check(File),
+    /// Looks at a catalogue before central is given it.
+    Catalogue {
+        #[command(subcommand)]
+        what: CatalogueWhat,
+    },
     /// Stores batches that agents exported to files; also while central runs.
     ///
     /// A batch whose numbers another run of the gateway has used is not stored, because its agent sends it
@@ -116,6 +122,17 @@ pub(crate) enum What {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum CatalogueWhat {
+    /// Prints what is in a CSV file with trade items, and every row of it that central would leave out. The exit code is
+    /// 1 when there is one.
+    Check {
+        /// The file.
+        #[arg(value_name = "FILE")]
+        catalogue: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
 pub(crate) enum PosWhat {
     /// Stores the lines or counts of CSV files, or of files with the JSON that tills send; also while central runs.
     ///
@@ -169,6 +186,12 @@ impl Command {
                 Ok(ExitCode::SUCCESS)
             }
             Self::Check(file) => Ok(check(&file.config)),
+            Self::Catalogue { what: CatalogueWhat::Check { catalogue } } => {
+                let catalogue = Catalogue::read(&catalogue);
+                print!("{}", catalogue.summary());
+                catalogue.problems.iter().for_each(|problem| println!("{problem}"));
+                Ok(if catalogue.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            }
             Self::Import { file, fork_as_new_epoch, exported } => {
                 log::start()?;
                 let forks = if fork_as_new_epoch { Forks::Adopt } else { Forks::Refuse };
