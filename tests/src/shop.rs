@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`layout`] | zones, readers, antennas; configuration files that say the same |
 //! | [`stock`] | products, EPCs, the catalogue |
+//! | [`till`] | what the till tells of what was sold |
 //! | `crowd` | who comes when, and whose turn it is |
 //! | `shopper`, `staff` | what they do next |
 //! | `floor` | where garments and bodies are at any moment |
@@ -23,6 +24,7 @@ mod shopper;
 pub mod space;
 mod staff;
 pub mod stock;
+pub mod till;
 
 use std::ops::Range;
 
@@ -109,6 +111,19 @@ pub struct Truth {
     pub visit: Option<u32>,
 }
 
+/// A garment that went over the counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sale {
+    /// When, in milliseconds of the shop.
+    pub at_ms: u64,
+    /// The receipt, from 1 on.
+    pub receipt: u32,
+    /// The line on it, from 1 on.
+    pub line: u32,
+    /// The garment.
+    pub epc: Epc,
+}
+
 /// A garment worn for less than this many milliseconds was not tried on.
 pub const SHORTEST_TRY_ON_MS: u64 = 20_000;
 
@@ -132,7 +147,6 @@ struct Handling {
 }
 
 const UNWRITTEN_TAGS: u32 = 9;
-const GARMENTS_PER_PRODUCT: u64 = 5;
 
 impl Shop {
     /// Opens the shop at time 0, stocked and empty of people.
@@ -154,7 +168,8 @@ impl Shop {
         let products = stock::products();
         let mut garments: Vec<(usize, Epc)> = Vec::new();
         for product in &products {
-            garments.extend((1..=GARMENTS_PER_PRODUCT).map(|serial| (product.home, product.epc(serial))));
+            garments
+                .extend((1..=stock::GARMENTS_PER_PRODUCT).map(|serial| (product.home, product.epc(serial))));
         }
         garments.extend((0..UNWRITTEN_TAGS).map(|n| (n as usize % 3, stock::unwritten_epc(n))));
         for zone in 0..3 {
@@ -174,6 +189,14 @@ impl Shop {
             radio: Radio::new(settings.seed, settings.difficulty),
             radio_rng: ChaCha8Rng::seed_from_u64(settings.seed ^ 0x7261_6469_6f00_0000),
         }
+    }
+
+    /// The same shop, whose shoppers buy some styles often and others seldom, as [`stock`] says. What they try on
+    /// is not changed by it, what they do afterwards is.
+    #[must_use]
+    pub fn with_tastes(mut self) -> Self {
+        self.crowd.tastes_differ = true;
+        self
     }
 
     /// The floor plan.
@@ -205,6 +228,11 @@ impl Shop {
     /// when it ends.
     pub fn take_truth(&mut self) -> Vec<Truth> {
         self.floor.take_truths()
+    }
+
+    /// What was sold since the last call, in the order of time.
+    pub fn take_sales(&mut self) -> Vec<Sale> {
+        std::mem::take(&mut self.crowd.sales)
     }
 }
 

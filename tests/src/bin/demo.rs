@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
+use hangtag_protocol::clock::UnixMillis;
+use hangtag_protocol::topic::About;
 use hangtag_tests::emulator::line::Faults;
 use hangtag_tests::emulator::live::LiveShop;
 use hangtag_tests::harness::binaries::Binaries;
@@ -13,8 +15,12 @@ use hangtag_tests::harness::judge::{Verdict, judge};
 use hangtag_tests::harness::listener::{Heard, Listener};
 use hangtag_tests::harness::process::{Process, memory_kib};
 use hangtag_tests::harness::site::Site;
+use hangtag_tests::harness::till::{Till, in_central};
 use hangtag_tests::harness::{broker, free_port};
-use hangtag_tests::shop::{Difficulty, Pace, Settings, Shop};
+use hangtag_tests::shop::stock::products;
+use hangtag_tests::shop::till::Till as Receipts;
+use hangtag_tests::shop::{Difficulty, Pace, Sale, Settings, Shop};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -24,7 +30,7 @@ const PAGE: u16 = 8480;
 /// How long agent and central may take to end.
 const END: Duration = Duration::from_secs(15);
 
-/// Starts a whole small shop: simulated readers on pseudo-terminals, the agent, a broker, central with its
+/// Starts a whole small shop: simulated readers on pseudo-terminals, the agent, a till, a broker, central with its
 /// page. Ctrl-C stops everything.
 #[derive(Parser)]
 #[command(name = "cargo demo")]
@@ -77,9 +83,12 @@ async fn main() -> anyhow::Result<()> {
     let central = site.start_central()?;
     println!("central     process {}, SQLite in {}", central.id(), site.database().display());
     let settings = Settings { seed: arguments.seed, pace: Pace::Demo, difficulty: Difficulty::Normal };
-    let shop = LiveShop::open(Shop::new(settings), &site.readers(), Faults::default())?;
+    let opened = UnixMillis(Timestamp::now().as_millisecond());
+    let shop = LiveShop::open(Shop::new(settings).with_tastes(), &site.readers(), Faults::default())?;
     println!("readers     on pseudo-terminals in {}", site.readers().display());
     let listener = Listener::start(broker_port);
+    let counter =
+        Counter { till: Till::start(broker_port), writes: Receipts::new(&products(), opened), sold: 0 };
     let agent = site.start_agent()?;
     println!("agent       process {}, spool in {}/agent-data", agent.id(), folder.display());
     println!();
@@ -89,7 +98,7 @@ async fn main() -> anyhow::Result<()> {
         if arguments.time.is_some() { "ends by itself; Ctrl-C ends it sooner" } else { "Ctrl-C ends it" };
     println!("{how}");
 
-    let mut demo = Demo { site, shop, listener, agent, central };
+    let mut demo = Demo { site, shop, counter, listener, agent, central };
     demo.run(arguments.time).await?;
     let (exact, report) = tokio::task::block_in_place(|| demo.end())?;
     if let Some(path) = &arguments.report {
@@ -98,17 +107,40 @@ async fn main() -> anyhow::Result<()> {
     }
     anyhow::ensure!(
         exact,
-        "central does not have exactly what the agent accepted; --keep FOLDER keeps the logs"
+        "central does not have exactly what the agent accepted and the till sold; --keep FOLDER keeps the logs"
     );
     Ok(())
+}
+
+/// The shop's till.
+struct Counter {
+    till: Till,
+    writes: Receipts,
+    /// Lines that it told.
+    sold: u64,
 }
 
 struct Demo {
     site: Site,
     shop: LiveShop,
+    counter: Counter,
     listener: Listener,
     agent: Process,
     central: Process,
+}
+
+impl Counter {
+    async fn tell(&mut self, sales: Vec<Sale>) -> anyhow::Result<()> {
+        for sale in sales {
+            self.till.tell(About::Sale, &self.writes.line(&sale)).await?;
+            self.sold += 1;
+        }
+        Ok(())
+    }
+
+    async fn count_stock(&mut self) -> anyhow::Result<()> {
+        self.till.tell(About::Stock, &self.writes.stock()).await
+    }
 }
 
 impl Demo {
@@ -117,12 +149,13 @@ impl Demo {
         let started = Instant::now();
         let end = started + time.unwrap_or(Duration::from_secs(365 * 86_400));
         let mut tell = started + Duration::from_secs(10);
+        self.counter.count_stock().await?;
         // Made once: a signal that comes while nobody waits is kept.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         loop {
             tokio::select! {
-                () = self.shop.tick() => {}
+                () = self.shop.tick() => self.counter.tell(self.shop.shop().take_sales()).await?,
                 () = sleep_until(end) => break,
                 _ = interrupt.recv() => {
                     println!("\nended by Ctrl-C");
@@ -150,18 +183,20 @@ impl Demo {
         let of = |kind: &str| by_kind.get(kind).copied().unwrap_or(0);
         let seconds = elapsed.as_secs();
         Ok(format!(
-            "{:02}:{:02}  accepted {accepted}, in central {in_central}: picked up {}, put down {}, carried in {}, tried on {try_ons}",
+            "{:02}:{:02}  accepted {accepted}, in central {in_central}: picked up {}, put down {}, carried in {}, \
+             tried on {try_ons}, sold {}",
             seconds / 60,
             seconds % 60,
             of("picked_up"),
             of("put_down"),
             of("carried_in"),
+            self.counter.sold,
         ))
     }
 
     /// Stops everything in the order of the data's way, and reports.
     fn end(self) -> anyhow::Result<(bool, Value)> {
-        let Self { site, shop, listener, agent, central } = self;
+        let Self { site, shop, counter, listener, agent, central } = self;
         let memory = json!({
             "hangtag-agent": memory(agent.id())?,
             "hangtag-central": memory(central.id())?,
@@ -170,21 +205,27 @@ impl Demo {
         agent.stop(END)?;
         drop(shop);
         // What the agent sent last is with the broker; central takes it.
-        let verdict = tokio::runtime::Handle::current().block_on(settled(&site))?;
+        let (verdict, lines) = tokio::runtime::Handle::current().block_on(settled(&site, &counter))?;
         central.stop(END)?;
         let heard = listener.heard();
         println!("{}", summary(&verdict, &heard));
-        Ok((verdict.is_exact(), report(&verdict, &heard, &memory)))
+        println!("sold {}, in central {lines}", counter.sold);
+        let mut report = report(&verdict, &heard, &memory);
+        report["sold"] = counter.sold.into();
+        report["sales_in_central"] = lines.into();
+        Ok((verdict.is_exact() && lines == counter.sold, report))
     }
 }
 
-/// Waits until central has what was accepted, or does not get any further.
-async fn settled(site: &Site) -> anyhow::Result<Verdict> {
+/// Waits until central has what was accepted and sold, or does not get any further.
+async fn settled(site: &Site, counter: &Counter) -> anyhow::Result<(Verdict, u64)> {
+    counter.till.settled(END).await?;
     let end = Instant::now() + END;
     loop {
         let verdict = judge(&site.accepted_log(), &site.database())?;
-        if verdict.missing == 0 || Instant::now() > end {
-            return Ok(verdict);
+        let (lines, _) = in_central(&site.database())?;
+        if (verdict.missing == 0 && lines == counter.sold) || Instant::now() > end {
+            return Ok((verdict, lines));
         }
         sleep(Duration::from_millis(100)).await;
     }

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
+use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::ReaderId;
 use hangtag_tests::emulator::line::Line;
 use hangtag_tests::emulator::port::Port;
 use hangtag_tests::shop::layout::{Layout, Protocol, agent_toml, stores_toml};
 use hangtag_tests::shop::stock::{catalogue_csv, products};
+use hangtag_tests::shop::till::Till;
 use hangtag_tests::shop::{Difficulty, Pace, Settings, Shop};
 use hangtag_tests::uci::{Trial, trial_number};
 use hangtag_tests::{capture, score};
@@ -45,7 +47,11 @@ enum Command {
         /// Where the antennas of rails and shelf hang.
         #[arg(long, value_enum, default_value = "above")]
         antennas: AntennasName,
-        /// The folder for capture.txt, truth.jsonl, catalogue.csv, stores.toml and agent.toml.
+        /// Some styles are bought often, others seldom.
+        #[arg(long)]
+        tastes: bool,
+        /// The folder for capture.txt, truth.jsonl, sales.csv, catalogue.csv, stores.toml and agent.toml. In
+        /// sales.csv the shop opens at 2026-01-05T09:00:00Z.
         #[arg(long)]
         out: PathBuf,
     },
@@ -128,7 +134,7 @@ impl From<ProtocolName> for Protocol {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Capture { seed, minutes, pace, difficulty, rails, antennas, out } => {
+        Command::Capture { seed, minutes, pace, difficulty, rails, antennas, tastes, out } => {
             let pace = match pace {
                 PaceName::Demo => Pace::Demo,
                 PaceName::Shop => Pace::Shop,
@@ -144,7 +150,10 @@ async fn main() -> anyhow::Result<()> {
                 AntennasName::Aisle => Layout::demo().with_antennas_over_the_aisle(),
             };
             let layout = layout.with_rails(rails.into());
-            write_capture(Settings { seed, pace, difficulty }, layout, minutes, &out)
+            let settings = Settings { seed, pace, difficulty };
+            let shop = Shop::with_layout(settings, layout);
+            let shop = if tastes { shop.with_tastes() } else { shop };
+            write_capture(settings, shop, minutes, &out)
         }
         Command::Uci { trial, out } => {
             let sightings = read_trial(&trial)?.sightings();
@@ -173,9 +182,11 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-fn write_capture(settings: Settings, layout: Layout, minutes: u64, out: &Path) -> anyhow::Result<()> {
+/// When the shop of a capture opens, by its till's clock: 2026-01-05T09:00:00Z.
+const OPENED: UnixMillis = UnixMillis(1_767_603_600_000);
+
+fn write_capture(settings: Settings, mut shop: Shop, minutes: u64, out: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    let mut shop = Shop::with_layout(settings, layout);
     let mut file = create(&out.join("capture.txt"))?;
     writeln!(file, "# simulated shop: {settings:?}, {minutes} minutes")?;
     let truths = capture::write(&mut file, &mut shop, minutes * 60_000)?;
@@ -185,11 +196,14 @@ fn write_capture(settings: Settings, layout: Layout, minutes: u64, out: &Path) -
         writeln!(file, "{}", serde_json::to_string(truth)?)?;
     }
     file.flush()?;
+    let sales = shop.take_sales();
+    fs::write(out.join("sales.csv"), Till::new(&products(), OPENED).csv("demo-shop", &sales))?;
     fs::write(out.join("catalogue.csv"), catalogue_csv(&products()))?;
     fs::write(out.join("stores.toml"), stores_toml())?;
     let agent = agent_toml(shop.layout(), Path::new("readers"), 1883, Path::new("agent-data"));
     fs::write(out.join("agent.toml"), agent)?;
-    println!("{}: {minutes} minutes, {} things happened", out.display(), truths.len());
+    let (things, sold) = (truths.len(), sales.len());
+    println!("{}: {minutes} minutes, {things} things happened, {sold} garments were sold", out.display());
     Ok(())
 }
 

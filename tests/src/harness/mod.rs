@@ -15,6 +15,7 @@
 //! | [`site`] | the files of a shop: configurations, catalogue, stores; agent and central in it |
 //! | [`judge`] | compares what the agent accepted with what central has |
 //! | [`listener`] | listens to the batches on the broker, and publishes what should not be there |
+//! | [`till`] | publishes what was sold, as a till does |
 
 pub mod binaries;
 pub mod board;
@@ -30,6 +31,7 @@ pub mod node;
 pub mod onlooker;
 pub mod process;
 pub mod site;
+pub mod till;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
+use hangtag_protocol::epc::Epc;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -12,7 +13,7 @@ use super::floor::{Body, Floor};
 use super::space::{Point, Way};
 use super::staff::{BACK_ROOM, Errand};
 use super::stock::Product;
-use super::{Difficulty, Pace, Settings};
+use super::{Difficulty, Pace, Sale, Settings};
 
 pub(super) struct Crowd {
     pub(super) rng: ChaCha8Rng,
@@ -26,6 +27,10 @@ pub(super) struct Crowd {
     /// Zones of booths that somebody is in or on the way to.
     pub(super) taken_booths: Vec<usize>,
     pub(super) errands: VecDeque<Errand>,
+    /// Whether some styles are bought more often than others.
+    pub(super) tastes_differ: bool,
+    pub(super) next_receipt: u32,
+    pub(super) sales: Vec<Sale>,
 }
 
 pub(super) struct Person {
@@ -101,6 +106,10 @@ pub(super) struct Habits {
     pub(super) tidy_ms: u64,
 }
 
+/// The share of garments that are bought of those about which somebody has made up their mind, where tastes do not
+/// differ.
+const BOUGHT: f64 = 0.35;
+
 pub(super) const STAFF: u32 = 0;
 pub(super) const ENTRANCE: Point = Point::new(10.0, 4.0, 0.0);
 pub(super) const WAITING: Point = Point::new(7.0, 6.8, 0.0);
@@ -159,6 +168,26 @@ impl Crowd {
             next_serial: 1_000,
             taken_booths: Vec::new(),
             errands: VecDeque::new(),
+            tastes_differ: false,
+            next_receipt: 1,
+            sales: Vec::new(),
+        }
+    }
+
+    /// How likely it is that whoever has made up their mind buys a garment.
+    pub(super) fn appeal(&self, epc: Epc) -> f64 {
+        let gtin = epc.sgtin().map(|sgtin| sgtin.gtin()).filter(|_| self.tastes_differ);
+        let product = self.products.iter().find(|product| Some(product.gtin) == gtin);
+        product.map_or(BOUGHT, |product| product.appeal)
+    }
+
+    /// Garments go over the counter, on one receipt.
+    pub(super) fn sell(&mut self, sold: &[Epc], at_ms: u64) {
+        if !sold.is_empty() {
+            let receipt = self.next_receipt;
+            self.next_receipt += 1;
+            let line = |(line, epc): (u32, &Epc)| Sale { at_ms, receipt, line, epc: *epc };
+            self.sales.extend((1..).zip(sold).map(line));
         }
     }
 

@@ -115,6 +115,7 @@ impl Crowd {
                 200
             }
             Task::Pay => {
+                let mut sold = Vec::new();
                 for item in std::mem::take(&mut person.held) {
                     if self.rng.random_bool(0.15) {
                         // Thought better of it: stays on the counter for staff to return.
@@ -122,9 +123,11 @@ impl Crowd {
                         floor.settle(item.garment, till(floor), now, &mut self.rng);
                         self.errands.push_back(Errand::FromTill(item));
                     } else {
+                        sold.push(floor.epc(item.garment));
                         floor.remove(item.garment);
                     }
                 }
+                self.sell(&sold, now);
                 4_000
             }
             Task::Exit => {
@@ -249,7 +252,7 @@ impl Crowd {
     fn disperse(&mut self, floor: &Floor, person: &mut Person) {
         let mut keep = Vec::new();
         for item in person.held.clone() {
-            if self.rng.random_bool(0.35) {
+            if self.rng.random_bool(self.appeal(floor.epc(item.garment))) {
                 keep.push(item);
                 continue;
             }

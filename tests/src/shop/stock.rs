@@ -22,6 +22,8 @@ pub struct Product {
     pub category: &'static str,
     /// In cents.
     pub price_cents: u32,
+    /// The share of shoppers who buy it of those who have made up their minds, where tastes differ: 0 to 1.
+    pub appeal: f64,
     /// The zone where it belongs, as an index into the layout: 0 to 2.
     pub home: usize,
     item: u64,
@@ -32,9 +34,13 @@ struct Style {
     name: &'static str,
     category: &'static str,
     price_cents: u32,
+    appeal: f64,
     colours: [&'static str; 2],
     sizes: [&'static str; 3],
 }
+
+/// How many garments of each product are in the shop when it opens.
+pub const GARMENTS_PER_PRODUCT: u64 = 5;
 
 /// GS1 keeps prefix 952 for demonstrations.
 const COMPANY: u64 = 9_521_141;
@@ -47,6 +53,7 @@ const STYLES: [Style; 6] = [
         name: "Linen shirt",
         category: "shirts",
         price_cents: 4990,
+        appeal: 0.55,
         colours: ["white", "sky"],
         sizes: ["S", "M", "L"],
     },
@@ -55,6 +62,7 @@ const STYLES: [Style; 6] = [
         name: "Wrap dress",
         category: "dresses",
         price_cents: 7990,
+        appeal: 0.08,
         colours: ["emerald", "black"],
         sizes: ["36", "38", "40"],
     },
@@ -63,6 +71,7 @@ const STYLES: [Style; 6] = [
         name: "Denim jacket",
         category: "outerwear",
         price_cents: 8990,
+        appeal: 0.35,
         colours: ["indigo", "grey"],
         sizes: ["S", "M", "L"],
     },
@@ -71,6 +80,7 @@ const STYLES: [Style; 6] = [
         name: "Trench coat",
         category: "outerwear",
         price_cents: 14990,
+        appeal: 0.2,
         colours: ["sand", "navy"],
         sizes: ["36", "38", "40"],
     },
@@ -79,6 +89,7 @@ const STYLES: [Style; 6] = [
         name: "Merino jumper",
         category: "knitwear",
         price_cents: 6990,
+        appeal: 0.6,
         colours: ["camel", "charcoal"],
         sizes: ["S", "M", "L"],
     },
@@ -87,6 +98,7 @@ const STYLES: [Style; 6] = [
         name: "Chino trousers",
         category: "trousers",
         price_cents: 5990,
+        appeal: 0.35,
         colours: ["khaki", "navy"],
         sizes: ["30", "32", "34"],
     },
@@ -107,6 +119,7 @@ pub fn products() -> Vec<Product> {
                 name: style.name,
                 category: style.category,
                 price_cents: style.price_cents,
+                appeal: style.appeal,
                 home: at / 2,
                 item,
             });

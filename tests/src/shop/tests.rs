@@ -231,3 +231,31 @@ fn a_garment_leaves_its_rail_at_the_time_of_its_pick_up() {
     let share = changes.iter().filter(|c| **c).count() as f64 / changes.len() as f64;
     assert!(changes.len() >= 10 && share > 0.7, "{share} of {}", changes.len());
 }
+
+#[test]
+fn where_tastes_differ_some_styles_are_tried_on_and_seldom_bought() {
+    let mut shop = Shop::new(settings(1, Pace::Demo)).with_tastes();
+    // What people do does not depend on what readers see.
+    while shop.crowd.next_ms() < 180 * MINUTE {
+        shop.crowd.step(&mut shop.floor);
+    }
+    let (truths, sales) = (shop.take_truth(), shop.take_sales());
+    let products = stock::products();
+    let style = |epc: Epc| {
+        let gtin = epc.sgtin().map(|sgtin| sgtin.gtin());
+        products.iter().find(|product| Some(product.gtin) == gtin).map(|product| product.style)
+    };
+    let bought = |wanted: &str| {
+        let sold = sales.iter().filter(|sale| style(sale.epc) == Some(wanted)).count();
+        let tried = of(&truths, Kind::TriedOn).iter().filter(|t| style(t.epc) == Some(wanted)).count();
+        (sold, tried)
+    };
+    let (dresses, jumpers) = (bought("1002"), bought("3001"));
+    assert!(dresses.1 >= 40 && jumpers.1 >= 40, "{dresses:?} {jumpers:?}");
+    assert!(dresses.0 * jumpers.1 * 2 < jumpers.0 * dresses.1, "{dresses:?} {jumpers:?}");
+    // A garment is sold once, on a line of its own.
+    let lines: std::collections::BTreeSet<_> = sales.iter().map(|sale| (sale.receipt, sale.line)).collect();
+    let garments: std::collections::BTreeSet<_> = sales.iter().map(|sale| sale.epc).collect();
+    assert_eq!((lines.len(), garments.len()), (sales.len(), sales.len()));
+    assert!(sales.is_sorted_by_key(|sale| sale.at_ms));
+}
