@@ -132,8 +132,10 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        // What failed may fail again: statements that were prepared before another program changed a table do.
         if let (Some(server), Some(session)) = (&self.server, self.session.take())
             && !session.is_closed()
+            && !self.has_failed.get()
         {
             server.keep(session);
         }

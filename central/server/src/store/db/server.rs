@@ -21,9 +21,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 const SILENT: Duration = Duration::from_secs(30);
 /// Sessions for reading that are kept.
 const IDLE: usize = 8;
-/// Waiting for another process ends after 5 s, as with SQLite; the server frees what a process held that went away
-/// without a word after a minute; and a commit is one: with `off`, the last ones could be lost with the server.
-const SETTINGS: &str = "SET lock_timeout = 5000; SET idle_in_transaction_session_timeout = 60000;
+/// Waiting for another process ends after 5 s, as with SQLite; what a process holds that went away without a word, or
+/// stands still, is freed after 10 s; and a commit is one: with `off`, the last ones could be lost with the server.
+const SETTINGS: &str = "SET lock_timeout = 5000; SET idle_in_transaction_session_timeout = 10000;
     SET client_min_messages = warning;
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
