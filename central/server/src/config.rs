@@ -68,6 +68,9 @@ pub(crate) struct Mqtt {
     /// Name of the session that the broker keeps while central is away.
     #[serde(default = "default_client_id")]
     pub client_id: String,
+    /// The group of central processes among which the broker deals out the batches. The broker keeps no session for
+    /// any of them, and a random part is added to the name of each.
+    pub share: Option<String>,
     /// User name.
     pub user: Option<String>,
     /// The file whose first line is the password.
@@ -191,6 +194,14 @@ impl Config {
         }
         if self.mqtt.client_id.is_empty() {
             wrong("mqtt.client_id", "is empty: the broker could not keep a session");
+        }
+        if let Some(share) = &self.mqtt.share
+            && (share.is_empty() || share.contains(['/', '+', '#']))
+        {
+            wrong("mqtt.share", "is empty, or holds / + or #: name the group with letters and digits");
+        }
+        if self.mqtt.share.is_some() && self.data.is_some() {
+            wrong("mqtt.share", "is of no use with a file: several processes share a server, see [database]");
         }
         if self.quarantine.max_mib == 0 {
             wrong("quarantine.max_mib", "is 0: a batch that cannot be read could not be kept");
@@ -325,6 +336,16 @@ listen = "127.0.0.1:0"
             let error = read(&text).unwrap_err();
             assert!(error.contains(said) && !error.contains("hunter2"), "{said} in {error}");
         }
+    }
+
+    #[test]
+    fn a_group_of_centrals_needs_a_name_and_a_server() {
+        let shared = GOOD.replace("port = 1883", "port = 1883\nshare = \"a/b\"");
+        let error = read(&shared).unwrap_err();
+        assert!(error.contains("line 8: mqtt.share: is empty, or holds /"), "{error}");
+        assert!(error.contains("line 8: mqtt.share: is of no use with a file"), "{error}");
+        let server = shared.replace("data = \"central.db\"", "database.url = \"postgres://h/d\"");
+        assert_eq!(read(&server.replace("a/b", "ab")).unwrap().mqtt.share.unwrap(), "ab");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
 use rumqttc::{NetworkOptions, Outgoing};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -118,11 +119,17 @@ impl Ingest {
         output: mpsc::Receiver<Settled>,
         broker: watch::Sender<Broker>,
     ) -> Self {
-        let mut options = MqttOptions::new(&mqtt.client_id, &mqtt.host, mqtt.port);
+        // A broker keeps for a dead member of a group what nobody else gets then. Without sessions it keeps nothing:
+        // agents send again what no watermark settles.
+        let (client_id, session_expiry_s) = match mqtt.share {
+            Some(_) => (format!("{}-{:08x}", mqtt.client_id, rand::random::<u32>()), 0),
+            None => (mqtt.client_id.clone(), SESSION_EXPIRY_S),
+        };
+        let mut options = MqttOptions::new(client_id, &mqtt.host, mqtt.port);
         options
             .set_keep_alive(KEEP_ALIVE)
-            .set_clean_start(false)
-            .set_session_expiry_interval(Some(SESSION_EXPIRY_S))
+            .set_clean_start(mqtt.share.is_some())
+            .set_session_expiry_interval(Some(session_expiry_s))
             .set_receive_maximum(Some(RECEIVE_MAXIMUM))
             .set_max_packet_size(Some(u32::try_from(MAX_BYTES + MARGIN).expect("70 kB")))
             .set_outgoing_inflight_upper_limit(INFLIGHT)
@@ -136,8 +143,12 @@ impl Ingest {
             options.set_credentials(user, password);
         }
         let [events, status] = [Channel::Events, Channel::Status].map(|c| topic::all_gateways(tenant, c));
+        // A group is not handed out what the broker retained, so that health goes to all its members; and what a till
+        // corrects must not overtake what it corrects, so that all of them store what tills tell, in its order.
+        let events = mqtt.share.as_ref().map_or(events.clone(), |group| format!("$share/{group}/{events}"));
+        let marks = if mqtt.share.is_some() { Marks::among_others() } else { Marks::default() };
         let filters = [events, status, topic::all_tills(tenant)];
-        Self { options, filters, input, output, broker, marks: Marks::default(), deliveries: 0 }
+        Self { options, filters, input, output, broker, marks, deliveries: 0 }
     }
 }
 
@@ -248,6 +259,7 @@ impl Ingest {
     fn handle_settled(&mut self, link: &mut Link, settled: Settled) {
         settled.stored.into_iter().for_each(|delivery| link.acks.stored(delivery));
         settled.marks.into_iter().for_each(|(gateway, json)| self.marks.set(gateway, json));
+        settled.checked.into_iter().for_each(|(gateway, json)| self.marks.checked(gateway, json));
     }
 
     /// Passes on what has room and is due. Returns when to try again.
@@ -266,6 +278,13 @@ impl Ingest {
                 return Some(now + MARK_EVERY);
             }
             self.marks.told(&gateway, now);
+        }
+        let doubtful = self.marks.doubtful(now);
+        if !doubtful.is_empty()
+            && let Err(TrySendError::Full(Input::Check(gateways))) =
+                self.input.try_send(Input::Check(doubtful))
+        {
+            self.marks.check_at(&gateways, now + MARK_EVERY);
         }
         self.marks.next(now)
     }

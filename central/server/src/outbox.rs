@@ -14,6 +14,11 @@ use crate::store::Delivery;
 /// A gateway is told its watermark at most this often.
 pub(crate) const MARK_EVERY: Duration = Duration::from_millis(50);
 
+/// So long after a gateway was told its watermark, whoever is not alone looks whether that still holds.
+const CHECK_AFTER: Duration = Duration::from_secs(2);
+/// The most watermarks that are looked at in one go: what is to be stored waits.
+const CHECKS: usize = 32;
+
 /// The messages of one connection that are not acknowledged.
 #[derive(Debug)]
 pub(crate) struct Acks<P> {
@@ -52,21 +57,59 @@ impl<P> Acks<P> {
 }
 
 /// The watermarks of all gateways.
+///
+/// Where several processes store for the same gateways, one may read a watermark, stand still, and publish it after
+/// another has published a later one. So each looks at what it told once more after a while, and tells again what
+/// does not hold any more: the last word on a gateway is followed by a look of whoever said it.
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
     of: BTreeMap<Gateway, Mark>,
+    has_others: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Mark {
     due: Option<String>,
     told: Option<Instant>,
+    /// What was told last, and when that is looked at again; only beside others.
+    last: Option<String>,
+    check: Option<Instant>,
 }
 
 impl Marks {
+    /// Those of a process that is not the only one.
+    pub(crate) fn among_others() -> Self {
+        Self { has_others: true, ..Self::default() }
+    }
+
     /// A gateway's watermark is this; what was not told yet need not be told any more.
     pub(crate) fn set(&mut self, gateway: Gateway, json: String) {
-        self.of.entry(gateway).or_insert(Mark { due: None, told: None }).due = Some(json);
+        self.of.entry(gateway).or_default().due = Some(json);
+    }
+
+    /// A gateway's watermark turned out to be this. It is told when it was told otherwise.
+    pub(crate) fn checked(&mut self, gateway: Gateway, json: String) {
+        let mark = self.of.entry(gateway).or_default();
+        if mark.due.is_none() && mark.last.as_ref() != Some(&json) {
+            mark.due = Some(json);
+        }
+    }
+
+    /// Some of the gateways whose watermark should be looked at; each is named once.
+    pub(crate) fn doubtful(&mut self, now: Instant) -> Vec<Gateway> {
+        let doubtful = self.of.iter_mut().filter(|(_, mark)| mark.check.is_some_and(|at| at <= now));
+        let named = doubtful.take(CHECKS).map(|(gateway, mark)| {
+            mark.check = None;
+            *gateway
+        });
+        named.collect()
+    }
+
+    /// These are to be looked at then.
+    pub(crate) fn check_at(&mut self, gateways: &[Gateway], at: Instant) {
+        for gateway in gateways {
+            self.of.entry(*gateway).or_default().check = Some(at);
+        }
     }
 
     /// A watermark that is to be published.
@@ -80,13 +123,15 @@ impl Marks {
     /// The watermark that was due is published.
     pub(crate) fn told(&mut self, gateway: &Gateway, now: Instant) {
         if let Some(mark) = self.of.get_mut(gateway) {
-            *mark = Mark { due: None, told: Some(now) };
+            let last = mark.due.take().filter(|_| self.has_others);
+            let check = self.has_others.then(|| now + CHECK_AFTER);
+            *mark = Mark { due: None, told: Some(now), last, check };
         }
     }
 
-    /// When the next one is due.
+    /// When the next one is due, or to be looked at.
     pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
-        self.of.values().filter_map(|mark| mark.at(now)).min()
+        self.of.values().flat_map(|mark| [mark.at(now), mark.check]).flatten().min()
     }
 
     /// Whether everything is told.
@@ -153,5 +198,31 @@ mod tests {
         assert_eq!((marks.due(now), marks.next(now)), (None, Some(now + MARK_EVERY)));
         marks.set(gateway(), "4".into());
         assert_eq!(marks.due(now + MARK_EVERY), Some((gateway(), "4")));
+    }
+
+    #[test]
+    fn who_is_not_alone_looks_again_at_what_it_told() {
+        let mut marks = Marks::among_others();
+        let now = Instant::now();
+        marks.set(gateway(), "1".into());
+        assert_eq!(marks.doubtful(now), []);
+        assert_eq!(marks.due(now), Some((gateway(), "1")));
+        marks.told(&gateway(), now);
+        assert_eq!(marks.next(now), Some(now + CHECK_AFTER));
+        let later = now + CHECK_AFTER;
+        assert_eq!(marks.doubtful(later), [gateway()]);
+        assert_eq!((marks.doubtful(later), marks.next(later)), (vec![], None), "once");
+        marks.checked(gateway(), "1".into());
+        assert_eq!(marks.due(later), None, "it still holds");
+        marks.check_at(&[gateway()], later);
+        assert_eq!(marks.doubtful(later), [gateway()]);
+        marks.checked(gateway(), "2".into());
+        assert_eq!(marks.due(later), Some((gateway(), "2")));
+        marks.told(&gateway(), later);
+        assert_eq!(marks.next(later), Some(later + CHECK_AFTER), "until it holds");
+        let mut alone = Marks::default();
+        alone.set(gateway(), "1".into());
+        alone.told(&gateway(), now);
+        assert_eq!(alone.next(now), None);
     }
 }

@@ -7,6 +7,7 @@
 //! | [`process`] | starts, kills and stops a program, and reads its memory |
 //! | [`board`] | a board in QEMU beside a gateway |
 //! | [`broker`] | rumqttd within this process, or Mosquitto as another |
+//! | [`cluster`] | a PostgreSQL server of a test's own |
 //! | [`clock`] | a machine whose wall clock and boots a test sets |
 //! | [`export`] | reads what `spool export` wrote |
 //! | [`faults`] | a disk that fails once |
@@ -21,6 +22,7 @@ pub mod binaries;
 pub mod board;
 pub mod broker;
 pub mod clock;
+pub mod cluster;
 pub mod export;
 pub mod faults;
 pub mod gateway;

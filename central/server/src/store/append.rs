@@ -226,6 +226,17 @@ impl Store {
     /// When the database fails.
     pub(crate) fn watermarks(&mut self) -> Result<BTreeMap<Gateway, Watermark>, StoreError> {
         let gateways = self.gateways()?;
+        self.watermarks_of(gateways)
+    }
+
+    /// Those of some gateways.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) fn watermarks_of(
+        &mut self,
+        gateways: BTreeSet<Gateway>,
+    ) -> Result<BTreeMap<Gateway, Watermark>, StoreError> {
         let transaction = self.db.transaction(Mode::Read)?;
         self.memory.refresh(&transaction)?;
         let mut marks = BTreeMap::new();

@@ -8,7 +8,7 @@
 //! last, again and again until that succeeds.
 
 use std::any::Any;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,8 @@ pub(crate) enum Input {
     Sales(Question),
     /// Tell the watermark of every gateway.
     TellAll,
+    /// Look at the watermarks of these.
+    Check(Vec<Gateway>),
 }
 
 /// What a till told, when somebody waits for the answer.
@@ -75,6 +77,8 @@ pub(crate) struct Settled {
     pub marks: BTreeMap<Gateway, String>,
     /// What a till told is, too.
     pub sales: bool,
+    /// Those that were only looked at.
+    pub checked: BTreeMap<Gateway, String>,
 }
 
 /// Since when nothing can be stored, and why.
@@ -123,6 +127,7 @@ struct Queue {
     replayed: VecDeque<(Delivery, Message)>,
     questions: VecDeque<Question>,
     tell_all: bool,
+    check: BTreeSet<Gateway>,
     /// So many messages go one by one.
     careful: usize,
 }
@@ -277,7 +282,7 @@ impl Writer {
 
 impl Queue {
     fn is_empty(&self) -> bool {
-        self.messages() == 0 && self.questions.is_empty() && !self.tell_all
+        self.messages() == 0 && self.questions.is_empty() && !self.tell_all && self.check.is_empty()
     }
 
     fn messages(&self) -> usize {
@@ -292,6 +297,7 @@ impl Queue {
             Input::Store(delivery, message) => self.live.push_back((delivery, message)),
             Input::Sales(question) => self.questions.push_back(question),
             Input::TellAll => self.tell_all = true,
+            Input::Check(gateways) => self.check.extend(gateways),
         }
     }
 
@@ -326,6 +332,13 @@ impl Queue {
             match store.watermarks() {
                 Ok(marks) => settled.marks.extend(json(marks)),
                 Err(error) => tracing::error!(%error, "cannot tell all watermarks"),
+            }
+        }
+        let check = std::mem::take(&mut self.check);
+        if !check.is_empty() {
+            match store.watermarks_of(check) {
+                Ok(marks) => settled.checked.extend(json(marks)),
+                Err(error) => tracing::error!(%error, "cannot look at watermarks"),
             }
         }
         Ok(settled)
