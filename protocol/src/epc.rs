@@ -276,6 +276,29 @@ impl Sgtin {
         (epc.sgtin() == Some(*self)).then_some(epc)
     }
 
+    /// The EPC Pure Identity URI, `urn:epc:id:sgtin:…`: the item, however its tag is encoded.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        alloc::format!("{}", Identity(self))
+    }
+
+    /// Company prefix, item reference and serial number as URIs have them.
+    fn fields(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (company_digits, item_digits) =
+            (usize::from(self.company_digits), usize::from(13 - self.company_digits));
+        write!(f, "{:0company_digits$}.{:0item_digits$}.", self.company, self.item)?;
+        match &self.serial {
+            Serial::Number(number) => write!(f, "{number}"),
+            Serial::Text(text) => text.iter().take_while(|c| **c != 0).try_for_each(|&c| {
+                if matches!(c, b'"' | b'%' | b'&' | b'/' | b'<' | b'>' | b'?') {
+                    write!(f, "%{c:02X}")
+                } else {
+                    write!(f, "{}", char::from(c))
+                }
+            }),
+        }
+    }
+
     /// The GTIN-14: indicator, company prefix, item reference, check digit.
     #[must_use]
     pub fn gtin(&self) -> Gtin {
@@ -296,20 +319,18 @@ impl fmt::Display for Sgtin {
             Serial::Number(_) => "sgtin-96",
             Serial::Text(_) => "sgtin-198",
         };
-        let (company_digits, item_digits) =
-            (usize::from(self.company_digits), usize::from(13 - self.company_digits));
         write!(f, "urn:epc:tag:{scheme}:{}.", self.filter)?;
-        write!(f, "{:0company_digits$}.{:0item_digits$}.", self.company, self.item)?;
-        match &self.serial {
-            Serial::Number(number) => write!(f, "{number}"),
-            Serial::Text(text) => text.iter().take_while(|c| **c != 0).try_for_each(|&c| {
-                if matches!(c, b'"' | b'%' | b'&' | b'/' | b'<' | b'>' | b'?') {
-                    write!(f, "%{c:02X}")
-                } else {
-                    write!(f, "{}", char::from(c))
-                }
-            }),
-        }
+        self.fields(f)
+    }
+}
+
+/// See [`Sgtin::identity`].
+struct Identity<'a>(&'a Sgtin);
+
+impl fmt::Display for Identity<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("urn:epc:id:sgtin:")?;
+        self.0.fields(f)
     }
 }
 
@@ -383,6 +404,10 @@ mod tests {
         ] {
             let sgtin = Epc::from_hex(hex).unwrap().sgtin().unwrap_or_else(|| panic!("{hex} is an SGTIN"));
             assert_eq!((sgtin.to_string().as_str(), sgtin.gtin().to_string().as_str()), (uri, gtin));
+            let identity = sgtin.identity();
+            let (scheme, fields) = uri.split_once('.').unwrap();
+            assert!(scheme.starts_with("urn:epc:tag:sgtin-"));
+            assert_eq!(identity.strip_prefix("urn:epc:id:sgtin:"), Some(fields));
             if let Serial::Number(_) = sgtin.serial {
                 assert_eq!(sgtin.encode_96().unwrap().to_string(), hex);
             } else {

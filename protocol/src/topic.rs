@@ -6,10 +6,14 @@
 //! | `{gw}/ack` | the [watermark](crate::watermark) from central, retained |
 //! | `{gw}/status` | the gateway's [health](crate::status), retained, and last will |
 //! | `hangtag/v1/{tenant}/pos/{store}/{kind}` | what tills tell: `sale`, `return` or `stock`, JSON |
+//! | `hangtag/v1/{tenant}/feed/{store}/{kind}` | one event of the kind for other systems, as CloudEvents JSON |
+//! | `hangtag/v1/{tenant}/feed/{store}/epcis` | the same, of any kind, as EPCIS JSON-LD |
+//! | `hangtag/v1/{tenant}/schema/{name}/{version}` | what describes them, retained |
 
 use alloc::format;
 use alloc::string::String;
 
+use crate::event::Kind;
 use crate::id::{GatewayId, NameError, StoreId, TenantId};
 
 const ROOT: &str = "hangtag/v1";
@@ -180,9 +184,28 @@ pub fn all_gateways(tenant: TenantId, channel: Channel) -> String {
     format!("{ROOT}/{tenant}/gw/+/+/{}", channel.level())
 }
 
+/// Where events of one kind are told to other systems.
+#[must_use]
+pub fn feed(tenant: TenantId, store: StoreId, kind: Kind) -> String {
+    format!("{ROOT}/{tenant}/feed/{store}/{}", kind.name())
+}
+
+/// Where events of all kinds are told as EPCIS. No kind has this name.
+#[must_use]
+pub fn feed_epcis(tenant: TenantId, store: StoreId) -> String {
+    format!("{ROOT}/{tenant}/feed/{store}/epcis")
+}
+
+/// Where a version of a description is kept. The name is the caller's, and one level.
+#[must_use]
+pub fn schema(tenant: TenantId, name: &str, version: u32) -> String {
+    format!("{ROOT}/{tenant}/schema/{name}/{version}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     #[test]
     fn topics_are_parsed_as_they_are_built() {
@@ -218,6 +241,20 @@ mod tests {
             "hangtag/v2/acme/pos/paris-1/sale",
         ] {
             assert_eq!(Till::parse(topic), None, "{topic}");
+        }
+    }
+
+    #[test]
+    fn what_others_are_told_is_on_topics_of_its_own() {
+        let (tenant, store) = (TenantId::new("acme").unwrap(), StoreId::new("paris-1").unwrap());
+        let mut topics: Vec<String> = Kind::ALL.into_iter().map(|kind| feed(tenant, store, kind)).collect();
+        assert_eq!(topics[3], "hangtag/v1/acme/feed/paris-1/tried_on");
+        topics.extend([feed_epcis(tenant, store), schema(tenant, "tried_on", 1)]);
+        assert_eq!(&topics[8..], ["hangtag/v1/acme/feed/paris-1/epcis", "hangtag/v1/acme/schema/tried_on/1"]);
+        for topic in &topics {
+            assert!(!topic.contains(['+', '#']) && topic.split('/').count() <= 7, "{topic}");
+            assert!(Gateway::parse(topic).is_err(), "{topic}");
+            assert_eq!(topics.iter().filter(|other| *other == topic).count(), 1, "{topic}");
         }
     }
 
