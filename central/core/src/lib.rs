@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`admit`] | whether the content of a readable batch is possible at all |
 //! | [`adopt`] | in which epoch of their own events go whose numbers another run has used |
+//! | [`feed`] | what other systems are told of an event |
 //! | [`ledger`] | which numbers of an epoch are new, known, lost; what its watermark is |
 //! | [`handled`] | what is counted |
 //! | [`day`] | what one day of one shop adds up to, and what became of what was touched |
@@ -21,6 +22,7 @@ extern crate alloc;
 pub mod admit;
 pub mod adopt;
 pub mod day;
+pub mod feed;
 pub mod handled;
 pub mod ledger;
 pub mod loyalty;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hangtag_central_core::feed::Form;
 use hangtag_protocol::id::TenantId;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -37,6 +38,46 @@ pub(crate) struct Config {
     pub quarantine: Quarantine,
     /// What opens loyalty codes.
     pub loyalty: Option<Loyalty>,
+    /// What other systems are told.
+    #[serde(default)]
+    pub feed: Feed,
+}
+
+/// What other systems are told.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Feed {
+    /// In which forms events are published.
+    #[serde(default)]
+    pub publish: Publish,
+}
+
+/// In which forms events are published. Off unless somebody decides that others on the broker may read them; by HTTP
+/// they can be had in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Publish {
+    /// Not at all.
+    #[default]
+    Off,
+    /// As CloudEvents.
+    CloudEvents,
+    /// As EPCIS.
+    Epcis,
+    /// As both.
+    Both,
+}
+
+impl Publish {
+    /// The forms.
+    pub(crate) fn forms(self) -> Vec<Form> {
+        match self {
+            Self::Off => Vec::new(),
+            Self::CloudEvents => vec![Form::CloudEvents],
+            Self::Epcis => vec![Form::Epcis],
+            Self::Both => vec![Form::CloudEvents, Form::Epcis],
+        }
+    }
 }
 
 /// What opens loyalty codes.
@@ -346,6 +387,18 @@ listen = "127.0.0.1:0"
         assert!(error.contains("line 8: mqtt.share: is of no use with a file"), "{error}");
         let server = shared.replace("data = \"central.db\"", "database.url = \"postgres://h/d\"");
         assert_eq!(read(&server.replace("a/b", "ab")).unwrap().mqtt.share.unwrap(), "ab");
+    }
+
+    #[test]
+    fn nothing_is_published_unless_somebody_says_in_which_form() {
+        assert_eq!(read(GOOD).unwrap().feed.publish.forms(), []);
+        let forms = |word: &str| {
+            read(&format!("{GOOD}[feed]\npublish = \"{word}\"")).map(|config| config.feed.publish.forms())
+        };
+        assert_eq!(forms("cloudevents"), Ok(vec![Form::CloudEvents]));
+        assert_eq!(forms("both"), Ok(vec![Form::CloudEvents, Form::Epcis]));
+        let error = forms("xml").unwrap_err();
+        assert!(error.contains("line 11") && error.contains("`xml`") && error.contains("`epcis`"), "{error}");
     }
 
     #[test]

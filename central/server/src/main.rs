@@ -10,6 +10,7 @@ mod catalogue;
 mod cli;
 mod config;
 mod days;
+mod feed;
 mod goods;
 mod import;
 mod ingest;

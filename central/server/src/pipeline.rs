@@ -6,10 +6,12 @@
 //!                                              tills ──┘ input, each with its answer
 //!                                        ──broker──────────────────────▶ health
 //! changed ──▶ rollups ──▶ database
+//! broker ◀───────────────── courier ◀──changed── writer
 //! ```
 //!
 //! Shutdown runs with the data: ingest takes nothing more, the writer ends when its input closes (tills hold it only
-//! while they ask), ingest acknowledges and publishes what the writer settled last, and then the page stops.
+//! while they ask), ingest acknowledges and publishes what the writer settled last, and then the page stops. The
+//! courier stops at once: what it did not publish it does when it starts again.
 
 use std::sync::Arc;
 
@@ -21,6 +23,10 @@ use tokio::sync::{mpsc, watch};
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::days::Days;
+use crate::feed::Scene;
+use crate::feed::courier::{self, Courier};
+use crate::feed::desk::{self, Desk};
+use crate::feed::mqtt::Connect;
 use crate::goods::Goods;
 use crate::ingest::{self, Broker, Ingest};
 use crate::problem::{self, Problem};
@@ -76,6 +82,22 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     };
     let writer = std::thread::Builder::new().name("writer".into()).spawn(move || writer.run(store))?;
     let tills = Tills { input: input.downgrade(), shops: shops.clone() };
+    let scene = Scene::new(config.tenant, &shops);
+    let desk = Desk::new(address.clone(), config.tenant);
+    let courier = Courier {
+        desk: desk.clone(),
+        reader: Reader::new(address.clone()),
+        scene: scene.clone(),
+        forms: config.feed.publish.forms(),
+        connect: Connect {
+            client_id: format!("{}-feed", config.mqtt.client_id),
+            host: config.mqtt.host.clone(),
+            port: config.mqtt.port,
+            login: login.clone(),
+        },
+        commits: commits.clone(),
+    };
+    let mut feed = tokio::spawn(feed(courier, desk, stopping.clone()));
     let ingest = Ingest::new(&config.mqtt, login, config.tenant, input, output, broker);
     let mut ingest = tokio::spawn(ingest::run(ingest, stopping.clone()));
 
@@ -86,6 +108,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let site = Arc::new(Site {
         days: Days::new(reader.clone(), goods.clone()),
         reader,
+        scene,
         shops,
         goods,
         commits,
@@ -101,6 +124,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         _ = terminated.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupted.recv() => tracing::info!("SIGINT: stopping"),
         ended = &mut ingest => bail!("ingest ended early: {ended:?}"),
+        ended = &mut feed => bail!("feed ended early: {ended:?}"),
         ended = &mut page => bail!("page ended early: {ended:?}"),
     }
     stop.send_replace(true);
@@ -108,10 +132,20 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     if tokio::task::spawn_blocking(|| writer.join()).await.context("writer")?.is_err() {
         bail!("the writer panicked");
     }
+    feed.await.context("feed")?;
     page.await.context("page")?.context("page")?;
     rolling.await.context("rollups")?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Keeps the feed going, and publishes it if that is wanted.
+async fn feed(courier: Courier, desk: Desk, stopping: watch::Receiver<bool>) {
+    let release = desk::release(desk, stopping.clone());
+    if courier.forms.is_empty() {
+        return release.await;
+    }
+    tokio::join!(release, courier::run(courier, stopping));
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use tower::ServiceExt as _;
 
 use crate::catalogue::Catalogue;
 use crate::days::Days;
+use crate::feed::Scene;
 use crate::goods::Goods;
 use crate::ingest::Broker;
 use crate::shop::{self, Shop};
@@ -113,7 +114,7 @@ pub(super) fn bench(events: u64, stores: u64, keep: Option<PathBuf>) -> anyhow::
         ("page_one_store", "/?store=shop-0"),
         ("page_filtered", "/?category=category-1&colour=red"),
     ] {
-        let site = site(&address, &folder, shops.clone());
+        let site = site(&address, &folder, tenant, shops.clone());
         let (cold, size) = runtime.block_on(ask(&site, query))?;
         say(&format!("{name}_first"), cold * 1e3, "ms");
         let mut warm = 0.0;
@@ -253,12 +254,13 @@ fn a_day(
 }
 
 /// The page of the database, as a process that has just started has it.
-fn site(address: &Address, folder: &std::path::Path, shops: Vec<Shop>) -> Arc<Site> {
+fn site(address: &Address, folder: &std::path::Path, tenant: TenantId, shops: Vec<Shop>) -> Arc<Site> {
     let goods = Arc::new(Goods::new(Catalogue::read(&folder.join("catalogue.csv"))));
     let reader = Reader::new(address.clone());
     Arc::new(Site {
         days: Days::new(reader.clone(), goods.clone()),
         reader,
+        scene: Scene::new(tenant, &shops),
         shops,
         goods,
         commits: watch::channel(0).1,

@@ -13,6 +13,7 @@ use hangtag_protocol::scan::{Code, Scan};
 
 use super::changed::Changed;
 use super::db::{Bind, Db, IntoBind, binds};
+use super::feed::Feed;
 use super::{StoreError, clock, loyalty};
 
 /// The first event whose stored content is another.
@@ -95,6 +96,7 @@ pub(super) fn insert(
     fresh: &[SeqRange],
     received: UnixMillis,
     changed: &mut Changed,
+    feed: &mut Feed,
 ) -> Result<(), StoreError> {
     let header = &batch.header;
     let epoch = header.epoch.to_string();
@@ -112,6 +114,7 @@ pub(super) fn insert(
         let event = of(batch, *seq);
         let wall = time_of_day(&anchors, event.boot, event.at);
         changed.note(header.gateway.store, wall.map(|(at, _)| at.0));
+        feed.note(&header.gateway, (header.epoch, *seq), event.boot, wall.is_some(), received);
         row((header, &epoch), *seq, event, wall, received)
     });
     db.insert_rows("event", rows)?;

@@ -18,6 +18,7 @@ use hangtag_protocol::watermark::Watermark;
 use super::changed::Changed;
 use super::db::{Db, binds};
 use super::epoch::{self, Key};
+use super::feed::Feed;
 use super::memory::Memory;
 use super::quarantine::{self, Kind, Of};
 use super::sale::{self, Taken};
@@ -37,6 +38,7 @@ pub(super) struct Group<'a> {
     pub(super) sums: Sums,
     lost: BTreeMap<Key, SeqSet>,
     changed: Changed,
+    feed: Feed,
 }
 
 /// What becomes of a batch that does not continue what is recorded of its epoch.
@@ -80,8 +82,8 @@ impl<'a> Group<'a> {
     /// Begins.
     pub(super) fn new(db: &'a Db, memory: &'a mut Memory, keys: &'a Keys, forks: Forks) -> Self {
         let (epochs, owed, lost) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        let (sums, changed) = (Sums::default(), Changed::default());
-        Self { db, memory, keys, forks, epochs, owed, events: 0, sums, lost, changed }
+        let (sums, changed, feed) = (Sums::default(), Changed::default(), Feed::default());
+        Self { db, memory, keys, forks, epochs, owed, events: 0, sums, lost, changed, feed }
     }
 
     /// Nobody else changes what is recorded of a gateway before this is committed.
@@ -97,6 +99,7 @@ impl<'a> Group<'a> {
     /// Writes what is recorded of the epochs, and reads the watermarks that are owed.
     pub(super) fn finish(self) -> Result<Finished, StoreError> {
         self.changed.write(self.db)?;
+        self.feed.write(self.db)?;
         let mut ledgers = BTreeMap::new();
         for (key, Change { before, after, received }) in self.epochs {
             epoch::save(self.db, &key, &before, &after, received)?;
@@ -200,12 +203,16 @@ impl<'a> Group<'a> {
         }
         for anchor in batch.anchors.iter().filter(|anchor| admit::plausible(anchor)) {
             let changed = clock::learn(self.db, &header.gateway, anchor, &mut self.changed)?;
+            if changed > 0 {
+                self.feed.note_clock(&header.gateway, anchor.boot);
+            }
             tracing::debug!(topic, boot = %anchor.boot, changed, "learned a clock anchor");
         }
         if let Under::Own(_) = under {
             self.leave_out_twins(batch, &mut verdict)?;
         }
-        event::insert(self.db, self.keys, batch, &verdict.fresh, message.received, &mut self.changed)?;
+        let (changed, feed) = (&mut self.changed, &mut self.feed);
+        event::insert(self.db, self.keys, batch, &verdict.fresh, message.received, changed, feed)?;
         ledger.settle(&verdict);
         self.sums.count(&verdict.fresh, &verdict.known);
         let change = self.change(header, message.received)?;

@@ -38,6 +38,8 @@
 //!              mark, which is another one after every change of what the hour adds up to
 //! sale, stock  what tills told: drawn in `sale.rs`
 //! sheet        per shop and hour what counts of its events, packed: drawn in `roll.rs`
+//! feed, feed_head, feed_waiting, feed_sent, lease: where in its shop's feed each event stands, how far that is
+//!                              published, and by whom; drawn in `feed.rs`
 //! meta         name and value: whose database it is (tenant); what tells the secret that keys `code` from others
 //!              (codes)
 //! ```
@@ -55,6 +57,9 @@ mod clock;
 mod db;
 mod epoch;
 mod event;
+mod fed;
+mod feed;
+mod feeder;
 mod floor;
 mod group;
 mod loyalty;
@@ -75,6 +80,8 @@ use db::{Db, DbError};
 pub(crate) use address::Address;
 pub(crate) use append::{Message, Options, Store};
 pub(crate) use epoch::Key;
+pub(crate) use fed::Page;
+pub(crate) use feeder::Feeder;
 pub(crate) use floor::floor;
 pub(crate) use group::Forks;
 pub(crate) use loyalty::Unopened;

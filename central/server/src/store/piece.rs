@@ -154,17 +154,20 @@ fn coverage(db: &Db, id: &str, from: i64, to: i64) -> Result<Vec<Coverage>, Stor
            AND kind = 'coverage' AND since BETWEEN 0 AND uptime AND {NOT_RETRACTED}"
     );
     db.all(&question, binds![id, from, to], |row| {
-        let name: &str = row.get(2)?;
-        let state = [ReaderState::Listening, ReaderState::Silent, ReaderState::Absent, ReaderState::Off]
-            .into_iter()
-            .find(|state| state_name(*state) == name)
-            .ok_or_else(|| content(name, "a reader's state"))?;
         Ok(Coverage {
             gateway: parse(row.get(0)?, "a gateway")?,
             reader: parse(row.get(1)?, "a reader")?,
-            state,
+            state: state(row.get(2)?)?,
             from: UnixMillis(row.get(3)?),
             to: UnixMillis(row.get(4)?),
         })
     })
+}
+
+/// The state that a name in the table stands for.
+pub(super) fn state(name: &str) -> Result<ReaderState, StoreError> {
+    [ReaderState::Listening, ReaderState::Silent, ReaderState::Absent, ReaderState::Off]
+        .into_iter()
+        .find(|state| state_name(*state) == name)
+        .ok_or_else(|| content(name, "a reader's state"))
 }

@@ -134,6 +134,11 @@ impl Reader {
         Self { address, pieces: Arc::default() }
     }
 
+    /// Where the data is.
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
     /// Sums of the whole database.
     ///
     /// # Errors

@@ -4,16 +4,16 @@
 use hangtag_protocol::id::TenantId;
 
 use super::db::{Db, Mode, Transaction, binds};
-use super::{Address, StoreError, roll, sale};
+use super::{Address, StoreError, feed, roll, sale};
 
 /// The version of the schema, in SQLite's `user_version`.
-pub(super) const VERSION: i64 = 6;
+pub(super) const VERSION: i64 = 7;
 
 /// The first version that says whose database it is.
 const META_SINCE: i64 = 2;
 
 /// What makes each version of the one before; the first of an empty file. What was released never changes.
-const STEPS: [&str; 6] = [V1, V2, V3, V4, sale::TABLES, roll::TABLES];
+const STEPS: [&str; 7] = [V1, V2, V3, V4, sale::TABLES, roll::TABLES, feed::TABLES];
 
 const V1: &str = "
 CREATE TABLE event (

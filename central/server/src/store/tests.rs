@@ -23,6 +23,8 @@ mod adopt;
 mod bounds;
 mod changed;
 pub(crate) mod engines;
+mod feed;
+mod feeder;
 mod lineage;
 pub(crate) mod loyalty;
 mod rate;
@@ -97,7 +99,7 @@ pub(crate) fn batch(first: u64, events: Vec<Event>) -> Batch {
     }
 }
 
-const TAG: &str = "3074257bf7194e4000001a85";
+pub(crate) const TAG: &str = "3074257bf7194e4000001a85";
 
 fn plain(first: u64, count: u64) -> Batch {
     batch(first, (first..first + count).map(|n| picked(n * 1_000, TAG)).collect())

@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::days::Days;
+use crate::feed::Scene;
 use crate::goods::Goods;
 use crate::report::{Range, Report};
 use crate::shop::Shop;
@@ -30,6 +31,7 @@ mod chart;
 mod coverage;
 mod csv;
 mod draw;
+mod events;
 pub(crate) mod filter;
 mod gateway;
 mod health;
@@ -58,6 +60,8 @@ pub(crate) struct Site {
     pub days: Days,
     /// The shops, at least one.
     pub shops: Vec<Shop>,
+    /// What documents of events say beside them.
+    pub scene: Scene,
     /// The trade items.
     pub goods: Arc<Goods>,
     /// Changes with every commit.
@@ -100,6 +104,7 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
     let mut router = Router::new()
         .route("/", get(page))
         .route("/live", get(live))
+        .route("/api/v1/events", get(events::events))
         .route("/health", get(health::health))
         .route("/api/v1/measures/{table}", get(api::table));
     for name in tables::NAMES {

@@ -32,7 +32,7 @@ struct Answer {
     text: String,
 }
 
-fn site(bench: &Bench, catalogue: &str) -> (Arc<Site>, watch::Sender<u64>) {
+pub(super) fn site(bench: &Bench, catalogue: &str) -> (Arc<Site>, watch::Sender<u64>) {
     let (broker, failing) = (watch::channel(Broker::Connected).1, watch::channel(None).1);
     site_with(bench, catalogue, Vitals { broker, failing })
 }
@@ -52,6 +52,7 @@ fn site_with(bench: &Bench, catalogue: &str, vitals: Vitals) -> (Arc<Site>, watc
         reader,
         shops: vec![shop::tests::paris(), lyon],
         goods,
+        scene: crate::feed::tests::scene(),
         commits,
         vitals,
         stopping,

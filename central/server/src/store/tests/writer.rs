@@ -54,7 +54,7 @@ impl Ends {
 #[test]
 fn a_poisonous_message_is_set_aside_and_the_others_are_stored() {
     let bench = Bench::new();
-    bench.poison("INSERT", "event", "NEW.confidence = 66");
+    engines::poison(&bench, "INSERT", "event", "NEW.confidence = 66");
     let mut poison = plain(3, 2);
     poison.events[1].confidence = 66;
     let mut ends = start(&bench, [plain(1, 2), poison, plain(5, 2)].iter().map(message).collect());
@@ -74,7 +74,7 @@ fn a_poisonous_message_is_set_aside_and_the_others_are_stored() {
 async fn loyalty_codes_are_tried_again_though_nothing_else_comes() {
     let mut bench = Bench::new();
     bench.send(&batch(1, vec![loyalty::loyalty(1_000, 0), loyalty::loyalty(2_000, 0)]));
-    bench.poison("UPDATE", "loyalty", "NEW.seq = 2");
+    engines::poison(&bench, "UPDATE", "loyalty", "NEW.seq = 2");
     let options = loyalty::with_keys(5, &[9]);
     let (input, writer_input) = mpsc::channel(1);
     let (changed, mut commits) = watch::channel(0);
@@ -90,7 +90,7 @@ async fn loyalty_codes_are_tried_again_though_nothing_else_comes() {
     let mut unsealing = Unsealing::default();
     writer.open_sealed(&mut store, &mut unsealing);
     assert_eq!(bench.list("SELECT state FROM loyalty"), "sealed,sealed");
-    bench.heal("loyalty");
+    engines::heal(&bench, "loyalty");
     let thread = std::thread::spawn(move || writer.go_on(store, unsealing));
     tokio::time::timeout(Duration::from_secs(120), commits.changed()).await.unwrap().unwrap();
     assert_eq!(bench.list("SELECT state FROM loyalty"), "opened,opened");
