@@ -110,6 +110,14 @@ impl Mosquitto {
         wait_until_open(self.port)
     }
 
+    /// Asks it to end, if it runs: it saves everything first.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        self.process.take().map_or(Ok(()), |process| process.stop(Duration::from_secs(10)))
+    }
+
     /// Kills it with SIGKILL, if it runs.
     ///
     /// # Errors

@@ -9,10 +9,12 @@
 //! | [`broker`] | rumqttd within this process, or Mosquitto as another |
 //! | [`cluster`] | a PostgreSQL server of a test's own |
 //! | [`clock`] | a machine whose wall clock and boots a test sets |
+//! | [`cluster`] | a PostgreSQL server |
 //! | [`export`] | reads what `spool export` wrote |
 //! | [`faults`] | a disk that fails once |
 //! | [`gateway`] | one agent of several, or one in unusual places |
 //! | [`image`] | file systems in files, whose power can be cut |
+//! | [`recipient`] | receives the feed, and fills it as a gateway does |
 //! | [`site`] | the files of a shop: configurations, catalogue, stores; agent and central in it |
 //! | [`judge`] | compares what the agent accepted with what central has |
 //! | [`listener`] | listens to the batches on the broker, and publishes what should not be there |
@@ -32,6 +34,7 @@ pub mod listener;
 pub mod node;
 pub mod onlooker;
 pub mod process;
+pub mod recipient;
 pub mod site;
 pub mod till;
 
