@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use super::Scene;
 use super::cloudevents::{self, CloudEvent};
 use super::desk::{Desk, DeskError, now, stopped};
+use super::documents;
 use super::epcis::{self, ObjectEvent};
 use super::mqtt::{Connect, Heard, Letter, Link, Lost};
 use super::window::Window;
@@ -169,6 +170,7 @@ impl Courier {
                     Heard::Connected => {
                         tracing::info!(forms = ?self.forms, "publishes the feed");
                         connected = true;
+                        letters.extend(documents::letters(self.scene.tenant()));
                     }
                     Heard::Acknowledged(Some((line, sequence))) => window.acknowledged(line, sequence),
                     Heard::Acknowledged(None) | Heard::Nothing => {}

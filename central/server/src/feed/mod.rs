@@ -9,6 +9,7 @@
 //! | [`courier`] | publishes what is stored |
 //! | [`window`] | what of it the broker has acknowledged |
 //! | [`mqtt`] | one connection to the broker |
+//! | [`documents`] | what describes all of it, for who reads it |
 //! | [`desk`] | asks the database from tasks that must not wait |
 
 use hangtag_central_core::feed::{Clock, Fed};
@@ -22,6 +23,7 @@ use crate::shop::Shop;
 pub(crate) mod cloudevents;
 pub(crate) mod courier;
 pub(crate) mod desk;
+pub(crate) mod documents;
 pub(crate) mod epcis;
 pub(crate) mod mqtt;
 pub(crate) mod names;

@@ -14,7 +14,7 @@
 //! | any other tag | `urn:hangtag:obj:HEX` |
 //! | a trade item | `https://id.gs1.org/01/GTIN`, its GS1 Digital Link |
 //! | a business step | `urn:hangtag:bizstep:KIND` |
-//! | a schema | `urn:hangtag:schema:KIND:VERSION` |
+//! | a schema | `urn:hangtag:schema:KIND:VERSION`: the end of its topic and of its path |
 
 use hangtag_central_core::feed::Sequence;
 use hangtag_protocol::epc::{Epc, Gtin};

@@ -235,6 +235,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_schema_that_an_event_names_can_be_fetched() {
+        let door = door();
+        let (_, _, body) = door.get("/api/v1/events?store=paris-1&limit=1", "").await;
+        let events: Value = serde_json::from_str(&body).unwrap();
+        let uri = events[0]["dataschema"].as_str().unwrap();
+        let end = uri.strip_prefix("urn:hangtag:schema:").unwrap().replace(':', "/");
+        let (status, headers, body) = door.get(&format!("/api/v1/schema/{end}"), "").await;
+        let schema: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((status, &schema["$id"]), (200, &events[0]["dataschema"]));
+        assert_eq!(headers["content-type"], "application/schema+json");
+        let (status, _, body) = door.get("/api/v1/schema/tried_on/9", "").await;
+        assert!(status == 404 && body.contains("no tried_on/9; there are picked_up/1, "), "{body}");
+    }
+
+    #[tokio::test]
     async fn a_question_that_cannot_be_answered_is_told_what_is_wrong_with_it() {
         let door = door();
         for (query, wanted, said) in [

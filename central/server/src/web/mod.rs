@@ -36,6 +36,7 @@ pub(crate) mod filter;
 mod gateway;
 mod health;
 mod lang;
+mod schema;
 mod tables;
 mod tills;
 mod view;
@@ -105,6 +106,7 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
         .route("/", get(page))
         .route("/live", get(live))
         .route("/api/v1/events", get(events::events))
+        .route("/api/v1/schema/{name}/{version}", get(schema::schema))
         .route("/health", get(health::health))
         .route("/api/v1/measures/{table}", get(api::table));
     for name in tables::NAMES {
