@@ -6,7 +6,10 @@ async function refresh() {
   try {
     const answer = await fetch(location.href);
     if (answer.ok) {
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
+      const text = await answer.text();
+      // The style sheet of another answer has another nonce: the browser would complain of it.
+      const main = text.slice(text.indexOf("<main"), text.indexOf("</main"));
+      const fresh = new DOMParser().parseFromString(main, "text/html").querySelector("main");
       for (const old of document.querySelectorAll("details[open]")) {
         const twin = fresh.querySelector("#" + old.id);
         if (twin && !old.classList.contains("list")) twin.open = true;
