@@ -1,5 +1,8 @@
 //! Looks into finished drawings, for the tests of each kind, and checks the colours of `templates/chart.css`.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::svg::{Area, Caption, Svg};
 use super::*;
 
@@ -89,9 +92,9 @@ impl Shapes {
             }
             let points = points.iter().filter_map(|[x, y]| Some((x.as_ref()?, y.as_ref()?)));
             for (x, y) in points {
-                // Coordinates are written to a tenth of a unit.
+                // An edge and a width are each written to a tenth of a unit.
                 assert!(
-                    (0.0..=width + 0.1).contains(x) && (0.0..=height + 0.1).contains(y),
+                    (0.0..=width + 0.15).contains(x) && (0.0..=height + 0.15).contains(y),
                     "{x},{y}: {node:?}"
                 );
             }
@@ -167,5 +170,72 @@ fn colours_can_be_seen_in_light_and_dark() {
         }
         let steps: Vec<f64> = (0..=6).map(|n| contrast(of(&format!("step{n}")), of("paper"))).collect();
         assert!(steps.is_sorted_by(|a, b| *a * 1.1 < *b), "every step is stronger than the last: {steps:?}");
+    }
+}
+
+/// A count as it may come, and as it never should.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![0..2u64, 0..500u64, any::<u64>(), Just(u64::MAX)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_text_and_any_number_makes_a_sound_drawing(
+        texts in vec(any::<String>(), 4),
+        cells in vec(proptest::option::of(number()), 0..40),
+        share in vec(any::<f64>(), 4),
+    ) {
+        let text = |n: usize| texts[n % texts.len()].clone();
+        let caption = Caption { id: &texts[0], title: &texts[1], desc: &texts[2] };
+        let write = |n: u64| format!("{n}{}", text(3));
+        let number: Number<'_> = &write;
+        let count = |n: usize| cells.get(n).copied().flatten().unwrap_or(0);
+        let numbered = || cells.iter().copied().enumerate();
+
+        let slot = |(n, cell): (usize, Option<u64>)| bars::Slot {
+            label: text(n),
+            name: text(n + 1),
+            values: cell.map_or(Vec::new(), |first| vec![first, count(n + 1)]),
+        };
+        let slots: Vec<_> = numbered().map(slot).collect();
+        let series = [texts[0].as_str(), &texts[3]];
+        Shapes::of(&bars::Bars { caption, series: &series, slots: &slots, unmeasured: &texts[2], number }.draw())
+            .stay_inside();
+
+        let stage = |(n, value)| funnel::Stage { label: text(n), value, note: text(n + 2) };
+        let stages: Vec<_> = numbered().take(5).map(stage).collect();
+        Shapes::of(&funnel::Funnel { caption, stages: &stages, number }.draw()).stay_inside();
+
+        let row = |n| heat::Row { label: text(n), values: cells.iter().skip(n).copied().collect() };
+        let rows: Vec<_> = (0..7).map(row).collect();
+        let columns: Vec<_> = (0..24).map(text).collect();
+        Shapes::of(&heat::Heat { caption, columns: &columns, rows: &rows, unmeasured: &texts[1], number }.draw())
+            .stay_inside();
+
+        let size = |(n, stock)| ladder::Size { label: text(n), tried: count(n), sold: count(n + 1), stock };
+        let sizes: Vec<_> = numbered().take(12).map(size).collect();
+        let heads = [texts[0].as_str(), &texts[1], &texts[2]];
+        Shapes::of(&ladder::Ladder { caption, heads, sizes: &sizes, number }.draw()).stay_inside();
+
+        let point = |(n, y): (usize, Option<u64>)| quadrant::Point {
+            label: text(n),
+            x: count(n + 1),
+            y: y.unwrap_or(0),
+            href: text(n + 1),
+            note: text(n + 2),
+        };
+        let points: Vec<_> = numbered().map(point).collect();
+        let corners = [texts[0].as_str(), &texts[1], &texts[2], &texts[3]];
+        let axes = [texts[3].as_str(), &texts[0]];
+        Shapes::of(&quadrant::Quadrant { caption, axes, corners, points: &points, number }.draw()).stay_inside();
+
+        let [value, low, high, top] = share[..] else { unreachable!("four were asked for") };
+        Shapes::of(&share::Share { caption, value, low, high, top, mark: Some(low) }.draw()).stay_inside();
+
+        let day = |(n, value): (usize, Option<u64>)| spark::Day { tip: text(n), value: value.map(|v| v as f64 * top) };
+        let days: Vec<_> = numbered().map(day).collect();
+        Shapes::of(&spark::Spark { caption, days: &days }.draw()).stay_inside();
     }
 }
