@@ -22,7 +22,7 @@ use super::{Address, Message, Options, Reader, Store, StoreError};
 mod adopt;
 mod bounds;
 mod changed;
-pub(crate) mod engines;
+mod engines;
 mod feed;
 mod feeder;
 mod lineage;

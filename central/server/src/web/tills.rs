@@ -219,7 +219,6 @@ mod tests {
 
     use super::*;
     use crate::shop::tests::paris;
-    use crate::store::tests::engines::poison;
     use crate::store::tests::{Bench, options};
     use crate::store::{Reader, Store, Writer};
 
@@ -343,7 +342,7 @@ mod tests {
     #[tokio::test]
     async fn what_the_database_cannot_take_is_told_and_holds_up_nobody() {
         let shop = open();
-        poison(&shop.bench, "INSERT", "sale", "NEW.receipt = 'b'");
+        shop.bench.poison("INSERT", "sale", "NEW.receipt = 'b'");
         let bad = LINE.replace("\"a\"", "\"b\"");
         let (bad, good) = tokio::join!(
             send(&shop.door, "paris-1/sale", &[JSON], bad),

@@ -30,28 +30,43 @@ pub(super) fn address() -> (Address, TempDir) {
     let schema = format!("test_{}_{}", std::process::id(), SCHEMAS.fetch_add(1, Ordering::Relaxed));
     let server = Address::server(&url, None).unwrap();
     Db::open_to_write(&server).unwrap().batch(&format!("CREATE SCHEMA {schema}")).unwrap();
-    let address = Address::server(&format!("{url}&options=-csearch_path%3D{schema}"), None).unwrap();
+    let address =
+        Address::server(&format!("{url}&options=-csearch_path%3D{schema}&application_name={schema}"), None)
+            .unwrap();
     (address, folder)
 }
 
-/// Makes that a table refuses rows, with the word `poison`: what is written is `INSERT` or `UPDATE`.
-pub(crate) fn poison(bench: &Bench, written: &str, table: &str, condition: &str) {
-    let begin = format!("CREATE TRIGGER poison BEFORE {written} ON {table}");
-    let sql = match bench.address {
-        Address::File(_) => format!("{begin} WHEN {condition} BEGIN SELECT RAISE(ABORT, 'poison'); END"),
-        Address::Server(_) => format!(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-                 $$BEGIN RAISE 'poison' USING ERRCODE = 'check_violation'; END$$;
-             {begin} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()"
-        ),
-    };
-    bench.db().batch(&sql).unwrap();
-}
+impl Bench {
+    /// Makes that a table refuses rows, with the word `poison`: what is written is `INSERT` or `UPDATE`.
+    pub(crate) fn poison(&self, written: &str, table: &str, condition: &str) {
+        let begin = format!("CREATE TRIGGER poison BEFORE {written} ON {table}");
+        let sql = match self.address {
+            Address::File(_) => {
+                format!("{begin} WHEN {condition} BEGIN SELECT RAISE(ABORT, 'poison'); END")
+            }
+            Address::Server(_) => format!(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                     $$BEGIN RAISE 'poison' USING ERRCODE = 'check_violation'; END$$;
+                 {begin} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION refuse()"
+            ),
+        };
+        self.db().batch(&sql).unwrap();
+    }
 
-/// Takes that back.
-pub(super) fn heal(bench: &Bench, table: &str) {
-    let on = if let Address::Server(_) = bench.address { format!(" ON {table}") } else { String::new() };
-    bench.db().batch(&format!("DROP TRIGGER poison{on}")).unwrap();
+    /// Ends all connections to a server but the one that says so. Files have none.
+    pub(super) fn cut_connections(&self) {
+        if let Address::Server(_) = self.address {
+            let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                 WHERE application_name = current_setting('application_name') AND pid <> pg_backend_pid()";
+            assert!(self.ask::<i64>(cut) > 0);
+        }
+    }
+
+    /// Takes that back.
+    pub(super) fn heal(&self, table: &str) {
+        let on = if let Address::Server(_) = self.address { format!(" ON {table}") } else { String::new() };
+        self.db().batch(&format!("DROP TRIGGER poison{on}")).unwrap();
+    }
 }
 
 /// Copies everything to another place, as a backup does.

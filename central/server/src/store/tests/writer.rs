@@ -54,7 +54,7 @@ impl Ends {
 #[test]
 fn a_poisonous_message_is_set_aside_and_the_others_are_stored() {
     let bench = Bench::new();
-    engines::poison(&bench, "INSERT", "event", "NEW.confidence = 66");
+    bench.poison("INSERT", "event", "NEW.confidence = 66");
     let mut poison = plain(3, 2);
     poison.events[1].confidence = 66;
     let mut ends = start(&bench, [plain(1, 2), poison, plain(5, 2)].iter().map(message).collect());
@@ -74,7 +74,7 @@ fn a_poisonous_message_is_set_aside_and_the_others_are_stored() {
 async fn loyalty_codes_are_tried_again_though_nothing_else_comes() {
     let mut bench = Bench::new();
     bench.send(&batch(1, vec![loyalty::loyalty(1_000, 0), loyalty::loyalty(2_000, 0)]));
-    engines::poison(&bench, "UPDATE", "loyalty", "NEW.seq = 2");
+    bench.poison("UPDATE", "loyalty", "NEW.seq = 2");
     let options = loyalty::with_keys(5, &[9]);
     let (input, writer_input) = mpsc::channel(1);
     let (changed, mut commits) = watch::channel(0);
@@ -90,7 +90,7 @@ async fn loyalty_codes_are_tried_again_though_nothing_else_comes() {
     let mut unsealing = Unsealing::default();
     writer.open_sealed(&mut store, &mut unsealing);
     assert_eq!(bench.list("SELECT state FROM loyalty"), "sealed,sealed");
-    engines::heal(&bench, "loyalty");
+    bench.heal("loyalty");
     let thread = std::thread::spawn(move || writer.go_on(store, unsealing));
     tokio::time::timeout(Duration::from_secs(120), commits.changed()).await.unwrap().unwrap();
     assert_eq!(bench.list("SELECT state FROM loyalty"), "opened,opened");
@@ -177,6 +177,21 @@ fn a_database_that_cannot_be_used_is_waited_for() {
     assert_eq!(ends.output.blocking_recv().unwrap().stored, [Delivery(1)]);
     ends.finish();
     assert_eq!(bench.ask::<i64>("SELECT count(*) FROM quarantine"), 1);
+}
+
+#[test]
+fn a_connection_that_was_cut_is_opened_again() {
+    let bench = Bench::new();
+    let reader = Reader::new(bench.address.clone());
+    let mut ends = start(&bench, vec![message(&plain(1, 2))]);
+    assert_eq!(ends.output.blocking_recv().unwrap().stored, [Delivery(1)]);
+    assert_eq!(reader.totals().unwrap().events, 2);
+    bench.cut_connections();
+    ends.input.try_send(Input::Store(Delivery(2), message(&plain(3, 2)))).unwrap();
+    assert_eq!(ends.output.blocking_recv().unwrap().stored, [Delivery(2)]);
+    assert_eq!(ends.finish(), [0; 0]);
+    // A reader that kept a session may learn with its next question only that it was cut.
+    assert!((0..2).any(|_| reader.totals().is_ok_and(|totals| totals.events == 4)));
 }
 
 #[test]
