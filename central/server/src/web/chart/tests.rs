@@ -234,8 +234,5 @@ proptest! {
         let [value, low, high, top] = share[..] else { unreachable!("four were asked for") };
         Shapes::of(&share::Share { caption, value, low, high, top, mark: Some(low) }.draw()).stay_inside();
 
-        let day = |(n, value): (usize, Option<u64>)| spark::Day { tip: text(n), value: value.map(|v| v as f64 * top) };
-        let days: Vec<_> = numbered().map(day).collect();
-        Shapes::of(&spark::Spark { caption, days: &days }.draw()).stay_inside();
     }
 }
