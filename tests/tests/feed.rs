@@ -10,8 +10,9 @@ use anyhow::{Context as _, bail};
 use hangtag_protocol::event::Kind;
 use hangtag_tests::harness::broker::Mosquitto;
 use hangtag_tests::harness::cluster::Cluster;
+use hangtag_tests::harness::gateway::succeeded;
 use hangtag_tests::harness::process::{Process, wait_for};
-use hangtag_tests::harness::recipient::{BATCH, Recipient, all, places};
+use hangtag_tests::harness::recipient::{BATCH, Recipient, all, batch_of, places};
 use hangtag_tests::harness::site::Site;
 use hangtag_tests::harness::{folder, free_port, seed, skip};
 use rand::{RngExt as _, SeedableRng as _};
@@ -98,6 +99,57 @@ async fn every_event_arrives_though_central_is_killed_and_the_broker_is_away() -
     central.stop(STOPS_WITHIN)?;
     assert_eq!(recipient.came().len(), before + wanted);
     Ok(())
+}
+
+/// A number that central's database tells.
+fn ask(site: &Site, question: &str) -> anyhow::Result<i64> {
+    let db = rusqlite::Connection::open(site.database())?;
+    db.busy_timeout(Duration::from_secs(5))?;
+    Ok(db.query_row(question, [], |row| row.get(0))?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_broker_did_not_acknowledge_is_not_called_published() -> anyhow::Result<()> {
+    const BATCHES: u64 = 4;
+    let folder = folder()?;
+    let broker_port = free_port()?;
+    let broker = Mosquitto::start(&folder.path().join("mosquitto"), broker_port)?;
+    let site = site(folder.path(), broker_port, "cloudevents")?;
+    let recipient = Recipient::start(broker_port);
+    let central = site.start_central()?;
+    recipient.send(&site, 0).await?;
+    let came = |batches: u64| {
+        wait_for("every event", PATIENCE, || {
+            Ok((places(&recipient.came(), false)?.len() >= all(batches).len()).then_some(()))
+        })
+    };
+    came(1)?;
+    let sent = "SELECT coalesce(max(sequence), 0) FROM feed_sent";
+    let first = i64::try_from(BATCH)?;
+    wait_for("the first batch to be noted", PATIENCE, || Ok((ask(&site, sent)? == first).then_some(())))?;
+
+    // What comes while the broker says nothing comes another way.
+    broker.pause(true)?;
+    let mut file = b"HTGX\x01".to_vec();
+    for batch in 1..BATCHES {
+        let payload = batch_of(batch)?.encode()?;
+        file.extend(u32::try_from(payload.len())?.to_le_bytes());
+        file.extend(payload);
+    }
+    std::fs::write(folder.path().join("more.htgx"), file)?;
+    succeeded(site.central("import").arg(folder.path().join("more.htgx")).output()?)?;
+    // Each time it renews its lease central tells the database what is published: first of what it has read by then.
+    for _ in 0..3 {
+        let until = ask(&site, "SELECT until FROM lease")?;
+        let renewed = || Ok((ask(&site, "SELECT until FROM lease")? != until).then_some(()));
+        wait_for("the lease to be renewed", PATIENCE, renewed)?;
+    }
+    assert_eq!((ask(&site, sent)?, ask(&site, "SELECT last FROM feed_head")?), (first, 4 * first));
+    central.kill()?;
+    broker.pause(false)?;
+    let central = site.start_central()?;
+    came(BATCHES)?;
+    central.stop(STOPS_WITHIN)
 }
 
 /// A Python that has paho-mqtt: `HANGTAG_PYTHON`, or Debian's, or whichever is found.

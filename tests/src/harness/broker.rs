@@ -118,6 +118,15 @@ impl Mosquitto {
         self.process.take().map_or(Ok(()), |process| process.stop(Duration::from_secs(10)))
     }
 
+    /// Stops it in its tracks, so that it answers nobody; or lets it go on.
+    ///
+    /// # Errors
+    /// When it does not run, or the signal cannot be sent.
+    pub fn pause(&self, is_paused: bool) -> anyhow::Result<()> {
+        let process = self.process.as_ref().context("Mosquitto does not run")?;
+        Ok(if is_paused { process.pause()? } else { process.resume()? })
+    }
+
     /// Kills it with SIGKILL, if it runs.
     ///
     /// # Errors

@@ -124,7 +124,10 @@ pub fn id(seq: u64) -> String {
 }
 
 /// The events of a batch, from 0 on: picked up, carried in, tried on, retracted, and again.
-fn batch_of(batch: u64) -> anyhow::Result<Batch> {
+///
+/// # Errors
+/// When the clock of this machine is of no use.
+pub fn batch_of(batch: u64) -> anyhow::Result<Batch> {
     let (gateway, _) = Gateway::parse(&format!("{GATEWAY_TOPIC}/events"))?;
     let first = batch * BATCH + 1;
     let events = (first..first + BATCH).map(event).collect::<anyhow::Result<Vec<_>>>()?;
