@@ -252,9 +252,9 @@ async fn the_shipped_consumer_takes_every_event_whatever_is_killed() -> anyhow::
 fn one_of_many(folder: &Path, broker_port: u16, server: &str) -> anyhow::Result<Site> {
     let site = site(folder, broker_port, "cloudevents")?;
     let config = std::fs::read_to_string(folder.join("central.toml"))?;
-    let name = format!("port = {broker_port}\nclient_id = \"central-{}\"", site.web_port);
-    let config =
-        config.replace("data = \"central.db\"\n", "").replace(&format!("port = {broker_port}"), &name);
+    let port = format!("port = {broker_port}\n");
+    let shared = format!("{port}share = \"centrals\"\n");
+    let config = config.replace("data = \"central.db\"\n", "").replace(&port, &shared);
     site.write("central.toml", &format!("{config}[database]\nurl = \"{server}\"\n"))?;
     Ok(site)
 }

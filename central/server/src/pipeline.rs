@@ -90,7 +90,11 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         scene: scene.clone(),
         forms: config.feed.publish.forms(),
         connect: Connect {
-            client_id: format!("{}-feed", config.mqtt.client_id),
+            client_id: match config.mqtt.share {
+                // Members of a group have one name; what publishes needs its own.
+                Some(_) => format!("{}-feed-{:08x}", config.mqtt.client_id, rand::random::<u32>()),
+                None => format!("{}-feed", config.mqtt.client_id),
+            },
             host: config.mqtt.host.clone(),
             port: config.mqtt.port,
             login: login.clone(),
