@@ -1,6 +1,7 @@
 //! What tills tell, good and wrong, in every form.
 
 use hangtag_central_core::sale::{Kind, Place as StockPlace};
+use proptest::prelude::*;
 
 use super::*;
 use crate::shop::tests::paris;
@@ -195,4 +196,52 @@ fn what_the_database_refuses_is_told_by_its_place() {
     let mut told = json(format!("[{LINE},{{}},{LINE}]").as_bytes(), door(About::Sale));
     told.refused(vec![(1, "is known".into())]);
     assert_eq!(said(&told), ["element 2: receipt: is missing", "element 3: is known"]);
+}
+
+/// A good message or file, of which some bytes were changed, taken out or put in.
+fn damaged(good: &'static str) -> impl Strategy<Value = Vec<u8>> {
+    let changes = prop::collection::vec((0..good.len(), any::<u8>(), 0..3_u8), 0..6);
+    changes.prop_map(|changes| {
+        let mut bytes = good.as_bytes().to_vec();
+        for (at, byte, what) in changes {
+            let at = at.min(bytes.len() - 1);
+            match what {
+                0 => bytes[at] = byte,
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, byte),
+            }
+        }
+        bytes
+    })
+}
+
+const SHEET: &str = "store;receipt;line;kind;time;gtin;epc;quantity;amount;currency\n\
+    paris-1;a;1;sale;2026-11-22 14:03:11;4006381333931;;2;79,80;EUR\n\
+    paris-1;b;1;sale;2026-11-22 14:03:11;;3074257bf7194e4000001a85;1;\"79,80\";EUR\n";
+
+proptest! {
+    #[test]
+    fn whatever_comes_is_taken_or_refused_and_every_good_line_has_its_place(
+        message in damaged(LINE),
+        file in damaged(SHEET),
+        noise in prop::collection::vec(any::<u8>(), 0..80),
+    ) {
+        let shops = [paris()];
+        for about in [About::Sale, About::Return, About::Stock] {
+            let open = Door { about, store: None, shops: Some(&shops) };
+            for bytes in [&message, &file, &noise] {
+                for told in [json(bytes, door(about)), sheet(bytes, open)] {
+                    let rows = match &told.rows {
+                        Rows::Lines(lines) => lines.len(),
+                        Rows::Counts(counts) => counts.len(),
+                    };
+                    prop_assert_eq!(rows, told.places.len());
+                    prop_assert!(told.faults.iter().all(|fault| fault.what.chars().count() <= LONGEST + 1));
+                    prop_assert_eq!(told.reason().is_some(), !told.faults.is_empty());
+                }
+            }
+        }
+        let told = sheet(&file, Door { about: About::Sale, store: None, shops: Some(&shops) });
+        prop_assert!(told.places.len() <= 2 || told.places.windows(2).all(|pair| pair[0] < pair[1]));
+    }
 }
