@@ -12,17 +12,26 @@ use hangtag_tests::harness::gateway::succeeded;
 use hangtag_tests::harness::process::wait_for;
 use hangtag_tests::harness::site::Site;
 use hangtag_tests::harness::till::{Till, in_central};
-use hangtag_tests::harness::{folder, free_port};
+use hangtag_tests::harness::{folder, free_port, seed};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(90);
-/// Messages that are sent, and kills of central among them.
-const MESSAGES: u64 = 240;
-const KILLS: u64 = 3;
+/// Messages that are sent, and after how many of them central is killed.
+const MESSAGES: u64 = 400;
+const BURST: u64 = 40;
 
 fn line(receipt: u64, number: u64) -> Value {
     json!({ "receipt": format!("r-{receipt}"), "line": number, "time": "2026-11-22T14:03:11+01:00",
         "gtin": "4006381333931", "quantity": 1, "amount": 39.9, "currency": "EUR" })
+}
+
+fn connected(site: &Site) -> anyhow::Result<()> {
+    wait_for("central at the broker", PATIENCE, || {
+        let health = site.health().unwrap_or_default();
+        Ok(health["broker"].as_str().filter(|broker| *broker == "connected").map(drop))
+    })
 }
 
 fn said(output: Output) -> anyhow::Result<String> {
@@ -36,23 +45,27 @@ async fn every_line_counts_once_through_every_door_and_every_kill() -> anyhow::R
     let _broker = Mosquitto::start(&folder.path().join("mosquitto"), port)?;
     let site = Site::for_test(folder.path(), port)?;
     let mut central = site.start_central()?;
-    // From then on the broker keeps what is for central.
-    wait_for("central at the broker", PATIENCE, || {
-        Ok(site.health()?["broker"].as_str().filter(|broker| *broker == "connected").map(drop))
-    })?;
     let mut till = Till::start(port);
+    let mut dice = ChaCha8Rng::seed_from_u64(seed());
     for message in 0..MESSAGES {
+        if message % BURST == 0 {
+            // From then on the broker hands over what comes, and keeps what is not acknowledged.
+            connected(&site)?;
+        }
         // Two lines each; what a till is not sure of it sends again.
         let lines = json!([line(message, 1), line(message, 2)]);
         till.tell(About::Sale, &lines).await?;
         if message % 3 == 0 {
             till.tell(About::Sale, &lines).await?;
         }
-        if message % (MESSAGES / KILLS) == MESSAGES / KILLS / 2 {
+        if message % BURST == BURST - 1 {
+            // Some of the burst is stored by then, some is on its way.
+            tokio::time::sleep(Duration::from_micros(dice.random_range(0..20_000))).await;
             central.kill()?;
             central = site.spawn_central()?;
         }
     }
+    connected(&site)?;
     till.tell(About::Sale, &json!([{ "receipt": "broken" }, line(9_999, 1)])).await?;
     till.tell(About::Return, &line(0, 1)).await?;
     let count = json!({ "gtin": "4006381333931", "time": "2026-11-22T14:03:11Z", "quantity": 3 });
