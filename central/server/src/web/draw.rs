@@ -234,7 +234,7 @@ pub(crate) fn quadrant(source: &Source<'_>, lang: Lang) -> Drawn {
         (_, None) => lang.text("finding-no-style-stands-out"),
     };
     let [title, x, y] = ["section-styles", "axis-tried", "axis-sold"].map(|key| lang.text(key));
-    let corners = ["corner-few-few", "corner-few-many", "corner-many-few", "corner-many-many"]
+    let corners = ["corner-few-few", "corner-many-few", "corner-few-many", "corner-many-many"]
         .map(|key| lang.text(key));
     let corners = [corners[0].as_str(), corners[1].as_str(), corners[2].as_str(), corners[3].as_str()];
     let caption = Caption { id: "styles", title: &title, desc: &finding };

@@ -12,7 +12,7 @@ pub(crate) struct Quadrant<'a> {
     pub caption: Caption<'a>,
     /// What the axes count: across, up.
     pub axes: [&'a str; 2],
-    /// What it means to be in a corner: few and few, many across and few up, few across and many up, many and many.
+    /// What it means to be in a corner: below at the left and at the right, above at the left and at the right.
     pub corners: [&'a str; 4],
     /// The points.
     pub points: &'a [Point],
@@ -222,6 +222,13 @@ mod tests {
         let median = format!("class=\"median\" x1=\"{:.1}\"", across(0.25));
         assert!(shapes.svg.contains(&median), "{}", shapes.svg);
         assert_eq!(shapes.texts("corner"), ["quiet", "fit or price?", "placement?", "stars"]);
+        let corner =
+            |text: &str| shapes.svg.split("<text").find(|part| part.ends_with(&format!(">{text}</text>")));
+        let below = format!("y=\"{}\"", PLOT.y + PLOT.height - 9.0);
+        for (text, end, low) in [("fit or price?", true, true), ("placement?", false, false)] {
+            let drawn = corner(text).unwrap_or_else(|| panic!("no {text}: {}", shapes.svg));
+            assert_eq!((drawn.contains("\"end\""), drawn.contains(&below)), (end, low), "{drawn}");
+        }
         assert_eq!(shapes.texts("point-name").len(), 3);
         assert!(shapes.svg.contains("role=\"group\""), "a picture would hide its links");
         shapes.stay_inside();
