@@ -41,16 +41,17 @@ impl Share {
 /// Two-sided 95 % quantile of the normal distribution.
 const Z95: f64 = 1.959_963_984_540_054;
 
-/// A quantile, 0 to 1; between two values a weighted mean, rounded down (type 7 of Hyndman and Fan, 1996, of
+/// A quantile, 0 to 1, of values whose order changes; between two values a weighted mean, rounded down (type 7 of Hyndman and Fan, 1996, of
 /// which 0.5 is the usual median). `None` of none.
 #[must_use]
 pub fn quantile(values: &mut [u32], quantile: f64) -> Option<u32> {
     let last = values.len().checked_sub(1)?;
-    values.sort_unstable();
     let place = quantile.clamp(0.0, 1.0) * last as f64;
     // Not negative and at most the last place.
     let (below, part) = (place as usize, place - libm::floor(place));
-    let (low, high) = (values[below], values[last.min(below + 1)]);
+    let (_, low, above) = values.select_nth_unstable(below);
+    let low = *low;
+    let high = above.iter().min().copied().unwrap_or(low);
     Some(low + (part * f64::from(high - low)) as u32)
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Under a filter a stay counts when a garment that passes it was in the booth.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use hangtag_protocol::id::ZoneId;
@@ -214,12 +214,14 @@ impl Period {
         zone.visits += 1;
         self.dwells.extend(stay.dwell_ds);
         zone.dwells.extend(stay.dwell_ds);
-        let tried: BTreeSet<(u64, Option<u32>)> = items
+        let mut tried: Vec<(u64, Option<u32>)> = items
             .iter()
             .filter(|item| item.tried.is_some())
             .filter_map(|item| places[item.article as usize])
             .map(|place| (place.style, place.size))
             .collect();
+        tried.sort_unstable();
+        tried.dedup();
         if tried.is_empty() {
             return;
         }

@@ -19,6 +19,8 @@ const UNKNOWN: u64 = u64::MAX;
 pub(crate) struct Goods {
     catalogue: Catalogue,
     styles: Vec<String>,
+    /// What people call each of them; empty where no product has a name.
+    style_names: Vec<String>,
     sizes: Vec<String>,
     places: BTreeMap<Gtin, Place>,
 }
@@ -60,8 +62,17 @@ impl Goods {
             let size = number(&sizes, &item.size).and_then(|n| u32::try_from(n).ok());
             (gtin, Place { style, size })
         };
-        let places = catalogue.items().map(place).collect();
-        Self { styles, sizes, places, catalogue }
+        let places: BTreeMap<Gtin, Place> = catalogue.items().map(place).collect();
+        let mut style_names = vec![String::new(); styles.len()];
+        for (gtin, item) in catalogue.items() {
+            let style = places.get(&gtin).and_then(|place| usize::try_from(place.style).ok());
+            if let Some(name) =
+                style.and_then(|style| style_names.get_mut(style)).filter(|name| name.is_empty())
+            {
+                name.clone_from(&item.name);
+            }
+        }
+        Self { styles, style_names, sizes, places, catalogue }
     }
 
     /// The catalogue.
@@ -123,9 +134,8 @@ impl Goods {
     /// What people call a style: the name of the first of its products that has one.
     #[must_use]
     pub(crate) fn style_name(&self, style: u64) -> Option<&str> {
-        let number = self.styles.get(usize::try_from(style).ok()?)?;
-        let named = |(_, item): &(Gtin, &Item)| item.style == *number && !item.name.is_empty();
-        self.catalogue.items().find(named).map(|(_, item)| item.name.as_str())
+        let name = self.style_names.get(usize::try_from(style).ok()?)?;
+        Some(name.as_str()).filter(|name| !name.is_empty())
     }
 
     /// The name of a size.

@@ -1,10 +1,13 @@
 //! What a filter asks for. Enters: a filter. Leaves: the sums of the shops and days that it names, and of those that
 //! they are compared with.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::sync::Arc;
 
+use hangtag_central_core::handled::Map;
+use hangtag_central_core::measures::Share;
 use hangtag_central_core::period::Period;
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::epc::Gtin;
@@ -27,6 +30,8 @@ pub(crate) struct Report {
     pub watched: BTreeMap<usize, Watched>,
     /// How the last shop was watched on the last day, by reader.
     pub last_coverage: Vec<Coverage>,
+    /// Whether a till of any of the shops told of anything: if none did, what was bought is not known.
+    pub has_tills: bool,
     /// The latest counts of stock, all shops together: pieces per product.
     pub stock: BTreeMap<Gtin, u64>,
 }
@@ -89,13 +94,17 @@ impl Report {
             threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
         });
         let mut report = Self::default();
+        // The same goods are there day after day.
+        let places = RefCell::new(Map::default());
+        let place =
+            |article| *places.borrow_mut().entry(article).or_insert_with(|| goods.wanted(article, wanted));
         for part in parts {
             let part = part.map_err(|_| StoreError::Panicked("while days were added up".into()))?;
             for (shop, date, day) in part? {
-                let place = |article| goods.wanted(article, wanted);
                 let number = u32::try_from(shop).unwrap_or(u32::MAX);
                 report.period.add(number, Self::number(date), &day.day, &place);
                 report.last_coverage.clone_from(&day.coverage);
+                report.has_tills |= !day.day.tills.is_empty();
                 report.watched.entry(shop).or_default().add(&shops[shop], date, &day, now);
             }
         }
@@ -105,6 +114,12 @@ impl Report {
             }
         }
         Ok(report)
+    }
+
+    /// A share of what was bought, where tills tell.
+    #[must_use]
+    pub(crate) fn bought(&self, share: Option<Share>) -> Option<Share> {
+        share.filter(|_| self.has_tills)
     }
 
     /// The day of a number.

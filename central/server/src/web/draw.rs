@@ -62,12 +62,19 @@ pub(crate) fn funnel(report: &Report, lang: Lang) -> Drawn {
         },
         Stage {
             label: lang.text("stage-bought"),
-            value: Some(total.sold_product),
-            note: share(total.bought_product(), "note-tried-bought"),
+            value: report.has_tills.then_some(total.sold_product),
+            note: if report.has_tills {
+                share(total.bought_product(), "note-tried-bought")
+            } else {
+                lang.text("no-tills")
+            },
         },
     ];
     let finding = if counts == Counts::default() {
         lang.text("finding-nothing")
+    } else if !report.has_tills {
+        let args = [("picked", counts.picked_up.into()), ("tried", counts.tried_on.into())];
+        lang.format("finding-funnel-no-tills", &args)
     } else {
         let args = [
             ("picked", counts.picked_up.into()),
@@ -221,8 +228,8 @@ pub(crate) fn quadrant(source: &Source<'_>, lang: Lang) -> Drawn {
         .filter_map(|(style, sums)| Some((*style, sums.bought_style()?)))
         .filter(|(_, share)| all.is_some_and(|all| share.high < all.value))
         .max_by_key(|(_, share)| share.whole);
-    let finding = match (report.period.total.sold, seldom) {
-        (0, _) => lang.text("finding-no-sales"),
+    let finding = match (report.has_tills, seldom) {
+        (false, _) => lang.text("finding-no-sales"),
         (_, Some((style, share))) => {
             let args = [
                 ("style", label(style).into()),

@@ -176,9 +176,9 @@ impl Source<'_> {
                 tried,
                 Value::Share(total.put_back()),
                 Value::Share(of.period.tried_of_picked()),
-                Value::Share(total.bought_product()),
-                Value::Share(total.bought_style()),
-                Value::Share(total.left()),
+                Value::Share(of.bought(total.bought_product())),
+                Value::Share(of.bought(total.bought_style())),
+                Value::Share(of.bought(total.left())),
                 Value::Count(total.sold),
                 Value::Count(total.returned),
                 Value::Duration(of.period.dwell(0.5)),
@@ -281,7 +281,7 @@ impl Source<'_> {
                 [text(self.site.goods.style_name(style).unwrap_or_default()), text(name.unwrap_or_default())];
             let cells = keys
                 .into_iter()
-                .chain(outcome(&sums))
+                .chain(outcome(self.report, &sums))
                 .chain([Value::Share(Share::of(hunts.hunts, hunts.visits))])
                 .collect();
             Row { link: link.unwrap_or_default(), cells }
@@ -309,7 +309,7 @@ impl Source<'_> {
                 Article::Unknown => Default::default(),
             };
             let keys = [item.name, item.style, item.colour, item.size, item.price, gtin].map(text);
-            Row { link: String::new(), cells: keys.into_iter().chain(outcome(sums)).collect() }
+            Row { link: String::new(), cells: keys.into_iter().chain(outcome(self.report, sums)).collect() }
         };
         let keys = [
             column("name", "col-name", Kind::Text),
@@ -371,7 +371,7 @@ impl Source<'_> {
             sizes.into_iter().map(|(size, sums)| (self.site.goods.size(size), sums)).collect();
         sizes.sort_by(|(a, _), (b, _)| size::compare(a, b));
         let row = |(name, sums): (&str, Sums)| {
-            let cells = [text(name)].into_iter().chain(outcome(&sums)).collect();
+            let cells = [text(name)].into_iter().chain(outcome(self.report, &sums)).collect();
             Row { link: self.filter.query_of_size(&self.site.shops, name), cells }
         };
         let columns = [column("size", "col-size", Kind::Text)].into_iter().chain(OUTCOME).collect();
@@ -485,12 +485,12 @@ const OUTCOME: [Column; 10] = [
     minor("returned", "col-returned", Kind::Count),
 ];
 
-fn outcome(sums: &Sums) -> impl Iterator<Item = Value> {
+fn outcome(report: &Report, sums: &Sums) -> impl Iterator<Item = Value> {
     counts(sums.counts).into_iter().chain([
         Value::Share(Share::of(sums.then_tried, sums.picked)),
-        Value::Share(sums.bought_product()),
+        Value::Share(report.bought(sums.bought_product())),
         Value::Share(sums.put_back()),
-        Value::Share(sums.left()),
+        Value::Share(report.bought(sums.left())),
         Value::Count(sums.sold),
         Value::Count(sums.returned),
     ])

@@ -379,9 +379,11 @@ fn tiles(report: &Report, compared: Option<&Report>, lang: Lang) -> Vec<Tile> {
         count(lang.text("tile-tried-on"), |of| of.period.total.counts.tried_on, vec![visits]),
         count(lang.text("tile-picked-up"), |of| of.period.total.counts.picked_up, Vec::new()),
         share(lang.text("tile-pick-to-try"), none_picked(), |of| of.period.tried_of_picked()),
-        share(lang.text("tile-try-to-buy"), lang.text("tile-none-tried"), |of| {
-            of.period.total.bought_product()
-        }),
+        share(
+            lang.text("tile-try-to-buy"),
+            if report.has_tills { lang.text("tile-none-tried") } else { lang.text("no-tills") },
+            |of| of.bought(of.period.total.bought_product()),
+        ),
         share(lang.text("tile-put-back"), none_picked(), |of| of.period.total.put_back()),
         Tile {
             label: lang.text("tile-stay"),
