@@ -124,7 +124,12 @@ impl Mosquitto {
     /// When it does not run, or the signal cannot be sent.
     pub fn pause(&self, is_paused: bool) -> anyhow::Result<()> {
         let process = self.process.as_ref().context("Mosquitto does not run")?;
-        Ok(if is_paused { process.pause()? } else { process.resume()? })
+        if is_paused {
+            process.pause()?;
+        } else {
+            process.resume()?;
+        }
+        Ok(())
     }
 
     /// Kills it with SIGKILL, if it runs.
