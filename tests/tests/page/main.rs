@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const HEAVIEST: u64 = 300_000;
 /// Where `tests/run` puts axe-core, below the target folder.
 const AXE: &str = "axe-core-4.14.1/axe.min.js";
+/// How many styles the simulated shop has.
+const STYLES: usize = 6;
 /// Widths of a telephone and of a desk.
 const TELEPHONE: i64 = 390;
 const DESK: i64 = 1_280;
@@ -163,22 +165,95 @@ async fn the_keyboard_alone_reaches_everything() -> anyhow::Result<()> {
     assert!(unseen.is_empty(), "nobody sees that these have the focus: {unseen:#?}");
     let nameless: Vec<_> = stops.iter().filter(|stop| stop.name.is_empty()).collect();
     assert!(nameless.is_empty(), "{nameless:#?}");
-    // In the order in which they are read: the filter, then what leads on, and nothing is left out.
-    let filter: Vec<&str> = stops.iter().map(|stop| stop.element.as_str()).take(3).collect();
-    assert_eq!(filter[0], "select", "{stops:#?}");
-    assert!(stops.iter().any(|stop| stop.element == "button"), "{stops:#?}");
-    let links: Vec<String> = tab.eval("[...document.links].map(a => a.getAttribute('href'))").await?;
+    // In the order in which they are read: past everything, the filter, then what leads on; and nothing is left out.
+    assert_eq!(stops[0].href, "#main", "{stops:#?}");
+    let of = |element: &str| stops.iter().position(|stop| stop.element == element);
+    let (period, from, show) = (of("select"), of("input"), of("button"));
+    assert!(period.is_some() && period < from && from < show, "{stops:#?}");
+    let links: Vec<String> = tab
+        .eval(
+            "[...document.querySelectorAll('a[href]')].filter(a => a.checkVisibility()).map(a => a.getAttribute('href'))",
+        )
+        .await?;
     let reached: Vec<&String> = stops.iter().map(|stop| &stop.href).filter(|href| !href.is_empty()).collect();
     assert_eq!(reached, links.iter().collect::<Vec<_>>());
 
-    let before = stops.iter().position(|stop| stop.href.contains("date=")).context("no day before")?;
-    let href = &stops[before].href;
-    tab.walk_to(&format!("at.getAttribute('href') === '{href}'")).await?;
+    // Into a style, and to yesterday, on which there was nothing.
+    tab.open(&bench.url("/")).await?;
+    tab.walk_to("(at.getAttribute('href') || '').includes('style=')").await?;
     tab.press("Enter").await?;
-    let there = format!("location.href.endsWith('{href}')");
-    tab.until("the day before", &there).await?;
+    tab.until("one style", "location.href.includes('style=') && document.readyState === 'complete'").await?;
+    tab.walk_to("at.name === 'period'").await?;
+    // From the last seven days up to yesterday.
+    tab.press("ArrowUp").await?;
+    tab.walk_to("at.localName === 'button'").await?;
+    tab.press("Enter").await?;
+    tab.until("yesterday", "location.href.includes('period=yesterday') && location.href.includes('style=')")
+        .await?;
     tab.until("an empty day", &format!("{} === '0'", tile("Tried on"))).await?;
     tab.is_quiet("after a walk")?;
+    bench.end().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_style_leads_to_its_own_numbers() -> anyhow::Result<()> {
+    let Some(bench) = Bench::start().await? else { return Ok(()) };
+    let tab = bench.page().await?;
+    let links: Vec<String> = tab
+        .eval("[...document.querySelectorAll('#styles-table tbody th a')].map(a => a.getAttribute('href'))")
+        .await?;
+    assert_eq!(links.len(), STYLES, "{links:?}");
+    // What is tried much and sold seldom is at the right, below.
+    let corner = |text: &str| {
+        format!(
+            "[...document.querySelectorAll('#styles .corner')].find(c => c.textContent === '{text}').getBBox()"
+        )
+    };
+    let (unsold, untried) = (corner("tried, not sold: fit or price?"), corner("sells without a try-on"));
+    let apart = format!("(a => b => a.x > b.x && a.y > b.y)({unsold})({untried})");
+    assert!(tab.eval::<bool>(&apart).await?, "the corners are mixed up");
+    let mut sum = 0;
+    for link in &links {
+        tab.open(&bench.url(link)).await?;
+        let shown: u64 = tab.eval(&format!("Number({})", tile("Tried on"))).await?;
+        sum += shown;
+        let back: bool =
+            tab.eval("!!document.querySelector('.crumbs a') && !!document.querySelector('h1')").await?;
+        assert!(back, "no way back from {link}");
+    }
+    assert_eq!(sum, bench.counts[1], "the styles add up");
+    tab.is_quiet("in the styles")?;
+    bench.end().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn speaks_chinese_to_who_asks_for_it_and_remembers() -> anyhow::Result<()> {
+    let Some(bench) = Bench::start().await? else { return Ok(()) };
+    let tab = bench.page().await?;
+    let tag = "document.documentElement.lang";
+    assert_eq!(tab.eval::<String>(tag).await?, "en");
+    tab.eval::<bool>("document.querySelector(\"a[hreflang='zh-CN']\").click(), true").await?;
+    tab.until("Chinese", &format!("{tag} === 'zh-CN' && document.readyState === 'complete'")).await?;
+    let shown: String = tab.eval(&tile("试穿")).await?;
+    assert_eq!(shown, bench.counts[1].to_string());
+    tab.open(&bench.url("/")).await?;
+    assert_eq!(tab.eval::<String>(tag).await?, "zh-CN", "it is remembered");
+    for width in [TELEPHONE, DESK] {
+        tab.size(width, 844).await?;
+        assert_eq!(tab.eval::<i64>(TOO_WIDE).await?, 0, "{width} wide");
+        tab.picture(&format!("page-{width}-chinese")).await?;
+    }
+    // What stayed English would be a row of words; names of goods and files are single ones.
+    let text: String = tab.eval("document.body.innerText").await?;
+    let english = text.lines().find(|line| {
+        let words =
+            line.split(' ').filter(|word| word.len() > 2 && word.chars().all(|c| c.is_ascii_lowercase()));
+        words.count() >= 3
+    });
+    assert_eq!(english, None);
+    tab.is_quiet("in Chinese")?;
+    tab.eval::<bool>("document.querySelector(\"a[hreflang='en']\").click(), true").await?;
+    tab.until("English", &format!("{tag} === 'en'")).await?;
     bench.end().await
 }
 
@@ -215,11 +290,13 @@ async fn axe_finds_no_barrier() -> anyhow::Result<()> {
     let tab = bench.browser.tab().await?;
     for scheme in ["light", "dark"] {
         tab.prefer(scheme).await?;
-        for width in [TELEPHONE, DESK] {
+        for (width, path) in
+            [(TELEPHONE, "/"), (DESK, "/?compare=year&lang=zh-CN"), (DESK, "/?period=today&lang=en")]
+        {
             tab.size(width, 844).await?;
-            tab.open(&bench.url("/")).await?;
+            tab.open(&bench.url(path)).await?;
             let found = barriers(&tab, &axe).await?;
-            ensure!(found.is_empty(), "{width} wide, {scheme}: {found:#?}");
+            ensure!(found.is_empty(), "{path}, {width} wide, {scheme}: {found:#?}");
         }
     }
     // What finds nothing must be able to find something.
