@@ -56,6 +56,31 @@ impl Central {
     }
 }
 
+/// Starts both; the second asks the server under a name of its own.
+fn start_two(site: &Site, cluster: &Cluster, broker_port: u16) -> anyhow::Result<[Central; 2]> {
+    tell(cluster, "CREATE ROLE other SUPERUSER LOGIN")?;
+    let urls = [cluster.url(), cluster.url().replace("//hangtag@", "//other@")];
+    let mut centrals = ["one", "other"].map(|name| Central { name, process: None });
+    for (central, url) in centrals.iter_mut().zip(urls) {
+        let text = format!(
+            "tenant = \"demo\"\nstores = \"stores.toml\"\n[database]\nurl = \"{url}\"\n[mqtt]\n\
+             host = \"127.0.0.1\"\nport = {broker_port}\nshare = \"central\"\n[web]\nlisten = \"127.0.0.1:{}\"\n",
+            free_port()?
+        );
+        site.write(&format!("{}.toml", central.name), &text)?;
+        succeeded(central.command(site, "check").output()?)?;
+        central.start(site)?;
+    }
+    Ok(centrals)
+}
+
+/// Tells the server something.
+fn tell(cluster: &Cluster, sql: &str) -> anyhow::Result<()> {
+    let mut psql = Command::new("psql");
+    psql.args(["--quiet", "--no-psqlrc", "--command", sql]).arg(cluster.url());
+    succeeded(psql.output()?).map(drop)
+}
+
 /// Copies what the server has into a file.
 fn copy(cluster: &Cluster, to: &Path) -> anyhow::Result<()> {
     let mut dump = Command::new("pg_dump");
@@ -83,18 +108,7 @@ async fn whichever_central_is_killed_every_accepted_event_is_on_the_server_exact
     let broker_port = free_port()?;
     let _broker = Mosquitto::start(&folder.path().join("mosquitto"), broker_port)?;
     let site = Site::for_test(folder.path(), broker_port)?;
-    let mut centrals = ["one", "other"].map(|name| Central { name, process: None });
-    for central in &mut centrals {
-        let text = format!(
-            "tenant = \"demo\"\nstores = \"stores.toml\"\n[database]\nurl = \"{}\"\n[mqtt]\nhost = \"127.0.0.1\"\n\
-             port = {broker_port}\nshare = \"central\"\n[web]\nlisten = \"127.0.0.1:{}\"\n",
-            cluster.url(),
-            free_port()?
-        );
-        site.write(&format!("{}.toml", central.name), &text)?;
-        succeeded(central.command(&site, "check").output()?)?;
-        central.start(&site)?;
-    }
+    let mut centrals = start_two(&site, &cluster, broker_port)?;
     let listener = Listener::start(broker_port);
     let gateway = Gateway::create(&site, "agent", &folder.path().join("agent-data"), broker_port, "")?;
     let mut agent = gateway.start()?;
@@ -153,5 +167,52 @@ async fn whichever_central_is_killed_every_accepted_event_is_on_the_server_exact
     assert!(verdict.is_exact(), "{verdict:?}");
     assert_eq!(verdict.epochs, 1, "nothing gave reason to begin anew");
     assert!(killed.iter().all(|times| *times > 0) || !long(), "both were killed: {killed:?}");
+    Ok(())
+}
+
+#[test]
+fn a_central_that_cannot_store_leaves_the_events_to_the_other() -> anyhow::Result<()> {
+    if let Some(why) = Cluster::missing() {
+        return skip(why);
+    }
+    let folder = folder()?;
+    let cluster = Cluster::start()?;
+    let broker_port = free_port()?;
+    let _broker = Mosquitto::start(&folder.path().join("mosquitto"), broker_port)?;
+    let site = Site::for_test(folder.path(), broker_port)?;
+    let mut centrals = start_two(&site, &cluster, broker_port)?;
+    let gateway = Gateway::create(&site, "agent", &folder.path().join("agent-data"), broker_port, "")?;
+    let mut agent = gateway.start()?;
+    let carousel = Carousel::start(&gateway.readers(), seed(), 200)?;
+    gateway.wait_accepted(&mut agent, 50)?;
+
+    tell(&cluster, "ALTER ROLE other NOLOGIN")?;
+    tell(&cluster, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'other'")?;
+    let said = |what: &str, times: usize| {
+        let text = fs::read_to_string(site.folder.join("other.log")).unwrap_or_default();
+        Ok((text.matches(what).count() >= times).then_some(()))
+    };
+    wait_for("a central that leaves", PATIENCE, || said("leaving the broker", 1))?;
+    let before = gateway.accepted();
+    gateway.wait_accepted(&mut agent, before + 100)?;
+    drop(carousel);
+    agent.stop(STOPS_WITHIN)?;
+    let mut agent = gateway.start()?;
+    let file = folder.path().join("copy.db");
+    let verdict = wait_complete(PATIENCE, || {
+        agent.check()?;
+        centrals.iter_mut().try_for_each(Central::check)?;
+        copy(&cluster, &file)?;
+        judge(&gateway.accepted_log(), &file)
+    })?;
+    assert!(verdict.is_exact(), "{verdict:?}");
+    said("connected to the broker", 2)?
+        .map_or(Ok(()), |()| anyhow::bail!("it came back before it could store"))?;
+
+    tell(&cluster, "ALTER ROLE other LOGIN")?;
+    wait_for("a central that comes back", PATIENCE, || said("connected to the broker", 2))?;
+    for central in centrals {
+        central.process.map_or(Ok(()), |process| process.stop(STOPS_WITHIN))?;
+    }
     Ok(())
 }

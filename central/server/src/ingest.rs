@@ -6,13 +6,14 @@
 //! when one is used again. A task does nothing but poll the event loop; everything else only uses
 //! `try_` calls, which cannot wait for the poll that would make room for them.
 
+use std::future::pending;
 use std::time::Duration;
 
 use hangtag_protocol::batch::MAX_BYTES;
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::TenantId;
 use hangtag_protocol::topic::{self, Channel};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
@@ -24,7 +25,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::config::Mqtt;
 use crate::outbox::{Acks, MARK_EVERY, Marks};
-use crate::store::{Delivery, Input, Message, Settled};
+use crate::store::{Delivery, Failing, Input, Message, Settled};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long the broker keeps messages while central is away, in seconds: 7 days.
@@ -43,6 +44,8 @@ const EVENTS: usize = 128;
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 /// A connection that held this long starts the pauses again from the first.
 const STEADY: Duration = Duration::from_secs(30);
+/// So long a member of a group may be unable to store before it leaves the events to the others.
+const UNABLE: Duration = Duration::from_secs(5);
 /// How long a stop may wait for the broker.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -83,6 +86,8 @@ pub(crate) struct Ingest {
     input: mpsc::Sender<Input>,
     output: mpsc::Receiver<Settled>,
     broker: watch::Sender<Broker>,
+    /// Only of a member of a group: whether the writer can store.
+    failing: Option<watch::Receiver<Option<Failing>>>,
     marks: Marks,
     deliveries: u64,
 }
@@ -94,6 +99,8 @@ enum Lost {
     Broker(Box<rumqttc::v5::ConnectionError>),
     #[error("no answer for {} s", (2 * KEEP_ALIVE).as_secs())]
     Silent,
+    #[error("events cannot be stored: left to the other members of the group")]
+    Unable,
     #[error("the writer ended")]
     Writer,
     #[error("the connection's task ended")]
@@ -118,6 +125,7 @@ impl Ingest {
         input: mpsc::Sender<Input>,
         output: mpsc::Receiver<Settled>,
         broker: watch::Sender<Broker>,
+        failing: watch::Receiver<Option<Failing>>,
     ) -> Self {
         // A broker keeps for a dead member of a group what nobody else gets then. Without sessions it keeps nothing:
         // agents send again what no watermark settles.
@@ -148,7 +156,8 @@ impl Ingest {
         let events = mqtt.share.as_ref().map_or(events.clone(), |group| format!("$share/{group}/{events}"));
         let marks = if mqtt.share.is_some() { Marks::among_others() } else { Marks::default() };
         let filters = [events, status, topic::all_tills(tenant)];
-        Self { options, filters, input, output, broker, marks, deliveries: 0 }
+        let failing = mqtt.share.is_some().then_some(failing);
+        Self { options, filters, input, output, broker, failing, marks, deliveries: 0 }
     }
 }
 
@@ -167,6 +176,13 @@ pub(crate) async fn run(mut ingest: Ingest, mut stopping: watch::Receiver<bool>)
         ingest.broker.send_modify(|broker| broker.lost(&lost));
         if matches!(lost, Lost::Writer) {
             return tracing::error!("the writer ended");
+        }
+        if matches!(lost, Lost::Unable) {
+            tracing::warn!(why = %lost, "leaving the broker");
+            tokio::select! {
+                () = able(&mut ingest.failing) => {}
+                () = stopped(&mut stopping) => return ingest.finish_offline().await,
+            }
         }
         if link.connected.is_some_and(|since| since.elapsed() > STEADY) {
             pause = PAUSE.0;
@@ -204,6 +220,7 @@ impl Ingest {
                     None => return Lost::Writer,
                 },
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+                () = unable(&mut self.failing) => return Lost::Unable,
             }
         }
     }
@@ -334,6 +351,29 @@ impl Link {
         let (sender, events) = mpsc::channel(EVENTS);
         let poll = tokio::spawn(poll(event_loop, sender));
         Self { client, events, poll, acks: Acks::new(), connected: None }
+    }
+}
+
+/// Waits until nothing could be stored for a while. A broker goes on to deal out to whoever does not acknowledge.
+async fn unable(failing: &mut Option<watch::Receiver<Option<Failing>>>) {
+    let Some(failing) = failing else { return pending().await };
+    loop {
+        let Ok(since) = failing.wait_for(Option::is_some).await.map(|now| now.as_ref().map(|now| now.since))
+        else {
+            return pending().await;
+        };
+        let for_now = since.map_or(SignedDuration::ZERO, |since| Timestamp::now().duration_since(since));
+        let left = UNABLE.saturating_sub(for_now.unsigned_abs());
+        if timeout(left, failing.wait_for(Option::is_none)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits until something could be stored.
+async fn able(failing: &mut Option<watch::Receiver<Option<Failing>>>) {
+    if let Some(failing) = failing {
+        drop(failing.wait_for(Option::is_none).await);
     }
 }
 

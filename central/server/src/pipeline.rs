@@ -102,7 +102,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         commits: commits.clone(),
     };
     let mut feed = tokio::spawn(feed(courier, desk, stopping.clone()));
-    let ingest = Ingest::new(&config.mqtt, login, config.tenant, input, output, broker);
+    let ingest =
+        Ingest::new(&config.mqtt, login, config.tenant, input, output, broker, writer_failing.clone());
     let mut ingest = tokio::spawn(ingest::run(ingest, stopping.clone()));
 
     let reader = Reader::new(address.clone());
