@@ -11,7 +11,6 @@
 //! - A garment that was tried on is **back** when it is put down or picked up again within [`AFTERWARDS_MS`], and
 //!   **left behind** when nothing of the kind happens, nor a sale. While that time has not passed nothing is said.
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use hangtag_protocol::clock::UnixMillis;
@@ -120,10 +119,8 @@ pub struct Till {
 pub struct Item {
     /// Index in [`Day::articles`].
     pub article: u32,
-    /// The tag.
-    pub epc: Epc,
-    /// When it was first tried on.
-    pub tried: Option<UnixMillis>,
+    /// Whether it was tried on.
+    pub tried: bool,
     /// What became of it after that,
     pub outcome: Outcome,
     /// and whether it was sold.
@@ -183,7 +180,8 @@ pub struct Day {
 struct Open {
     stay: Stay,
     began: UnixMillis,
-    items: Map<Epc, Seen>,
+    /// The garments, by their number in [`Sums::tags`]: few.
+    items: Vec<(u32, Seen)>,
 }
 
 /// What is collected of a garment in a visit.
@@ -196,9 +194,17 @@ struct Seen {
 }
 
 impl Day {
-    /// Adds up a day. Events and scans that are not within [`AROUND_MS`] of it play no part.
+    /// Adds up a day. Events and scans come oldest first; those that are not within [`AROUND_MS`] of it play no part.
+    /// Lines are those of the day and of [`AFTERWARDS_MS`] after its last try-on. `style` tells which style a product
+    /// is of.
     #[must_use]
-    pub fn new(span: Span<'_>, handled: &[Handled], scanned: &[Scanned]) -> Self {
+    pub fn new<'e>(
+        span: Span<'_>,
+        handled: impl IntoIterator<Item = &'e Handled>,
+        scanned: impl IntoIterator<Item = &'e Scanned>,
+        lines: &[Line],
+        style: &dyn Fn(Gtin) -> u64,
+    ) -> Self {
         let Some(begin) = span.hours.first().map(|hour| hour.at) else { return Self::default() };
         let near = |at: UnixMillis| (begin.0 - AROUND_MS..span.end.0 + AROUND_MS).contains(&at.0);
         let mut sums = Sums {
@@ -208,14 +214,13 @@ impl Day {
             zones: Map::default(),
             cells: Map::default(),
             visits: Map::default(),
-            lives: Map::default(),
-            unknown: BTreeSet::new(),
+            tags: Map::default(),
         };
-        for event in handled.iter().filter(|event| near(event.at)) {
+        for event in handled.into_iter().filter(|event| near(event.at)) {
             sums.add(event);
         }
         let mut scans: Map<u16, Scans> = Map::default();
-        for scan in scanned.iter().filter(|scan| near(scan.at)) {
+        for scan in scanned.into_iter().filter(|scan| near(scan.at)) {
             if let Some(visit) = scan.visit {
                 // A stay of which nothing but a scan tells began with it.
                 sums.open(visit, scan.at, scan.zone);
@@ -226,50 +231,7 @@ impl Day {
                 *if scan.is_product { &mut of.product } else { &mut of.loyalty } += 1;
             }
         }
-        sums.finish(scans.into_values().collect())
-    }
-
-    /// Adds what tills told of the day and the hours after it; `end` is the first moment after the day. `style` tells
-    /// which style a product is of.
-    pub fn add_sales(&mut self, end: UnixMillis, lines: &[Line], style: &dyn Fn(Gtin) -> u64) {
-        let mut articles: Map<Article, ()> = self.articles.drain(..).map(|article| (article, ())).collect();
-        let mut tills: Map<u32, Till> = self.tills.drain(..).map(|till| (till.article, till)).collect();
-        for line in lines.iter().filter(|line| line.at < end) {
-            let article =
-                index(articles.insert_full(line.gtin().map_or(Article::Unknown, Article::Product), ()).0);
-            let till = tills.entry(article).or_insert(Till { article, sold: 0, returned: 0 });
-            let pieces = match line.kind {
-                sale::Kind::Sale => &mut till.sold,
-                sale::Kind::Return => &mut till.returned,
-            };
-            *pieces = pieces.saturating_add(line.quantity.get());
-        }
-        self.articles = articles.into_keys().collect();
-        self.tills = tills.into_values().collect();
-        let mut tried = Vec::new();
-        let mut places = Vec::new();
-        for (visit, stay) in (0..).zip(&self.stays) {
-            let first = stay.first as usize;
-            for place in first..first + stay.items as usize {
-                let item = &self.items[place];
-                let Some(at) = item.tried else { continue };
-                let gtin = match self.articles[item.article as usize] {
-                    Article::Product(gtin) => Some(gtin),
-                    Article::Unknown => None,
-                };
-                tried.push(TryOn { at, visit, epc: item.epc, gtin });
-                places.push(place);
-            }
-        }
-        let sold = matching::sold(&tried, lines, |gtin| Some(style(gtin)));
-        for (place, sold) in places.into_iter().zip(sold) {
-            self.items[place].sold = match sold.map(|sold| sold.by) {
-                None => Sold::No,
-                Some(By::Style) => Sold::Style,
-                Some(By::Product) => Sold::Product,
-                Some(By::Tag) => Sold::Tag,
-            };
-        }
+        sums.finish(scans.into_values().collect(), lines, style)
     }
 
     /// The sums of all cells.
@@ -296,8 +258,14 @@ const PUT_DOWN: usize = 1;
 const CARRIED_IN: usize = 2;
 const TRIED_ON: usize = 3;
 
-/// What happened to one garment, in order, as far as its outcome goes.
-type Life = Vec<(UnixMillis, Kind)>;
+/// A tag, which is read many times.
+#[derive(Default)]
+struct Tag {
+    /// What it stands for, when it counts on this day.
+    article: Option<u32>,
+    /// What happened to the garment, in order, as far as its outcome goes.
+    life: Vec<(UnixMillis, Kind)>,
+}
 
 struct Sums<'a> {
     span: Span<'a>,
@@ -306,8 +274,7 @@ struct Sums<'a> {
     zones: Map<ZoneId, ()>,
     cells: Map<(u8, u16, u32), [u16; 4]>,
     visits: Map<Visit, Open>,
-    lives: Map<Epc, Life>,
-    unknown: BTreeSet<Epc>,
+    tags: Map<Epc, Tag>,
 }
 
 impl Sums<'_> {
@@ -322,12 +289,17 @@ impl Sums<'_> {
     }
 
     /// What a tag that counts on this day stands for.
-    fn article(&mut self, epc: &Epc) -> u32 {
-        let article = Article::of(epc);
-        if article == Article::Unknown {
-            self.unknown.insert(*epc);
-        }
-        index(self.articles.insert_full(article, ()).0)
+    fn article(&mut self, tag: u32) -> u32 {
+        let Some((epc, tag)) = self.tags.get_index_mut(tag as usize) else { return 0 };
+        *tag.article.get_or_insert_with(|| index(self.articles.insert_full(Article::of(epc), ()).0))
+    }
+
+    /// The number of a tag.
+    fn tag(&mut self, epc: Epc) -> u32 {
+        let entry = self.tags.entry(epc);
+        let number = index(entry.index());
+        entry.or_default();
+        number
     }
 
     fn zone(&mut self, zone: ZoneId) -> u16 {
@@ -340,22 +312,30 @@ impl Sums<'_> {
     }
 
     fn add(&mut self, event: &Handled) {
+        let tag = self.tag(event.epc);
         match event.kind {
             Kind::PickedUp | Kind::PutDown | Kind::TriedOn => {
-                self.lives.entry(event.epc).or_default().push((event.at, event.kind));
+                if let Some((_, tag)) = self.tags.get_index_mut(tag as usize) {
+                    tag.life.push((event.at, event.kind));
+                }
             }
             Kind::CarriedIn | Kind::CarriedOut => {}
             Kind::Retracted | Kind::Coverage | Kind::Scanned => return,
         }
         let Some(visit) = event.visit else {
             if self.is_of_day(event.at) {
-                let (zone, article) = (self.zone(event.zone), self.article(&event.epc));
+                let (zone, article) = (self.zone(event.zone), self.article(tag));
                 let what = if event.kind == Kind::PickedUp { PICKED_UP } else { PUT_DOWN };
                 self.count(event.at, zone, article, what);
             }
             return;
         };
-        let seen = self.open(visit, event.at, event.zone).items.entry(event.epc).or_default();
+        let items = &mut self.open(visit, event.at, event.zone).items;
+        let place = items.iter().position(|(known, _)| *known == tag).unwrap_or_else(|| {
+            items.push((tag, Seen::default()));
+            items.len() - 1
+        });
+        let seen = &mut items[place].1;
         match event.kind {
             Kind::CarriedIn => {
                 seen.came.get_or_insert(event.at);
@@ -376,45 +356,62 @@ impl Sums<'_> {
     fn open(&mut self, visit: Visit, at: UnixMillis, zone: ZoneId) -> &mut Open {
         let (place, hour) = (self.zone(zone), self.hour(at));
         let stay = Stay { hour, zone: place, first: 0, items: 0, dwell_ds: None };
-        self.visits.entry(visit).or_insert(Open { stay, began: at, items: Map::default() })
+        self.visits.entry(visit).or_insert(Open { stay, began: at, items: Vec::new() })
     }
 
-    fn finish(mut self, scans: Vec<Scans>) -> Day {
+    fn finish(mut self, scans: Vec<Scans>, lines: &[Line], style: &dyn Fn(Gtin) -> u64) -> Day {
         let (mut stays, mut items) = (Vec::new(), Vec::new());
+        let (mut tried, mut places) = (Vec::new(), Vec::new());
         for (_, open) in core::mem::take(&mut self.visits) {
             if !self.is_of_day(open.began) {
                 continue;
             }
             let mut stay = open.stay;
             (stay.first, stay.items) = (index(items.len()), index(open.items.len()));
-            let all_went: Option<Vec<_>> = open.items.values().map(|seen| seen.stayed).collect();
-            stay.dwell_ds = all_went.and_then(|each| {
-                let came = each.iter().map(|(came, _)| came.0).min()?;
-                let went = each.iter().map(|(_, went)| went.0).max()?;
-                u32::try_from((went - came) / 100).ok()
-            });
-            for (epc, seen) in open.items {
-                let article = self.article(&epc);
+            stay.dwell_ds = dwell(&open.items);
+            let visit = stays.len() as u64;
+            for (tag, seen) in open.items {
+                let article = self.article(tag);
                 if let Some(came) = seen.came {
                     self.count(came.max(self.begin), stay.zone, article, CARRIED_IN);
                 }
-                if let Some(tried) = seen.tried {
-                    self.count(tried, stay.zone, article, TRIED_ON);
+                let mut outcome = Outcome::NotSeen;
+                if let Some((at, (epc, of))) = seen.tried.zip(self.tags.get_index(tag as usize)) {
+                    outcome = self.outcome(&of.life, at);
+                    let gtin = match self.articles.get_index(article as usize) {
+                        Some((Article::Product(gtin), ())) => Some(*gtin),
+                        Some((Article::Unknown, ())) | None => None,
+                    };
+                    tried.push(TryOn { at, visit, epc: *epc, gtin });
+                    places.push(items.len());
+                    self.count(at, stay.zone, article, TRIED_ON);
                 }
-                let outcome = seen.tried.map_or(Outcome::NotSeen, |at| self.outcome(&epc, at));
-                items.push(Item { article, epc, tried: seen.tried, outcome, sold: Sold::No });
+                items.push(Item { article, tried: seen.tried.is_some(), outcome, sold: Sold::No });
             }
             stays.push(stay);
         }
-        let picked = self.picked();
-        let mut cells: Vec<Cell> = core::mem::take(&mut self.cells)
+        let sold = matching::sold(&tried, lines, |gtin| Some(style(gtin)));
+        for (place, sold) in places.into_iter().zip(sold) {
+            items[place].sold = match sold.map(|sold| sold.by) {
+                None => Sold::No,
+                Some(By::Style) => Sold::Style,
+                Some(By::Product) => Sold::Product,
+                Some(By::Tag) => Sold::Tag,
+            };
+        }
+        let (picked, tills) = (self.picked(), self.tills(lines));
+        let mut cells: Vec<Cell> = self
+            .cells
             .into_iter()
             .map(|((hour, zone, article), counts)| Cell { hour, zone, article, counts })
             .collect();
         cells.sort_unstable_by_key(|cell| (cell.hour, cell.zone, cell.article));
+        let unknown = self.articles.get_index_of(&Article::Unknown).map(index);
+        let unknown_tags =
+            self.tags.values().filter(|tag| unknown.is_some() && tag.article == unknown).count();
         Day {
             clock: self.span.hours.iter().map(|hour| hour.clock).collect(),
-            unknown_tags: index(self.unknown.len()),
+            unknown_tags: index(unknown_tags),
             articles: self.articles.into_keys().collect(),
             zones: self.zones.into_keys().collect(),
             cells,
@@ -422,13 +419,12 @@ impl Sums<'_> {
             items,
             picked,
             scans,
-            tills: Vec::new(),
+            tills,
         }
     }
 
     /// What became of a garment after a try-on, a sale aside.
-    fn outcome(&self, epc: &Epc, tried: UnixMillis) -> Outcome {
-        let life = self.lives.get(epc).map_or(&[][..], |life| life);
+    fn outcome(&self, life: &[(UnixMillis, Kind)], tried: UnixMillis) -> Outcome {
         let until = tried.0 + AFTERWARDS_MS;
         let back = life
             .iter()
@@ -443,8 +439,9 @@ impl Sums<'_> {
     /// The garments that were picked up on the day.
     fn picked(&mut self) -> Vec<Picked> {
         let mut all = Vec::new();
-        for (epc, life) in core::mem::take(&mut self.lives) {
+        for number in 0..index(self.tags.len()) {
             let mut of = Picked { article: 0, then_tried: false, times: 0, put_back: 0 };
+            let life = self.tags.get_index(number as usize).map_or(&[][..], |(_, tag)| &tag.life);
             for (at, (when, kind)) in life.iter().enumerate() {
                 if *kind != Kind::PickedUp || !self.is_of_day(*when) {
                     continue;
@@ -458,12 +455,38 @@ impl Sums<'_> {
                 of.then_tried |= rest.iter().any(|(_, kind)| *kind == Kind::TriedOn);
             }
             if of.times > 0 {
-                of.article = self.article(&epc);
+                of.article = self.article(number);
                 all.push(of);
             }
         }
         all
     }
+
+    /// What passed the till on the day.
+    fn tills(&mut self, lines: &[Line]) -> Vec<Till> {
+        let mut tills: Map<u32, Till> = Map::default();
+        let day = self.begin..self.span.end;
+        for line in lines.iter().filter(|line| day.contains(&line.at)) {
+            let article = line.gtin().map_or(Article::Unknown, Article::Product);
+            let article = index(self.articles.insert_full(article, ()).0);
+            let till = tills.entry(article).or_insert(Till { article, sold: 0, returned: 0 });
+            let pieces = match line.kind {
+                sale::Kind::Sale => &mut till.sold,
+                sale::Kind::Return => &mut till.returned,
+            };
+            *pieces = pieces.saturating_add(line.quantity.get());
+        }
+        tills.into_values().collect()
+    }
+}
+
+/// From the first garment's coming until the last one's going, in tenths of a second.
+fn dwell(items: &[(u32, Seen)]) -> Option<u32> {
+    let each: Option<Vec<_>> = items.iter().map(|(_, seen)| seen.stayed).collect();
+    let each = each?;
+    let came = each.iter().map(|(came, _)| came.0).min()?;
+    let went = each.iter().map(|(_, went)| went.0).max()?;
+    u32::try_from((went - came) / 100).ok()
 }
 
 /// A place in a list of a day, which is far shorter than 2³².

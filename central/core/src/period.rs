@@ -166,7 +166,7 @@ impl Period {
             sums.then_tried += u64::from(picked.then_tried);
             sums.put_back += u64::from(picked.put_back);
         }
-        for item in day.items.iter().filter(|item| item.tried.is_some()) {
+        for item in day.items.iter().filter(|item| item.tried) {
             of[item.article as usize].add_outcome(item);
         }
         for till in &day.tills {
@@ -216,7 +216,7 @@ impl Period {
         zone.dwells.extend(stay.dwell_ds);
         let mut tried: Vec<(u64, Option<u32>)> = items
             .iter()
-            .filter(|item| item.tried.is_some())
+            .filter(|item| item.tried)
             .filter_map(|item| places[item.article as usize])
             .map(|place| (place.style, place.size))
             .collect();

@@ -161,18 +161,14 @@ impl Days {
         let (from, to) = wanted.around();
         let pieces = || hours.range(from..=to).map(|(_, piece)| piece);
         let near = (wanted.begin - AROUND_MS) / HOUR_MS..=(wanted.end + AROUND_MS) / HOUR_MS;
-        let (mut handled, mut scanned) = (Vec::new(), Vec::new());
-        for (_, piece) in hours.range(near) {
-            handled.extend(piece.handled.iter().filter(|event| event.at.0 < until));
-            scanned.extend(piece.scanned.iter().filter(|scan| scan.at.0 < until));
-        }
-        let known_to = UnixMillis(until);
-        let span = Span { hours: &wanted.hours, end: UnixMillis(wanted.end), known_to };
-        let mut day = Day::new(span, &handled, &scanned);
+        let near = || hours.range(near.clone()).map(|(_, piece)| piece);
+        let handled = near().flat_map(|piece| &piece.handled).filter(|event| event.at.0 < until);
+        let scanned = near().flat_map(|piece| &piece.scanned).filter(|scan| scan.at.0 < until);
         let (from, to) = (UnixMillis(wanted.begin), UnixMillis(wanted.end));
         let paid_to = UnixMillis((to.0 + AROUND_MS + AFTERWARDS_MS).min(until));
         let lines = self.reader.sales(shop.id, from, paid_to)?;
-        day.add_sales(to, &lines, &|gtin| self.goods.product(gtin).style);
+        let span = Span { hours: &wanted.hours, end: to, known_to: UnixMillis(until) };
+        let day = Day::new(span, handled, scanned, &lines, &|gtin| self.goods.product(gtin).style);
         let end = UnixMillis(to.0.min(until));
         let mut coverage: Vec<Coverage> = pieces()
             .flat_map(|piece| &piece.coverage)
@@ -229,7 +225,7 @@ impl Kept {
     }
 
     fn keep(&mut self, key: (StoreId, Date), digest: u64, now: Timestamp, day: &Arc<ShopDay>) {
-        let is_open = day.day.items.iter().any(|item| item.tried.is_some() && item.outcome == Outcome::Open);
+        let is_open = day.day.items.iter().any(|item| item.tried && item.outcome == Outcome::Open);
         let until = is_open.then(|| {
             Timestamp::from_millisecond(now.as_millisecond() + OPEN_FOR_MS).unwrap_or(Timestamp::MAX)
         });

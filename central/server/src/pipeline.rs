@@ -121,6 +121,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         stopping: stopping.clone(),
         now: Timestamp::now,
     });
+    let warm = Arc::clone(&site);
+    tokio::task::spawn_blocking(move || web::warm_up(&warm));
     let mut page = tokio::spawn(web::serve(listener, site, tills, stopping));
 
     let (mut terminated, mut interrupted) =

@@ -41,7 +41,7 @@ fn hours() -> Vec<Start> {
 fn day_with(events: &[Handled], scans: &[Scanned], known_to: i64) -> Day {
     let hours = hours();
     let span = Span { hours: &hours, end: UnixMillis(at(24 * 60)), known_to: UnixMillis(known_to) };
-    Day::new(span, events, scans)
+    Day::new(span, events, scans, &[], &|_| 0)
 }
 
 fn day(events: &[Handled]) -> Day {
@@ -82,7 +82,10 @@ fn a_visit_over_midnight_belongs_to_the_day_on_which_it_began() {
     ];
     let day = day(&events);
     assert_eq!(day.total(), Counts { carried_in: 1, tried_on: 1, ..Counts::default() });
-    assert_eq!((day.stays.len(), day.items[0].epc), (1, Epc::from_hex(TWIN).unwrap()));
+    assert_eq!(
+        (day.stays.len(), day.articles[day.items[0].article as usize]),
+        (1, Article::of(&Epc::from_hex(TWIN).unwrap()))
+    );
     assert!(day.cells.iter().all(|cell| cell.hour == 23), "{:?}", day.cells);
 }
 
@@ -96,7 +99,8 @@ fn neighbouring_days_count_each_try_on_once() {
         let hours: Vec<Start> =
             hours().into_iter().map(|hour| Start { at: UnixMillis(hour.at.0 + shift), ..hour }).collect();
         let end = UnixMillis(at(24 * 60) + shift);
-        count += Day::new(Span { hours: &hours, end, known_to: end }, &events, &[]).total().tried_on;
+        count +=
+            Day::new(Span { hours: &hours, end, known_to: end }, &events, &[], &[], &|_| 0).total().tried_on;
     }
     assert_eq!(count, distinct);
 }
@@ -185,4 +189,40 @@ fn scans_are_counted_where_they_were_and_are_no_handling() {
 fn what_is_only_known_to_have_left_was_not_counted_in_but_its_stay_is_known() {
     let day = day(&[handled(5, Kind::CarriedOut, A, "booth-1", Some(1))]);
     assert_eq!((day.total().carried_in, day.stays[0].dwell_ds), (0, Some(600)));
+}
+
+/// A line of one piece.
+fn line(number: u32, minutes: i64, kind: sale::Kind, goods: sale::Goods) -> Line {
+    Line {
+        receipt: sale::Receipt::new("r").unwrap(),
+        line: number,
+        at: UnixMillis(at(minutes)),
+        kind,
+        goods,
+        quantity: goods.pieces(1).unwrap(),
+        price: None,
+    }
+}
+
+#[test]
+fn what_passed_the_till_is_counted_on_its_day_and_try_ons_know_their_sales() {
+    let epc = |text| Epc::from_hex(text).unwrap();
+    let garment = |text| sale::Goods::new(None, Some(epc(text))).unwrap();
+    let product = |text| sale::Goods::new(epc(text).sgtin().map(|sgtin| sgtin.gtin()), None).unwrap();
+    let events = [
+        handled(0, Kind::TriedOn, A, "booth-1", Some(1)),
+        handled(0, Kind::TriedOn, TWIN, "booth-1", Some(1)),
+        handled(24 * 60 - 5, Kind::TriedOn, A, "booth-1", Some(3)),
+    ];
+    let lines = [
+        line(1, 30, sale::Kind::Sale, garment(A)),
+        line(2, 40, sale::Kind::Return, product(A)),
+        line(3, 24 * 60 + 30, sale::Kind::Sale, product(A)),
+    ];
+    let hours = hours();
+    let span = Span { hours: &hours, end: UnixMillis(at(24 * 60)), known_to: UnixMillis(i64::MAX) };
+    let day = Day::new(span, &events, &[], &lines, &|_| 0);
+    let sold: Vec<Sold> = day.items.iter().map(|item| item.sold).collect();
+    assert_eq!(sold, [Sold::Tag, Sold::No, Sold::Product], "the last one after midnight");
+    assert_eq!(day.tills, [Till { article: day.items[0].article, sold: 1, returned: 1 }]);
 }

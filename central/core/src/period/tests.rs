@@ -2,7 +2,7 @@
 
 use alloc::vec;
 
-use hangtag_protocol::epc::{Epc, Gtin};
+use hangtag_protocol::epc::Gtin;
 
 use crate::day::Cell;
 
@@ -38,13 +38,7 @@ fn day_of(stays: &[&[usize]]) -> Day {
         day.stays.push(Stay { hour: 12, zone: 0, first, items, dwell_ds: Some(600) });
         for n in *tried {
             let article = *n as u32;
-            day.items.push(Item {
-                article,
-                epc: Epc::new(&[1, 2]).unwrap(),
-                tried: Some(hangtag_protocol::clock::UnixMillis(0)),
-                outcome: Outcome::Back,
-                sold: Sold::No,
-            });
+            day.items.push(Item { article, tried: true, outcome: Outcome::Back, sold: Sold::No });
             day.cells.push(Cell { hour: 12, zone: 0, article, counts: [0, 0, 1, 1] });
         }
     }

@@ -100,6 +100,15 @@ pub(crate) async fn serve(
     }
 }
 
+/// Adds up what the page shows without a filter, so that whoever opens it first need not wait for that. Blocks.
+pub(crate) fn warm_up(site: &Arc<Site>) {
+    let now = (site.now)();
+    let filter = Filter::parse("", &site.shops, now).expect("no parameter is wrong");
+    if let Err(error) = Answer::new(Arc::clone(site), filter, Lang::default(), now) {
+        tracing::warn!(%error, "cannot add up the days before they are asked for");
+    }
+}
+
 /// The paths.
 pub(crate) fn router(site: Arc<Site>) -> Router {
     let mut router = Router::new()
