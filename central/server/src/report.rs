@@ -28,6 +28,8 @@ pub(crate) struct Report {
     pub period: Period,
     /// How the shops were watched, by position.
     pub watched: BTreeMap<usize, Watched>,
+    /// The days, as numbers, on which a reader of any shop listened.
+    pub listened_on: BTreeSet<i32>,
     /// How the last shop was watched on the last day, by reader.
     pub last_coverage: Vec<Coverage>,
     /// Whether a till of any of the shops told of anything: if none did, what was bought is not known.
@@ -104,6 +106,9 @@ impl Report {
                 let number = u32::try_from(shop).unwrap_or(u32::MAX);
                 report.period.add(number, Self::number(date), &day.day, &place);
                 report.last_coverage.clone_from(&day.coverage);
+                if day.coverage.iter().any(|stretch| stretch.state == ReaderState::Listening) {
+                    report.listened_on.insert(Self::number(date));
+                }
                 report.has_tills |= !day.day.tills.is_empty();
                 report.watched.entry(shop).or_default().add(&shops[shop], date, &day, now);
             }

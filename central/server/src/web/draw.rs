@@ -124,7 +124,12 @@ pub(crate) fn bars(source: &Source<'_>, by_hour: bool, lang: Lang) -> Drawn {
     };
     let slots: Vec<Slot> = slots
         .into_iter()
-        .map(|(at, of)| Slot { label: label(at), name: name(at), values: vec![of.picked_up, of.tried_on] })
+        .map(|(at, of)| {
+            // Nobody listened and nothing is known: that is no nothing.
+            let is_known = of != Counts::default() || by_hour || report.listened_on.contains(&at);
+            let values = if is_known { vec![of.picked_up, of.tried_on] } else { Vec::new() };
+            Slot { label: label(at), name: name(at), values }
+        })
         .collect();
     let series = [lang.text("col-picked-up"), lang.text("col-tried-on")];
     let series = [series[0].as_str(), series[1].as_str()];
@@ -151,7 +156,7 @@ pub(crate) fn week(source: &Source<'_>, lang: Lang) -> Drawn {
         let Some(hour) = hours.get(usize::from(of.hour)) else { continue };
         let column = usize::try_from(hour.start.hour()).unwrap_or(0);
         week[row][column] += if tried { counts.tried_on } else { counts.picked_up };
-        open[row][column] |= hour.open;
+        open[row][column] |= hour.open && report.listened_on.contains(&of.day);
     }
     let used = |hour: usize| (0..7).any(|day| open[day][hour] || week[day][hour] > 0);
     let hours: Vec<usize> = (0..24).filter(|hour| used(*hour)).collect();
@@ -204,6 +209,9 @@ pub(crate) fn quadrant(source: &Source<'_>, lang: Lang) -> Drawn {
             .or_else(|| site.goods.style(style))
             .unwrap_or_default()
     };
+    if !report.has_tills && !styles.is_empty() {
+        return (None, lang.text("finding-no-sales"));
+    }
     if styles.len() < 2 {
         return (None, lang.text(if styles.is_empty() { "finding-nothing" } else { "finding-one-style" }));
     }
@@ -228,9 +236,8 @@ pub(crate) fn quadrant(source: &Source<'_>, lang: Lang) -> Drawn {
         .filter_map(|(style, sums)| Some((*style, sums.bought_style()?)))
         .filter(|(_, share)| all.is_some_and(|all| share.high < all.value))
         .max_by_key(|(_, share)| share.whole);
-    let finding = match (report.has_tills, seldom) {
-        (false, _) => lang.text("finding-no-sales"),
-        (_, Some((style, share))) => {
+    let finding = match seldom {
+        Some((style, share)) => {
             let args = [
                 ("style", label(style).into()),
                 ("tried", share.whole.into()),
@@ -238,7 +245,7 @@ pub(crate) fn quadrant(source: &Source<'_>, lang: Lang) -> Drawn {
             ];
             lang.format("finding-seldom-bought", &args)
         }
-        (_, None) => lang.text("finding-no-style-stands-out"),
+        None => lang.text("finding-no-style-stands-out"),
     };
     let [title, x, y] = ["section-styles", "axis-tried", "axis-sold"].map(|key| lang.text(key));
     let corners = ["corner-few-few", "corner-many-few", "corner-few-many", "corner-many-many"]

@@ -479,3 +479,15 @@ async fn scans_are_counted_per_zone_and_sealed_codes_are_told() {
     let told = serde_json::json!([{"key": "6b65792d69642d31", "state": "sealed", "scans": 2}]);
     assert_eq!((&health["unopened"], &health["status"]), (&told, &"ok".into()));
 }
+
+#[tokio::test]
+async fn days_on_which_nobody_listened_are_no_zero() {
+    let bench = a_day();
+    let (site, _changed) = site(&bench, "");
+    let page = get(&site, "/?store=paris-1&from=2026-10-24&to=2026-10-25").await.text;
+    let bars = page.split("<section id=\"days\">").nth(1).unwrap().split("</svg>").next().unwrap();
+    assert!(bars.contains("24 October 2026: not measured"), "{bars}");
+    assert!(!bars.contains("25 October 2026: not measured"), "{bars}");
+    assert!(!page.contains("corner-"), "every text is said");
+    assert!(page.contains("No till has told of a sale"), "and no style is drawn as unsold");
+}
