@@ -5,7 +5,12 @@ use alloc::vec;
 
 use hangtag_protocol::id::{Epoch, GatewayId, Seq};
 
+use hangtag_protocol::epc::Epc;
+use hangtag_protocol::event::Kind;
+
 use super::*;
+use crate::handled::Visit;
+use crate::sale;
 
 const A: &str = "3074257bf7194e4000001a85";
 const TWIN: &str = "3074257bf7194e4000001a86";

@@ -27,6 +27,7 @@ use crate::shop::Shop;
 use crate::store::{Quality, Reader, StoreError};
 
 mod api;
+mod bar;
 mod chart;
 mod coverage;
 mod csv;
@@ -36,8 +37,11 @@ pub(crate) mod filter;
 mod gateway;
 mod health;
 mod lang;
+mod quality;
+mod rows;
 mod schema;
 mod tables;
+mod tile;
 mod tills;
 mod view;
 

@@ -1,0 +1,144 @@
+//! Tables in words. Enters: a table of values. Leaves: its heads and cells as the page writes them, the most telling
+//! share of each row drawn.
+
+use hangtag_central_core::measures::Share;
+
+use super::chart::share;
+use super::chart::svg::{Caption, Svg};
+use super::lang::Lang;
+use super::tables::{Kind, Table, Value};
+
+/// The most rows of a table that stand on the page; all are in its CSV file.
+const SHOWN: usize = 40;
+
+/// A table, in words.
+pub(crate) struct TableView {
+    /// The heads: text and class.
+    pub heads: Vec<(String, &'static str)>,
+    /// The rows.
+    pub rows: Vec<RowView>,
+    /// What is not shown.
+    pub more: String,
+}
+
+/// A row, in words.
+pub(crate) struct RowView {
+    /// Query string of what it leads to; empty for nothing.
+    pub link: String,
+    /// The cells.
+    pub cells: Vec<Cell>,
+}
+
+/// A cell, in words.
+#[derive(Default)]
+pub(crate) struct Cell {
+    /// What it says,
+    pub text: String,
+    /// what stands below that,
+    pub below: String,
+    /// and what is drawn.
+    pub svg: Option<Svg>,
+    /// Its class.
+    pub class: &'static str,
+}
+
+impl TableView {
+    pub(super) fn new(table: &Table, lang: Lang) -> Self {
+        let class = |at: usize| match (table.columns[at].kind, table.columns[at].minor) {
+            (Kind::Text, false) => "text",
+            (Kind::Text, true) => "text minor",
+            (Kind::Count | Kind::Share | Kind::Duration | Kind::Number, false) => "",
+            (Kind::Count | Kind::Share | Kind::Duration | Kind::Number, true) => "minor",
+        };
+        let heads = table.columns.iter().enumerate();
+        // Shares that a phone shows as well are drawn, all of a column on the same scale.
+        let drawn = table.columns.iter().position(|column| column.kind == Kind::Share && !column.minor);
+        let drawn = drawn.filter(|_| table.rows.len() > 2);
+        let top = drawn.map_or(1.0, |at| {
+            let ends = table.rows.iter().take(SHOWN).filter_map(|row| match &row.cells[at] {
+                Value::Share(share) => share.map(|share| share.high),
+                Value::Text(_) | Value::Count(_) | Value::Duration(_) | Value::Number(_) | Value::Hidden => {
+                    None
+                }
+            });
+            ends.fold(0.1, f64::max)
+        });
+        let draw = |row: usize, at: usize, value: &Value| match value {
+            Value::Share(Some(share)) if drawn == Some(at) => {
+                let id = format!("{}-{row}", table.name);
+                let title = format!("{}, {}", of_whole(share, lang), interval(share, lang));
+                let caption = Caption { id: &id, title: &title, desc: "" };
+                let &Share { value, low, high, .. } = share;
+                Some(share::Share { caption, value, low, high, top, mark: None }.draw())
+            }
+            Value::Share(_)
+            | Value::Text(_)
+            | Value::Count(_)
+            | Value::Duration(_)
+            | Value::Number(_)
+            | Value::Hidden => None,
+        };
+        let rows = table.rows.iter().take(SHOWN).enumerate().map(|(number, row)| RowView {
+            link: row.link.clone(),
+            cells: row
+                .cells
+                .iter()
+                .enumerate()
+                .map(|(at, value)| {
+                    let (text, below) = words(value, lang);
+                    Cell { text, below, svg: draw(number, at, value), class: class(at) }
+                })
+                .collect(),
+        });
+        let hidden = table.rows.len().saturating_sub(SHOWN) as u64;
+        Self {
+            heads: heads.map(|(at, column)| (lang.text(column.key), class(at))).collect(),
+            rows: rows.collect(),
+            more: if hidden > 0 {
+                lang.format("rows-more", &[("count", hidden.into())])
+            } else {
+                String::new()
+            },
+        }
+    }
+}
+
+/// A value, and what stands below it.
+fn words(value: &Value, lang: Lang) -> (String, String) {
+    let none = || ("–".to_owned(), String::new());
+    match value {
+        Value::Text(text) => {
+            let named = match text.as_str() {
+                "asked" => lang.text("stretch-asked"),
+                "compared" => lang.text("stretch-compared"),
+                "one_style_one_size" => lang.text("shape-one-one"),
+                "one_style_sizes" => lang.text("shape-one-many"),
+                "styles_one_size" => lang.text("shape-many-one"),
+                "styles_and_sizes" => lang.text("shape-many-many"),
+                _ => text.clone(),
+            };
+            (named, String::new())
+        }
+        Value::Count(count) => (lang.count(*count), String::new()),
+        Value::Share(Some(share)) => {
+            let below = format!("{}, {}", of_whole(share, lang), interval(share, lang));
+            (lang.percent(share.value), below)
+        }
+        Value::Duration(Some(ds)) => (lang.seconds(u64::from(*ds) / 10), String::new()),
+        Value::Number(Some(number)) => (format!("{number:.1}"), String::new()),
+        Value::Share(None) | Value::Duration(None) | Value::Number(None) => none(),
+        Value::Hidden => (lang.text("hidden"), String::new()),
+    }
+}
+
+/// `38 of 120`.
+pub(super) fn of_whole(share: &Share, lang: Lang) -> String {
+    lang.format(
+        "of-whole",
+        &[("part", lang.count(share.part).into()), ("whole", lang.count(share.whole).into())],
+    )
+}
+
+pub(super) fn interval(share: &Share, lang: Lang) -> String {
+    lang.format("interval", &[("percents", lang.percents(share.low, share.high).into())])
+}
