@@ -24,6 +24,9 @@ const HOUR_MS: i64 = 3_600_000;
 const COVERAGE_TAIL_MS: i64 = 86_400_000;
 /// The most bytes of days that are kept, about; one more makes those go that were asked for longest ago.
 const KEPT_BYTES: usize = 48 << 20;
+/// A day that is cut off ends with a whole stretch of so many milliseconds, so that it need not be added up for every
+/// question: 5 minutes.
+const CUT_MS: i64 = 5 * 60_000;
 /// How long a day is kept of which an outcome is open: then its time may have passed.
 const OPEN_FOR_MS: i64 = 60_000;
 
@@ -46,9 +49,12 @@ pub(crate) struct Days {
     kept: Mutex<Kept>,
 }
 
+/// Whose day, which, and until when of it, if not the whole.
+type Key = (StoreId, Date, Option<i64>);
+
 #[derive(Debug, Default)]
 struct Kept {
-    days: BTreeMap<(StoreId, Date), Entry>,
+    days: BTreeMap<Key, Entry>,
     bytes: usize,
     asked: u64,
 }
@@ -80,7 +86,7 @@ impl Days {
     }
 
     /// The days of a shop from one date to another, both included, oldest first. With `cut`, the last one only as far
-    /// as today has come in the shop.
+    /// as today has come in the shop, to five minutes.
     ///
     /// # Errors
     /// When the database fails.
@@ -101,13 +107,12 @@ impl Days {
         let marks = self.reader.marks(shop.id, around)?;
         let mut days: BTreeMap<Date, Arc<ShopDay>> = BTreeMap::new();
         let mut missing = Vec::new();
-        let cut = cut.then_some(to);
+        let until = |day: &Wanted| {
+            let elapsed = i64::try_from(shop.elapsed_today(now).as_millis()).unwrap_or(0);
+            (cut && day.date == to).then(|| day.begin + elapsed / CUT_MS * CUT_MS)
+        };
         for day in &wanted {
-            if cut == Some(day.date) {
-                missing.push(day);
-                continue;
-            }
-            match self.kept().find((shop.id, day.date), day.digest(&marks), now) {
+            match self.kept().find((shop.id, day.date, until(day)), day.digest(&marks), now) {
                 Some(known) => drop(days.insert(day.date, known)),
                 None => missing.push(day),
             }
@@ -118,14 +123,10 @@ impl Days {
             let between = (first.around().0, last.around().1);
             let (marks, hours) = self.reader.hours(shop.id, between, needed)?;
             for day in missing {
-                let made = if cut == Some(day.date) {
-                    let until = day.begin + shop.elapsed_today(now).as_millis() as i64;
-                    Arc::new(self.make(shop, day, &hours, until)?)
-                } else {
-                    let made = Arc::new(self.make(shop, day, &hours, now.as_millisecond())?);
-                    self.kept().keep((shop.id, day.date), day.digest(&marks), now, &made);
-                    made
-                };
+                let until = until(day);
+                let known_to = until.unwrap_or(now.as_millisecond());
+                let made = Arc::new(self.make(shop, day, &hours, known_to)?);
+                self.kept().keep((shop.id, day.date, until), day.digest(&marks), now, &made);
                 days.insert(day.date, made);
             }
         }
@@ -214,7 +215,7 @@ impl Wanted {
 }
 
 impl Kept {
-    fn find(&mut self, key: (StoreId, Date), digest: u64, now: Timestamp) -> Option<Arc<ShopDay>> {
+    fn find(&mut self, key: Key, digest: u64, now: Timestamp) -> Option<Arc<ShopDay>> {
         self.asked += 1;
         let entry = self.days.get_mut(&key)?;
         if entry.digest != digest || entry.until.is_some_and(|until| until <= now) {
@@ -224,7 +225,7 @@ impl Kept {
         Some(Arc::clone(&entry.day))
     }
 
-    fn keep(&mut self, key: (StoreId, Date), digest: u64, now: Timestamp, day: &Arc<ShopDay>) {
+    fn keep(&mut self, key: Key, digest: u64, now: Timestamp, day: &Arc<ShopDay>) {
         let is_open = day.day.items.iter().any(|item| item.tried && item.outcome == Outcome::Open);
         let until = is_open.then(|| {
             Timestamp::from_millisecond(now.as_millisecond() + OPEN_FOR_MS).unwrap_or(Timestamp::MAX)
