@@ -234,10 +234,14 @@ pub(crate) fn quadrant(source: &Source<'_>, lang: Lang) -> Drawn {
     let seldom = styles
         .iter()
         .filter_map(|(style, sums)| Some((*style, sums.bought_style()?)))
-        .filter(|(_, share)| all.is_some_and(|all| share.high < all.value))
-        .max_by_key(|(_, share)| share.whole);
+        .filter_map(|(style, share)| {
+            let all = all.filter(|all| share.high < all.value)?;
+            // So many more would have been bought if it were like the others.
+            Some((style, share, all.value * share.whole as f64 - share.part as f64))
+        })
+        .max_by(|a, b| a.2.total_cmp(&b.2));
     let finding = match seldom {
-        Some((style, share)) => {
+        Some((style, share, _)) => {
             let args = [
                 ("style", label(style).into()),
                 ("tried", share.whole.into()),

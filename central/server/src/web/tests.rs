@@ -3,7 +3,7 @@
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use hangtag_protocol::clock::UNKNOWN_ERROR;
-use hangtag_protocol::epc::Gtin;
+use hangtag_protocol::epc::{Gtin, Serial, Sgtin};
 use hangtag_protocol::event::What;
 use hangtag_protocol::id::{Seq, StoreId};
 use hangtag_protocol::key::KeyId;
@@ -16,9 +16,9 @@ use super::*;
 use crate::catalogue::Catalogue;
 use crate::ingest::Broker;
 use crate::shop;
-use crate::store::Failing;
 use crate::store::tests::loyalty::scanned;
 use crate::store::tests::{Bench, anchor, batch, fitting, picked, retraction};
+use crate::store::{Failing, Message};
 
 const TAG: &str = "3074257bf7194e4000001a85";
 const TWIN: &str = "3074257bf7194e4000001a86";
@@ -490,4 +490,46 @@ async fn days_on_which_nobody_listened_are_no_zero() {
     assert!(!bars.contains("25 October 2026: not measured"), "{bars}");
     assert!(!page.contains("corner-"), "every text is said");
     assert!(page.contains("No till has told of a sale"), "and no style is drawn as unsold");
+}
+
+/// Three styles are tried as often; one of them is bought by nobody.
+#[tokio::test]
+async fn the_style_that_is_tried_and_not_bought_is_named() {
+    let mut bench = Bench::new();
+    let minute = 60_000;
+    let tags = [1, 2, 3].map(|item| {
+        let serial = Serial::Number(7);
+        Sgtin { filter: 1, company: 614_141, company_digits: 7, item, serial }.encode_96().unwrap()
+    });
+    let gtins = tags.map(|tag| tag.sgtin().unwrap().gtin());
+    let texts = tags.map(|tag| tag.to_string());
+    let mut events = Vec::new();
+    for n in 0..60_u64 {
+        let event = fitting(n * minute, &texts[(n % 3) as usize], n + 1, What::TriedOn);
+        events.push(event);
+    }
+    let mut message = batch(1, events);
+    message.anchors = vec![anchor(0, NIGHT - 6 * 3_600_000, 10)];
+    bench.send(&message);
+    let sale = |n: i64, gtin: &Gtin| {
+        format!(
+            r#"{{"receipt":"r{n}","line":1,"time":"{}","gtin":"{gtin}","quantity":1}}"#,
+            Timestamp::from_millisecond(NIGHT - 6 * 3_600_000 + n * 60_000 + 30_000).unwrap()
+        )
+    };
+    let lines: Vec<String> =
+        (0..60).filter(|n| n % 3 < 2).map(|n| sale(n, &gtins[(n % 3) as usize])).collect();
+    let payload = format!("[{}]", lines.join(",")).into_bytes();
+    let topic = "hangtag/v1/demo/pos/paris-1/sale".into();
+    bench.store.append(&[Message { topic, payload, received: UnixMillis(5) }]).unwrap();
+    let rows: Vec<String> = gtins
+        .iter()
+        .zip(["A", "B", "C"])
+        .map(|(gtin, style)| format!("{gtin},{style},red,M,Dress {style},1\n"))
+        .collect();
+    let (site, _changed) = site(&bench, &rows.concat());
+    let page = get(&site, "/?store=paris-1&from=2026-10-24&to=2026-10-25").await.text;
+    assert!(page.contains("Dress C is tried on much and bought seldom: 0 of 20 try-ons."), "{page}");
+    let csv = get(&site, "/styles.csv?store=paris-1&from=2026-10-24&to=2026-10-25").await.text;
+    assert!(csv.lines().any(|line| line.contains("Dress A,A,0,0,0,20,")), "{csv}");
 }

@@ -31,7 +31,7 @@ pub(crate) struct Change {
 pub(super) fn tiles(report: &Report, compared: Option<&Report>, lang: Lang) -> Vec<Tile> {
     let count = |label: String, of: fn(&Report) -> u64, notes: Vec<String>| {
         let value = of(report);
-        let change = compared.map(|before| change_of_count(value, of(before), lang));
+        let change = compared.map(|before| change(value, of(before), &|n| lang.count(n), lang));
         Tile { label, value: lang.count(value), change, notes }
     };
     let share = |label: String, none: String, of: fn(&Report) -> Option<Share>| {
@@ -59,14 +59,16 @@ pub(super) fn tiles(report: &Report, compared: Option<&Report>, lang: Lang) -> V
         Tile {
             label: lang.text("tile-stay"),
             value: dwell(report).map_or("–".into(), |seconds| lang.seconds(seconds)),
-            change: compared.and_then(|before| Some(change_of_count(dwell(report)?, dwell(before)?, lang))),
+            change: compared
+                .and_then(|before| Some(change(dwell(report)?, dwell(before)?, &|n| lang.seconds(n), lang))),
             notes: p90.map(|p90| lang.format("tile-stay-p90", &[("time", p90.into())])).into_iter().collect(),
         },
     ]
 }
 
-fn change_of_count(value: u64, before: u64, lang: Lang) -> Change {
-    let before_text = lang.count(before);
+/// How a number differs from the one before, which is written by `words`.
+fn change(value: u64, before: u64, words: &dyn Fn(u64) -> String, lang: Lang) -> Change {
+    let before_text = words(before);
     if before == 0 {
         return Change { text: lang.format("change-from", &[("before", before_text.into())]), class: "same" };
     }
