@@ -22,6 +22,7 @@ mod check;
 mod import;
 mod keys;
 mod pos;
+mod verify;
 
 use check::check;
 use import::import_all;
@@ -93,6 +94,16 @@ pub(crate) enum Command {
         /// Keeps the database in this folder, with a configuration: `run` shows it.
         #[arg(long, value_name = "FOLDER")]
         keep: Option<PathBuf>,
+    },
+    /// Adds every hour up again from its events, and compares with what is kept of it; also while central runs.
+    ///
+    /// The exit code is 1 when something differs. With --mend such hours are added up anew.
+    Verify {
+        #[command(flatten)]
+        file: File,
+        /// Throws away what differs, so that it is made again.
+        #[arg(long)]
+        mend: bool,
     },
     /// Shows what could not be read.
     Quarantine {
@@ -212,6 +223,10 @@ impl Command {
             Self::Bench { events, stores, keep } => {
                 bench::bench(events, stores, keep)?;
                 Ok(ExitCode::SUCCESS)
+            }
+            Self::Verify { file, mend } => {
+                let config = read(&file)?;
+                verify::verify(&config.address()?, config.tenant, mend)
             }
             Self::Quarantine { file, what } => {
                 let address = read(&file)?.address()?;

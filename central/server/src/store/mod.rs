@@ -88,7 +88,7 @@ pub(crate) use loyalty::Unopened;
 pub(crate) use piece::Hours;
 pub(crate) use quarantine::Quarantined;
 pub(crate) use read::{Coverage, GatewayHealth, NotRecording, Quality, Reader, Totals};
-pub(crate) use roll::Roller;
+pub(crate) use roll::{Roller, Verified, verify};
 pub(crate) use sale::Taken;
 pub(crate) use sums::Sums;
 pub(crate) use writer::{Delivery, Failing, Input, Question, Settled, Writer};

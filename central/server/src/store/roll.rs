@@ -16,7 +16,7 @@ use hangtag_protocol::id::TenantId;
 
 use super::changed::{HOUR_MS, NO_HOUR};
 use super::db::{Db, Mode, binds};
-use super::{Address, StoreError, open_to_write, piece, sheet};
+use super::{Address, StoreError, open_to_read, open_to_write, piece, sheet};
 
 /// The tables. Hours from before hours were marked are marked here.
 pub(super) const TABLES: &str = "
@@ -44,6 +44,21 @@ impl Roller {
         // Sheets can be made again: they need not be on stable storage before the next checkpoint.
         db.relax()?;
         Ok(Self(db))
+    }
+
+    /// Throws a sheet away: its hour waits for another one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn forget(&mut self, store: &str, hour: i64) -> Result<(), StoreError> {
+        let write = self.0.transaction(Mode::Write)?;
+        write.execute("DELETE FROM sheet WHERE store = ?1 AND hour = ?2", binds![store, hour])?;
+        // Whoever remembers what the wrong sheet said learns that there is something else.
+        write.execute(
+            "UPDATE changed SET rolled = NULL, mark = ?3 WHERE store = ?1 AND hour = ?2",
+            binds![store, hour, rand::random::<i64>()],
+        )?;
+        write.commit()
     }
 
     /// Makes the sheets of some of the hours that changed, at most so many. How many there were.
@@ -77,6 +92,54 @@ impl Roller {
         write.commit()?;
         Ok(due.len())
     }
+}
+
+/// What sheets are, held against the events of which they were made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verified {
+    /// Sheets that say what the events say.
+    pub right: u64,
+    /// Hours that wait for their sheet: they are read from events meanwhile.
+    pub waiting: u64,
+    /// Shop and hour (Unix milliseconds divided by those of an hour) of those that say something else.
+    pub wrong: Vec<(String, i64)>,
+}
+
+/// Makes every sheet that counts again and compares. Hours that change meanwhile are not counted.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) fn verify(address: &Address) -> Result<Verified, StoreError> {
+    let mut db = open_to_read(address)?;
+    let keys = "SELECT c.store, c.hour, c.mark = s.mark FROM changed AS c
+         LEFT JOIN sheet AS s ON s.store = c.store AND s.hour = c.hour WHERE c.hour <> ?1 ORDER BY 1, 2";
+    let keys: Vec<(String, i64, Option<bool>)> =
+        db.all(keys, binds![NO_HOUR], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let mut verified = Verified::default();
+    for (store, hour, is_current) in keys {
+        if is_current != Some(true) {
+            verified.waiting += 1;
+            continue;
+        }
+        // Sheet and events of one moment.
+        let snapshot = db.transaction(Mode::Read)?;
+        let sheet: Option<Vec<u8>> = snapshot.first(
+            "SELECT s.body FROM sheet AS s JOIN changed AS c ON c.store = s.store AND c.hour = s.hour
+             WHERE s.store = ?1 AND s.hour = ?2 AND s.mark = c.mark",
+            binds![store.as_str(), hour],
+            |row| row.get(0),
+        )?;
+        let Some(sheet) = sheet else { continue };
+        let piece = piece::read(&snapshot, &store, hour)?;
+        snapshot.commit()?;
+        // Of another version it is made anew when it is read.
+        match sheet::unpack(&sheet) {
+            Some(found) if found == piece => verified.right += 1,
+            Some(_) => verified.wrong.push((store, hour)),
+            None => verified.waiting += 1,
+        }
+    }
+    Ok(verified)
 }
 
 /// Hours that changed since their sheet was made.

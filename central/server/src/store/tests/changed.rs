@@ -1,7 +1,7 @@
 //! What is remembered of hours is what a reader that remembers nothing finds, whatever changes them.
 
 use super::*;
-use crate::store::{Coverage, Roller};
+use crate::store::{Coverage, Roller, verify};
 
 const HOUR: i64 = 3_600_000;
 /// Some midnight, in Unix milliseconds.
@@ -124,4 +124,27 @@ fn a_sheet_of_what_an_hour_was_before_is_not_used() {
     assert_eq!(told(), 0, "the hour is another one");
     assert_eq!(roller.roll(9).unwrap(), 1, "and gets another sheet");
     assert_eq!(told(), 0);
+}
+
+#[test]
+fn a_sheet_that_says_something_else_than_its_events_is_found_and_made_anew() {
+    let mut bench = Bench::new();
+    let mut roller = Roller::open(&bench.address, tenant()).unwrap();
+    let events = vec![picked(3_600_000, TAG), picked(2 * 3_600_000, TAG), picked(3 * 3_600_000, TAG)];
+    bench.send(&Batch { anchors: vec![anchor(0, MIDNIGHT, 5)], ..batch(1, events) });
+    roller.roll(2).unwrap();
+    let told = verify(&bench.address).unwrap();
+    assert_eq!((told.right, told.waiting, told.wrong.len()), (2, 1, 0));
+    roller.roll(2).unwrap();
+    let reader = Reader::new(bench.address.clone());
+    bench.db().execute("UPDATE event SET kind = 'put_down' WHERE seq = 2", &[]).unwrap();
+    let told = verify(&bench.address).unwrap();
+    let wrong = ("paris-1".to_owned(), MIDNIGHT / HOUR + 2);
+    assert_eq!((told.right, told.wrong), (2, vec![wrong.clone()]));
+    let kind = || day(&reader).handled[1].kind;
+    assert_eq!(kind(), hangtag_protocol::event::Kind::PickedUp);
+    roller.forget(&wrong.0, wrong.1).unwrap();
+    assert_eq!(kind(), hangtag_protocol::event::Kind::PutDown);
+    assert_eq!(roller.roll(9).unwrap(), 1);
+    assert_eq!((verify(&bench.address).unwrap().right, kind()), (3, hangtag_protocol::event::Kind::PutDown));
 }
