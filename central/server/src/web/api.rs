@@ -24,6 +24,14 @@ use super::{Answer, NO_SNIFF, PageError, Site};
 /// Rows of an answer when nothing is said of it, and at most.
 const ROWS: (usize, usize) = (100, 1_000);
 
+/// All paths for programs, in OpenAPI's words.
+pub(super) const DESCRIPTION: &str = include_str!("../../../../docs/openapi.json");
+
+/// Answers with the description of all paths.
+pub(super) async fn description() -> Response {
+    ([(header::CONTENT_TYPE, "application/json"), NO_SNIFF], DESCRIPTION).into_response()
+}
+
 /// Answers with a table.
 pub(super) async fn table(
     State(site): State<Arc<Site>>,

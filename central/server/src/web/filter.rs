@@ -95,7 +95,8 @@ pub(crate) enum FilterError {
     },
 }
 
-const NAMES: [&str; 10] =
+/// The names of all parameters.
+pub(super) const NAMES: [&str; 10] =
     ["store", "period", "from", "to", "compare", "category", "style", "colour", "size", "lang"];
 
 impl Period {

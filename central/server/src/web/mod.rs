@@ -120,6 +120,7 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
         .route("/live", get(live))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/schema/{name}/{version}", get(schema::schema))
+        .route("/api/v1/openapi.json", get(api::description))
         .route("/health", get(health::health))
         .route("/api/v1/measures/{table}", get(api::table));
     for name in tables::NAMES {

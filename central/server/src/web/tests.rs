@@ -533,3 +533,40 @@ async fn the_style_that_is_tried_and_not_bought_is_named() {
     let csv = get(&site, "/styles.csv?store=paris-1&from=2026-10-24&to=2026-10-25").await.text;
     assert!(csv.lines().any(|line| line.contains("Dress A,A,0,0,0,20,")), "{csv}");
 }
+
+#[tokio::test]
+async fn every_answer_is_what_openapi_says() {
+    let bench = a_day();
+    let (site, _changed) = site(&bench, "80614141123458,S1,red,M,Dress,39.90\n");
+    let told = get(&site, "/api/v1/openapi.json").await.text;
+    let description: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let schema = serde_json::json!({
+        "$ref": "#/components/schemas/Table",
+        "components": description["components"],
+    });
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for name in tables::NAMES {
+        let answer = get(&site, &format!("/api/v1/measures/{name}?{DAY}&limit=1000")).await;
+        let answer: serde_json::Value = serde_json::from_str(&answer.text).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&answer).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{name}: {errors:?}");
+    }
+    let mut wrong = serde_json::json!({"table": "styles", "from": "2026-10-25", "to": "2026-10-25",
+        "stores": [], "total": 1, "rows": [{"nothing": 1}]});
+    assert!(!validator.is_valid(&wrong), "it does not take everything");
+    wrong["rows"] = serde_json::json!([]);
+    assert!(validator.is_valid(&wrong));
+
+    let measures = &description["paths"]["/api/v1/measures/{table}"]["get"]["parameters"];
+    let names: Vec<&str> =
+        measures.as_array().unwrap().iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
+    assert_eq!(names, [&["table"][..], &filter::NAMES, &["limit", "offset"]].concat());
+    assert_eq!(measures[0]["schema"]["enum"], serde_json::json!(tables::NAMES));
+    for (path, of) in description["paths"].as_object().unwrap() {
+        let path = path.replace("{table}", "days").replace("{name}", "event").replace("{version}", "1");
+        if of.get("get").is_some() {
+            let status = get(&site, &path).await.status;
+            assert_ne!(status, StatusCode::NOT_FOUND, "{path}");
+        }
+    }
+}
