@@ -1,7 +1,8 @@
 //! What days add up to under a filter. Enters: days of shops, and which goods count and what they are. Leaves: sums
 //! per product, zone, shop and hour; the stays, what was tried together in them, and in how many sizes.
 //!
-//! Under a filter a stay counts when a garment that passes it was in the booth.
+//! Under a filter a stay counts when a garment that passes it was in the booth; what was compared in it is told of all
+//! garments in it.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -125,6 +126,19 @@ pub struct Period {
     pub unknown_tags: u64,
 }
 
+/// Which day of which shop is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Of {
+    /// The shop, numbered by the caller.
+    pub shop: u32,
+    /// The day, numbered by the caller.
+    pub day: i32,
+    /// Whether every article passes the filter, also those that are not there.
+    pub is_all: bool,
+    /// Whether a till of the shop tells what was sold.
+    pub has_tills: bool,
+}
+
 /// Two styles that were tried in the same stays.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pair {
@@ -143,14 +157,15 @@ pub struct Pair {
 }
 
 impl Period {
-    /// Adds a day of a shop. `place` tells what an article is, and `None` of one that does not pass the filter.
-    pub fn add(&mut self, shop: u32, date: i32, day: &Day, place: &dyn Fn(Article) -> Option<Place>) {
-        let places: Vec<Option<Place>> = day.articles.iter().map(|article| place(*article)).collect();
+    /// Adds a day of a shop. `goods` tells what an article is, and whether it passes the filter.
+    pub fn add(&mut self, of: Of, day: &Day, goods: &dyn Fn(Article) -> (Place, bool)) {
+        let Of { shop, day: date, is_all, has_tills } = of;
+        let places: Vec<(Place, bool)> = day.articles.iter().map(|article| goods(*article)).collect();
         let mut of: Vec<Sums> = alloc::vec![Sums::default(); day.articles.len()];
         let mut zones: Vec<Zone> = alloc::vec![Zone::default(); day.zones.len()];
         let mut hours: Vec<Counts> = alloc::vec![Counts::default(); day.clock.len()];
         for cell in &day.cells {
-            if places[cell.article as usize].is_none() {
+            if !places[cell.article as usize].1 {
                 continue;
             }
             let counts = cell.sum();
@@ -166,7 +181,8 @@ impl Period {
             sums.then_tried += u64::from(picked.then_tried);
             sums.put_back += u64::from(picked.put_back);
         }
-        for item in day.items.iter().filter(|item| item.tried) {
+        // Where no till tells, nobody knows what became of a garment that is not seen again.
+        for item in day.items.iter().filter(|item| item.tried && has_tills) {
             of[item.article as usize].add_outcome(item);
         }
         for till in &day.tills {
@@ -175,9 +191,9 @@ impl Period {
             sums.returned += u64::from(till.returned);
         }
         for stay in &day.stays {
-            self.add_stay(stay, day, &places, &mut zones[usize::from(stay.zone)]);
+            self.add_stay(stay, day, &places, is_all, &mut zones[usize::from(stay.zone)]);
         }
-        if places.iter().all(Option::is_some) {
+        if is_all {
             for scans in &day.scans {
                 let zone = &mut zones[usize::from(scans.zone)];
                 zone.loyalty_scans += u64::from(scans.loyalty);
@@ -186,7 +202,7 @@ impl Period {
             self.unknown_tags += u64::from(day.unknown_tags);
         }
         for ((article, sums), _) in
-            day.articles.iter().zip(of).zip(&places).filter(|(_, place)| place.is_some())
+            day.articles.iter().zip(of).zip(&places).filter(|(_, (_, passes))| *passes)
         {
             self.total += sums;
             if sums != Sums::default() {
@@ -201,30 +217,32 @@ impl Period {
         }
     }
 
-    fn add_stay(&mut self, stay: &Stay, day: &Day, places: &[Option<Place>], zone: &mut Zone) {
+    fn add_stay(&mut self, stay: &Stay, day: &Day, places: &[(Place, bool)], is_all: bool, zone: &mut Zone) {
         let (first, items) = (stay.first as usize, stay.items as usize);
         let items = &day.items[first..first + items];
-        let passes = |item: &&Item| places[item.article as usize].is_some();
-        // Of a stay without garments nothing can pass a filter, and without one there is nothing to pass.
-        let is_open = items.is_empty() && places.iter().all(Option::is_some);
-        if !is_open && !items.iter().any(|item| passes(&item)) {
+        let passes = |item: &Item| places[item.article as usize].1;
+        // Of a stay without garments nothing can pass a filter.
+        if !(is_all || items.iter().any(passes)) {
             return;
         }
         self.visits += 1;
         zone.visits += 1;
         self.dwells.extend(stay.dwell_ds);
         zone.dwells.extend(stay.dwell_ds);
-        let mut tried: Vec<(u64, Option<u32>)> = items
-            .iter()
-            .filter(|item| item.tried)
-            .filter_map(|item| places[item.article as usize])
+        // What is compared in a stay is compared with all that is tried in it, whatever the filter lets through.
+        let tried_on = || items.iter().filter(|item| item.tried);
+        if !tried_on().any(passes) {
+            return;
+        }
+        let mut tried: Vec<(u64, Option<u32>)> = tried_on()
+            .map(|item| places[item.article as usize].0)
             .map(|place| (place.style, place.size))
             .collect();
         tried.sort_unstable();
         tried.dedup();
-        if tried.is_empty() {
-            return;
-        }
+        let wanted = |style: u64| {
+            is_all || tried_on().any(|item| passes(item) && places[item.article as usize].0.style == style)
+        };
         self.trying += 1;
         let mut sizes: Vec<(u64, usize)> = Vec::new();
         for (style, size) in &tried {
@@ -242,10 +260,11 @@ impl Period {
             (true, true) => &mut self.shapes.many_many,
         } += 1;
         for (at, (style, sizes_tried)) in sizes.iter().enumerate() {
+            let is_wanted = wanted(*style);
             let of = self.styles.entry(*style).or_default();
             of.visits += 1;
             of.hunts += u64::from(*sizes_tried > 1);
-            for (other, _) in &sizes[at + 1..] {
+            for (other, _) in sizes[at + 1..].iter().filter(|(other, _)| is_wanted || wanted(*other)) {
                 *self.pairs.entry((*style, *other)).or_default() += 1;
             }
         }
@@ -350,7 +369,7 @@ impl Sums {
         self.sold_tag += u64::from(item.sold >= Sold::Tag);
         self.sold_product += u64::from(item.sold >= Sold::Product);
         self.sold_style += u64::from(item.sold >= Sold::Style);
-        self.left += u64::from(item.outcome == Outcome::NotSeen && item.sold == Sold::No);
+        self.left += u64::from(item.outcome == Outcome::NotSeen && item.sold < Sold::Product);
     }
 }
 

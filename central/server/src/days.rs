@@ -20,13 +20,10 @@ use crate::store::{Coverage, Hours, Reader, StoreError};
 
 /// An hour, in milliseconds.
 const HOUR_MS: i64 = 3_600_000;
-/// How long after a day's end the coverage events of the day may end, in milliseconds: 1 day.
-const COVERAGE_TAIL_MS: i64 = 86_400_000;
 /// The most bytes of days that are kept, about; one more makes those go that were asked for longest ago.
 const KEPT_BYTES: usize = 48 << 20;
-/// A day that is cut off ends with a whole stretch of so many milliseconds, so that it need not be added up for every
-/// question: 5 minutes.
-const CUT_MS: i64 = 5 * 60_000;
+/// Two stretches of one state that lie no further apart than this are one, in milliseconds: a second.
+const JOINED_MS: i64 = 1_000;
 /// How long a day is kept of which an outcome is open: then its time may have passed.
 const OPEN_FOR_MS: i64 = 60_000;
 
@@ -49,8 +46,8 @@ pub(crate) struct Days {
     kept: Mutex<Kept>,
 }
 
-/// Whose day, which, and until when of it, if not the whole.
-type Key = (StoreId, Date, Option<i64>);
+/// Whose day, which, and whether it is cut off.
+type Key = (StoreId, Date, bool);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -85,8 +82,8 @@ impl Days {
         Self { reader, goods, kept: Mutex::default() }
     }
 
-    /// The days of a shop from one date to another, both included, oldest first. With `cut`, the last one only as far
-    /// as today has come in the shop, to five minutes.
+    /// The days of a shop from one date to another, both included, oldest first. With `cut`, the last one only until
+    /// this moment.
     ///
     /// # Errors
     /// When the database fails.
@@ -95,7 +92,7 @@ impl Days {
         shop: &Shop,
         (from, to): (Date, Date),
         now: Timestamp,
-        cut: bool,
+        cut: Option<UnixMillis>,
     ) -> Result<Vec<(Date, Arc<ShopDay>)>, StoreError> {
         let wanted: Vec<Wanted> = from
             .series(jiff::Span::new().days(1))
@@ -107,12 +104,13 @@ impl Days {
         let marks = self.reader.marks(shop.id, around)?;
         let mut days: BTreeMap<Date, Arc<ShopDay>> = BTreeMap::new();
         let mut missing = Vec::new();
-        let until = |day: &Wanted| {
-            let elapsed = i64::try_from(shop.elapsed_today(now).as_millis()).unwrap_or(0);
-            (cut && day.date == to).then(|| day.begin + elapsed / CUT_MS * CUT_MS)
-        };
+        let until = |day: &Wanted| cut.filter(|_| day.date == to).map(|cut| cut.0);
         for day in &wanted {
-            match self.kept().find((shop.id, day.date, until(day)), day.digest(&marks), now) {
+            match self.kept().find(
+                (shop.id, day.date, until(day).is_some()),
+                day.digest(&marks, until(day)),
+                now,
+            ) {
                 Some(known) => drop(days.insert(day.date, known)),
                 None => missing.push(day),
             }
@@ -124,17 +122,32 @@ impl Days {
             let (marks, hours) = self.reader.hours(shop.id, between, needed)?;
             for day in missing {
                 let until = until(day);
-                let known_to = until.unwrap_or(now.as_millisecond());
-                let made = Arc::new(self.make(shop, day, &hours, known_to)?);
-                self.kept().keep((shop.id, day.date, until), day.digest(&marks), now, &made);
+                let (made, is_whole) = self.make(shop, day, &hours, until.unwrap_or(now.as_millisecond()))?;
+                let made = Arc::new(made);
+                // Before it is over, or while something is told of what is to come, time alone changes a day.
+                let expires = until.is_none() && (!is_whole || has_open(&made.day));
+                let key = (shop.id, day.date, until.is_some());
+                self.kept().keep(key, day.digest(&marks, until), expires.then_some(now), &made);
                 days.insert(day.date, made);
             }
         }
         Ok(days.into_iter().collect())
     }
 
-    /// The latest counts of a shop's stock at the end of a day: pieces per product. A count of all of it goes before
-    /// those of its parts that are older.
+    /// Whether a till of a shop told of anything from one date to another, or on the day after.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn has_tills(&self, shop: &Shop, from: Date, to: Date) -> Result<bool, StoreError> {
+        let (Some((begin, _)), Some((_, end))) = (shop.bounds(from), shop.bounds(to)) else {
+            return Ok(false);
+        };
+        let at = |zoned: jiff::Zoned| UnixMillis(zoned.timestamp().as_millisecond());
+        self.reader.has_sales(shop.id, at(begin), UnixMillis(at(end).0 + AROUND_MS))
+    }
+
+    /// The latest counts of a shop's stock at the end of a day: pieces per product. Counts of its parts go before a
+    /// count of all of it when both are newer.
     ///
     /// # Errors
     /// When the database fails.
@@ -145,20 +158,26 @@ impl Days {
         counts.into_iter().for_each(|count| parts.entry(count.gtin).or_default().push(count));
         let sum = |(gtin, counts): (Gtin, Vec<StockCount>)| {
             let whole = counts.iter().find(|count| count.place == Place::All);
-            let since = whole.map_or(i64::MIN, |whole| whole.at.0);
-            let parts: Vec<_> =
-                counts.iter().filter(|count| count.place != Place::All && count.at.0 > since).collect();
-            let sum: u64 = match (whole, parts.is_empty()) {
-                (Some(whole), true) => whole.quantity.into(),
-                (_, _) => parts.iter().map(|count| u64::from(count.quantity)).sum(),
+            let parts: Vec<_> = counts.iter().filter(|count| count.place != Place::All).collect();
+            let are_newer =
+                parts.len() == 2 && parts.iter().all(|part| whole.is_none_or(|whole| part.at > whole.at));
+            let sum: u64 = match whole {
+                Some(whole) if !are_newer => whole.quantity.into(),
+                Some(_) | None => parts.iter().map(|count| u64::from(count.quantity)).sum(),
             };
             (gtin, sum)
         };
         Ok(parts.into_iter().map(sum).collect())
     }
 
-    /// Adds up what happened before a moment.
-    fn make(&self, shop: &Shop, wanted: &Wanted, hours: &Hours, until: i64) -> Result<ShopDay, StoreError> {
+    /// Adds up what happened before a moment, and says whether nothing of the day was left out.
+    fn make(
+        &self,
+        shop: &Shop,
+        wanted: &Wanted,
+        hours: &Hours,
+        until: i64,
+    ) -> Result<(ShopDay, bool), StoreError> {
         let (from, to) = wanted.around();
         let pieces = || hours.range(from..=to).map(|(_, piece)| piece);
         let near = (wanted.begin - AROUND_MS) / HOUR_MS..=(wanted.end + AROUND_MS) / HOUR_MS;
@@ -171,15 +190,16 @@ impl Days {
         let span = Span { hours: &wanted.hours, end: to, known_to: UnixMillis(until) };
         let day = Day::new(span, handled, scanned, &lines, &|gtin| self.goods.product(gtin).style);
         let end = UnixMillis(to.0.min(until));
-        let mut coverage: Vec<Coverage> = pieces()
+        let coverage: Vec<Coverage> = pieces()
             .flat_map(|piece| &piece.coverage)
             .map(|stretch| Coverage { from: stretch.from.max(from), to: stretch.to.min(end), ..*stretch })
             .filter(|stretch| stretch.from < stretch.to)
             .collect();
-        coverage.sort_by_key(|stretch| (stretch.gateway, stretch.reader, stretch.from));
+        let coverage = joined(coverage);
         let inside = wanted.begin / HOUR_MS..(wanted.end + HOUR_MS - 1) / HOUR_MS;
         let unvouched = hours.range(inside).map(|(_, piece)| piece.unvouched).sum();
-        Ok(ShopDay { day, unvouched, coverage })
+        let is_whole = near().flat_map(|piece| &piece.handled).all(|event| event.at.0 < until);
+        Ok((ShopDay { day, unvouched, coverage }, is_whole && to.0 <= until))
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
@@ -204,13 +224,13 @@ impl Wanted {
 
     /// The first and the last hour of which something may belong to the day.
     fn around(&self) -> (i64, i64) {
-        ((self.begin - AROUND_MS) / HOUR_MS, (self.end + COVERAGE_TAIL_MS.max(AROUND_MS)) / HOUR_MS)
+        ((self.begin - AROUND_MS) / HOUR_MS, (self.end + AROUND_MS) / HOUR_MS)
     }
 
-    fn digest(&self, marks: &BTreeMap<i64, i64>) -> u64 {
+    fn digest(&self, marks: &BTreeMap<i64, i64>, until: Option<i64>) -> u64 {
         let (from, to) = self.around();
         let of: Vec<_> = marks.range(from..=to).collect();
-        BuildHasherDefault::<DefaultHasher>::default().hash_one(of)
+        BuildHasherDefault::<DefaultHasher>::default().hash_one((of, until))
     }
 }
 
@@ -225,13 +245,16 @@ impl Kept {
         Some(Arc::clone(&entry.day))
     }
 
-    fn keep(&mut self, key: Key, digest: u64, now: Timestamp, day: &Arc<ShopDay>) {
-        let is_open = day.day.items.iter().any(|item| item.tried && item.outcome == Outcome::Open);
-        let until = is_open.then(|| {
+    fn keep(&mut self, key: Key, digest: u64, expires: Option<Timestamp>, day: &Arc<ShopDay>) {
+        // A day without anything is made in no time.
+        if day.day.articles.is_empty() && day.coverage.is_empty() {
+            return;
+        }
+        let until = expires.map(|now| {
             Timestamp::from_millisecond(now.as_millisecond() + OPEN_FOR_MS).unwrap_or(Timestamp::MAX)
         });
         self.asked += 1;
-        let entry = Entry { digest, until, asked: self.asked, bytes: size(&day.day), day: Arc::clone(day) };
+        let entry = Entry { digest, until, asked: self.asked, bytes: size(day), day: Arc::clone(day) };
         self.bytes += entry.bytes;
         if let Some(old) = self.days.insert(key, entry) {
             self.bytes -= old.bytes;
@@ -244,12 +267,34 @@ impl Kept {
     }
 }
 
+/// Whether what became of a try-on is not known yet.
+fn has_open(day: &Day) -> bool {
+    day.items.iter().any(|item| item.tried && item.outcome == Outcome::Open)
+}
+
 /// How many bytes a day takes, about.
-fn size(day: &Day) -> usize {
+fn size(ShopDay { day, coverage, .. }: &ShopDay) -> usize {
     512 + size_of_val(&day.articles[..])
         + size_of_val(&day.zones[..])
         + size_of_val(&day.cells[..])
         + size_of_val(&day.stays[..])
         + size_of_val(&day.items[..])
         + size_of_val(&day.picked[..])
+        + size_of_val(&day.scans[..])
+        + size_of_val(&day.tills[..])
+        + size_of_val(&coverage[..])
+}
+
+/// Puts stretches together that follow one another in the same state.
+fn joined(mut coverage: Vec<Coverage>) -> Vec<Coverage> {
+    coverage.sort_by_key(|stretch| (stretch.gateway, stretch.reader, stretch.from));
+    coverage.dedup_by(|next, last| {
+        let follows = (next.gateway, next.reader, next.state) == (last.gateway, last.reader, last.state)
+            && next.from.0 <= last.to.0 + JOINED_MS;
+        if follows {
+            last.to = last.to.max(next.to);
+        }
+        follows
+    });
+    coverage
 }

@@ -97,12 +97,12 @@ impl Goods {
         }
     }
 
-    /// What an article is, if it is wanted.
+    /// What an article is, and whether it is wanted.
     #[must_use]
-    pub(crate) fn wanted(&self, article: Article, wanted: &Wanted) -> Option<Place> {
+    pub(crate) fn wanted(&self, article: Article, wanted: &Wanted) -> (Place, bool) {
         let place = self.place(article);
         if wanted.is_all() {
-            return Some(place);
+            return (place, true);
         }
         let item = match article {
             Article::Product(gtin) => self.catalogue.item(gtin),
@@ -113,11 +113,11 @@ impl Goods {
         };
         let style = wanted.styles.is_empty()
             || self.style(place.style).is_some_and(|name| wanted.styles.contains(&name));
-        (style
+        let passes = style
             && passes(&wanted.categories, |item| &item.category)
             && passes(&wanted.colours, |item| &item.colour)
-            && passes(&wanted.sizes, |item| &item.size))
-        .then_some(place)
+            && passes(&wanted.sizes, |item| &item.size);
+        (place, passes)
     }
 
     /// The name of a style as a filter gives it: its catalogue number, or the GTIN of an unlisted product. `None` of

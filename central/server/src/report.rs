@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use hangtag_central_core::handled::Map;
 use hangtag_central_core::measures::Share;
-use hangtag_central_core::period::Period;
+use hangtag_central_core::period::{HourOf, Of, Period};
 use hangtag_protocol::clock::UnixMillis;
-use hangtag_protocol::epc::Gtin;
 use hangtag_protocol::event::ReaderState;
 use hangtag_protocol::id::{GatewayId, ReaderId};
 use jiff::Timestamp;
@@ -28,14 +27,12 @@ pub(crate) struct Report {
     pub period: Period,
     /// How the shops were watched, by position.
     pub watched: BTreeMap<usize, Watched>,
-    /// The days, as numbers, on which a reader of any shop listened.
-    pub listened_on: BTreeSet<i32>,
+    /// The hours in which a reader of the shop listened, for a part at least.
+    pub listened: BTreeSet<HourOf>,
     /// How the last shop was watched on the last day, by reader.
     pub last_coverage: Vec<Coverage>,
     /// Whether a till of any of the shops told of anything: if none did, what was bought is not known.
     pub has_tills: bool,
-    /// The latest counts of stock, all shops together: pieces per product.
-    pub stock: BTreeMap<Gtin, u64>,
 }
 
 /// How shops were watched in their opening hours.
@@ -59,8 +56,17 @@ pub(crate) struct Range {
     pub from: Date,
     /// and the last.
     pub to: Date,
-    /// The last day counts only as far as today has come in the shop: for a comparison with a stretch that ends today.
-    pub cut: bool,
+    /// For a comparison with a stretch that ends on this day: in a shop where that is today, the last day counts only
+    /// as far as today has come.
+    pub beside: Option<Date>,
+}
+
+impl Range {
+    /// When the last day is cut off in a shop.
+    fn cut_of(&self, shop: &Shop, now: Timestamp) -> Option<UnixMillis> {
+        let beside = self.beside.filter(|beside| *beside == shop.today(now) && self.to < *beside)?;
+        shop.same_time(beside, self.to, now)
+    }
 }
 
 /// The first day that has a number.
@@ -82,43 +88,74 @@ impl Report {
         let threads =
             std::thread::available_parallelism().map_or(1, NonZero::get).min(range.shops.len()).max(1);
         let share = range.shops.len().div_ceil(threads).max(1);
-        let read = |part: &[usize]| -> Result<Vec<(usize, Date, Arc<ShopDay>)>, StoreError> {
-            let mut all = Vec::new();
-            for shop in part {
-                let of = days.of(&shops[*shop], (range.from, range.to), now, range.cut)?;
-                all.extend(of.into_iter().map(|(date, day)| (*shop, date, day)));
-            }
-            Ok(all)
-        };
-        let parts: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                range.shops.chunks(share).map(|part| scope.spawn(move || read(part))).collect();
-            threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
-        });
         let mut report = Self::default();
         // The same goods are there day after day.
         let places = RefCell::new(Map::default());
         let place =
             |article| *places.borrow_mut().entry(article).or_insert_with(|| goods.wanted(article, wanted));
-        for part in parts {
-            let part = part.map_err(|_| StoreError::Panicked("while days were added up".into()))?;
-            for (shop, date, day) in part? {
-                let number = u32::try_from(shop).unwrap_or(u32::MAX);
-                report.period.add(number, Self::number(date), &day.day, &place);
-                report.last_coverage.clone_from(&day.coverage);
-                if day.coverage.iter().any(|stretch| stretch.state == ReaderState::Listening) {
-                    report.listened_on.insert(Self::number(date));
-                }
-                report.has_tills |= !day.day.tills.is_empty();
-                report.watched.entry(shop).or_default().add(&shops[shop], date, &day, now);
+        let mut tills = BTreeSet::new();
+        for shop in &range.shops {
+            if days.has_tills(&shops[*shop], range.from, range.to)? {
+                tills.insert(*shop);
             }
         }
-        for shop in &range.shops {
-            for (gtin, quantity) in days.stock(&shops[*shop], range.to)? {
-                *report.stock.entry(gtin).or_default() += quantity;
+        report.has_tills = !tills.is_empty();
+        // Week by week, so that what is in memory at a time is bounded, whatever is asked.
+        let mut begin = range.from;
+        while begin <= range.to {
+            let end = begin.saturating_add(jiff::Span::new().days(6)).min(range.to);
+            let read = |part: &[usize]| -> Result<Vec<(usize, Date, Arc<ShopDay>)>, StoreError> {
+                let mut all = Vec::new();
+                for shop in part {
+                    let cut = range.cut_of(&shops[*shop], now).filter(|_| end == range.to);
+                    let of = days.of(&shops[*shop], (begin, end), now, cut)?;
+                    all.extend(of.into_iter().map(|(date, day)| (*shop, date, day)));
+                }
+                Ok(all)
+            };
+            let parts: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> =
+                    range.shops.chunks(share).map(|part| scope.spawn(move || read(part))).collect();
+                threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+            });
+            for part in parts {
+                let part = part.map_err(|_| StoreError::Panicked("while days were added up".into()))?;
+                for (shop, date, day) in part? {
+                    let (is_all, has_tills) = (wanted.is_all(), tills.contains(&shop));
+                    let number = u32::try_from(shop).unwrap_or(u32::MAX);
+                    let of = Of { shop: number, day: Self::number(date), is_all, has_tills };
+                    report.period.add(of, &day.day, &place);
+                    report.watch(of, &shops[shop], (date, &day), range.cut_of(&shops[shop], now), now);
+                }
             }
+            if end == range.to {
+                break;
+            }
+            begin = end.saturating_add(jiff::Span::new().days(1));
         }
         Ok(report)
+    }
+
+    /// Takes note of how a day was watched.
+    fn watch(
+        &mut self,
+        of: Of,
+        shop: &Shop,
+        (date, day): (Date, &ShopDay),
+        cut: Option<UnixMillis>,
+        now: Timestamp,
+    ) {
+        let until = cut.unwrap_or(UnixMillis(now.as_millisecond()));
+        self.last_coverage.clone_from(&day.coverage);
+        let hours = shop.hours(date);
+        let starts: Vec<i64> = hours.iter().map(|hour| hour.start.timestamp().as_millisecond()).collect();
+        for stretch in day.coverage.iter().filter(|stretch| stretch.state == ReaderState::Listening) {
+            let first = starts.partition_point(|start| *start <= stretch.from.0).saturating_sub(1);
+            let after = starts.partition_point(|start| *start < stretch.to.0);
+            let heard = (first..after).filter_map(|hour| u8::try_from(hour).ok());
+            self.listened.extend(heard.map(|hour| HourOf { day: of.day, hour, shop: of.shop }));
+        }
+        self.watched.entry(of.shop as usize).or_default().add(shop, date, day, until);
     }
 
     /// A share of what was bought, where tills tell.
@@ -140,7 +177,7 @@ impl Report {
     /// The share of the opening hours in which the readers of all shops listened, 0 to 1; `None` while no shop has
     /// been open.
     #[must_use]
-    pub(crate) fn listened(&self) -> Option<f64> {
+    pub(crate) fn share_listened(&self) -> Option<f64> {
         let sum = |of: fn(&Watched) -> i64| self.watched.values().map(of).sum::<i64>();
         let possible = sum(Watched::possible_ms);
         (possible > 0).then(|| sum(|watched| watched.listened_ms) as f64 / possible as f64)
@@ -160,10 +197,10 @@ impl Watched {
         self.hours_ms * i64::try_from(self.readers.len().max(1)).unwrap_or(1)
     }
 
-    fn add(&mut self, shop: &Shop, date: Date, day: &ShopDay, now: Timestamp) {
+    fn add(&mut self, shop: &Shop, date: Date, day: &ShopDay, until: UnixMillis) {
         self.unvouched += day.unvouched;
         let Some((open, close)) = shop.open(date) else { return };
-        let close = close.min(UnixMillis(now.as_millisecond()));
+        let close = close.min(until);
         if close <= open {
             return;
         }

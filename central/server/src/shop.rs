@@ -78,6 +78,10 @@ impl Day {
     }
 }
 
+/// Days that are compared in part end with a whole stretch of so many minutes, so that they need not be added up for
+/// every question.
+const SAME_MINUTES: i8 = 5;
+
 /// Reads and checks the stores file.
 ///
 /// # Errors
@@ -175,11 +179,17 @@ impl Shop {
         Some((UnixMillis(at(*open)?.as_millisecond()), UnixMillis(at(*close)?.as_millisecond())))
     }
 
-    /// How far into its day the shop is.
+    /// The moment of another day at which the shop's clock shows what it shows today, to five minutes. `None` when
+    /// `today` is not today.
     #[must_use]
-    pub(crate) fn elapsed_today(&self, now: Timestamp) -> SignedDuration {
-        let start = self.bounds(self.today(now)).map(|(start, _)| start.timestamp());
-        start.map_or(SignedDuration::ZERO, |start| now.duration_since(start))
+    pub(crate) fn same_time(&self, today: Date, other: Date, now: Timestamp) -> Option<UnixMillis> {
+        let local = now.to_zoned(self.time_zone.clone());
+        if local.date() != today {
+            return None;
+        }
+        let (hour, minute) = (local.hour(), local.minute() / SAME_MINUTES * SAME_MINUTES);
+        let at = other.at(hour, minute, 0, 0).to_zoned(self.time_zone.clone()).ok()?;
+        Some(UnixMillis(at.timestamp().as_millisecond()))
     }
 
     /// Opening hours of a day as text, such as `10:00–20:00`; `None` when the shop is closed.

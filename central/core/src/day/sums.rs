@@ -224,10 +224,11 @@ impl<'a> Sums<'a> {
         let back = life
             .iter()
             .any(|(at, kind)| *at > tried && at.0 <= until && matches!(kind, Kind::PickedUp | Kind::PutDown));
+        // What is put back is known at once, what is bought only later: before the time has passed, neither counts.
         match back {
+            _ if self.span.known_to.0 < until => Outcome::Open,
             true => Outcome::Back,
-            false if self.span.known_to.0 >= until => Outcome::NotSeen,
-            false => Outcome::Open,
+            false => Outcome::NotSeen,
         }
     }
 

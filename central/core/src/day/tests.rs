@@ -161,7 +161,12 @@ fn an_outcome_is_open_until_its_time_has_passed() {
     let late = handled(121, Kind::PutDown, A, "rail", None);
     assert_eq!(outcome(&[], at(60)), Outcome::Open);
     assert_eq!(outcome(&[], at(120)), Outcome::NotSeen);
-    assert_eq!(outcome(&[back], at(60)), Outcome::Back);
+    assert_eq!(
+        outcome(&[back], at(60)),
+        Outcome::Open,
+        "else what is put back would count before what is sold"
+    );
+    assert_eq!(outcome(&[back], at(120)), Outcome::Back);
     assert_eq!(outcome(&[late], at(300)), Outcome::NotSeen);
 }
 

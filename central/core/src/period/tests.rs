@@ -15,14 +15,17 @@ fn article(n: usize) -> Article {
     Article::Product(Gtin::from_number(GTINS[n]).unwrap())
 }
 
-fn place(article: Article) -> Option<Place> {
-    let Article::Product(gtin) = article else { return Some(Place { style: 9, size: None }) };
-    let n = GTINS.iter().position(|number| *number == gtin.number())?;
-    Some([(0, Some(0)), (0, Some(1)), (1, Some(0)), (2, None)].map(|(style, size)| Place { style, size })[n])
+fn place(article: Article) -> (Place, bool) {
+    let Article::Product(gtin) = article else { return (Place { style: 9, size: None }, true) };
+    let n = GTINS.iter().position(|number| *number == gtin.number()).unwrap();
+    (
+        [(0, Some(0)), (0, Some(1)), (1, Some(0)), (2, None)].map(|(style, size)| Place { style, size })[n],
+        true,
+    )
 }
 
-fn only(style: u64) -> impl Fn(Article) -> Option<Place> {
-    move |article| place(article).filter(|place| place.style == style)
+fn only(style: u64) -> impl Fn(Article) -> (Place, bool) {
+    move |article| (place(article).0, place(article).0.style == style)
 }
 
 /// A day with one stay per list of articles that were tried in it.
@@ -46,16 +49,19 @@ fn day_of(stays: &[&[usize]]) -> Day {
     day
 }
 
-fn period(days: &[Day], place: &dyn Fn(Article) -> Option<Place>) -> Period {
+fn period(days: &[Day], place: &dyn Fn(Article) -> (Place, bool)) -> Period {
     let mut period = Period::default();
-    (0..).zip(days).for_each(|(date, day)| period.add(0, date, day, place));
+    let is_all = (0..4).all(|n| place(article(n)).1);
+    for (date, day) in (0..).zip(days) {
+        period.add(Of { shop: 0, day: date, is_all, has_tills: true }, day, place);
+    }
     period
 }
 
 #[test]
 fn every_table_adds_up_to_the_total() {
     let days = [day_of(&[&[0, 1], &[2]]), day_of(&[&[3, 0]])];
-    for filter in [&place as &dyn Fn(Article) -> Option<Place>, &only(0), &only(2)] {
+    for filter in [&place as &dyn Fn(Article) -> (Place, bool), &only(0), &only(2)] {
         let period = period(&days, filter);
         let sum = |of: &mut dyn Iterator<Item = Counts>| {
             of.fold(Counts::default(), |mut sum, counts| {
@@ -78,13 +84,14 @@ fn every_table_adds_up_to_the_total() {
 #[test]
 fn a_stay_counts_under_a_filter_when_something_in_it_passes() {
     let days = [day_of(&[&[0, 2], &[2], &[]])];
-    let visits = |place: &dyn Fn(Article) -> Option<Place>| {
+    let visits = |place: &dyn Fn(Article) -> (Place, bool)| {
         let period = period(&days, place);
         (period.visits, period.trying, period.dwells.len())
     };
     assert_eq!(visits(&place), (3, 2, 3), "a stay with nothing but a scan is a stay");
     assert_eq!(visits(&only(0)), (1, 1, 1));
     assert_eq!(visits(&only(2)), (0, 0, 0));
+    assert_eq!(visits(&only(7)), (0, 0, 0), "nothing passes, and of a scan nothing does");
 }
 
 #[test]
@@ -94,6 +101,16 @@ fn stays_are_told_apart_by_what_was_compared() {
     assert_eq!(period.shapes, Shapes { one_one: 3, one_many: 1, many_one: 1, many_many: 1 });
     assert_eq!(period.styles[&0], Style { visits: 4, hunts: 2 });
     assert_eq!(period.styles[&2], Style { visits: 2, hunts: 0 }, "of unknown sizes nothing is said");
+}
+
+#[test]
+fn under_a_filter_what_was_compared_is_still_told() {
+    let days = [day_of(&[&[0, 1, 2], &[0, 2], &[2, 3]])];
+    let period = period(&days, &only(0));
+    assert_eq!(period.shapes, Shapes { many_many: 1, many_one: 1, ..Shapes::default() });
+    assert_eq!(period.styles[&0], Style { visits: 2, hunts: 1 });
+    let pairs: Vec<_> = period.pairs(1).iter().map(|pair| (pair.first, pair.second, pair.both)).collect();
+    assert_eq!(pairs, [(0, 1, 2)], "the third visit has nothing of the style, nor has its pair");
 }
 
 #[test]
@@ -124,8 +141,11 @@ fn outcomes_are_shares_of_what_is_known() {
     for (item, (outcome, sold)) in day.items.iter_mut().zip(became) {
         (item.outcome, item.sold) = (outcome, sold);
     }
+    let mut untold = Period::default();
+    untold.add(Of { shop: 0, day: 0, is_all: true, has_tills: false }, &day, &place);
+    assert_eq!((untold.total.known, untold.total.left), (0, 0), "nobody knows without a till");
     let total = period(&[day], &place).total;
-    assert_eq!((total.known, total.back, total.left), (4, 1, 1));
+    assert_eq!((total.known, total.back, total.left), (4, 1, 2));
     assert_eq!((total.sold_tag, total.sold_product, total.sold_style), (1, 1, 2));
     assert_eq!(total.bought_style().map(|share| (share.part, share.whole)), Some((2, 4)));
 }

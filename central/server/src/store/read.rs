@@ -215,6 +215,20 @@ impl Reader {
         sale::sales(&open_to_read(&self.address)?, store, from, to)
     }
 
+    /// Whether a shop sold anything or took anything back from one moment until before another.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn has_sales(
+        &self,
+        store: StoreId,
+        from: UnixMillis,
+        to: UnixMillis,
+    ) -> Result<bool, StoreError> {
+        let question = "SELECT 1 FROM sale WHERE store = ?1 AND at_ms >= ?2 AND at_ms < ?3 LIMIT 1";
+        open_to_read(&self.address)?.is_any(question, binds![store.as_str(), from.0, to.0])
+    }
+
     /// The latest count of each product and place of a shop that was made at a moment or before.
     ///
     /// # Errors

@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 use super::Coverage;
 use super::piece::Piece;
 
-const VERSION: u8 = 1;
+/// The version that this program writes.
+pub(super) const VERSION: u8 = 1;
 
 #[derive(Serialize, Deserialize)]
 struct Sheet {

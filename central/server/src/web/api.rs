@@ -117,8 +117,7 @@ fn body(answer: &Answer, table: &Table, limit: usize, offset: usize) -> Json {
         "total": table.rows.len(),
         "rows": rows.collect::<Vec<_>>(),
     });
-    let next = offset + limit;
-    if next < table.rows.len() {
+    if let Some(next) = offset.checked_add(limit).filter(|next| *next < table.rows.len()) {
         let query = filter.query(shops);
         body["next"] = json!(format!("/api/v1/measures/{}?{query}&limit={limit}&offset={next}", table.name));
     }

@@ -1,12 +1,14 @@
 //! The page's drawings. Enters: a report, a language. Leaves: for each a drawing and what it shows in a sentence. What
 //! was closed or not watched is drawn as such, and never as nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hangtag_central_core::handled::{Article, Counts};
 use hangtag_central_core::measures::Share;
 use hangtag_central_core::period::Sums;
 use hangtag_central_core::size;
+use hangtag_protocol::epc::Gtin;
+use hangtag_protocol::id::ZoneId;
 use jiff::civil::{Date, Weekday};
 
 use crate::report::Report;
@@ -122,11 +124,13 @@ pub(crate) fn bars(source: &Source<'_>, by_hour: bool, lang: Lang) -> Drawn {
         }
         Some(_) | None => lang.text("finding-nothing"),
     };
+    let listened: BTreeSet<i32> =
+        report.listened.iter().map(|of| if by_hour { clock(source, of) } else { of.day }).collect();
     let slots: Vec<Slot> = slots
         .into_iter()
         .map(|(at, of)| {
             // Nobody listened and nothing is known: that is no nothing.
-            let is_known = of != Counts::default() || by_hour || report.listened_on.contains(&at);
+            let is_known = of != Counts::default() || listened.contains(&at);
             let values = if is_known { vec![of.picked_up, of.tried_on] } else { Vec::new() };
             Slot { label: label(at), name: name(at), values }
         })
@@ -156,7 +160,7 @@ pub(crate) fn week(source: &Source<'_>, lang: Lang) -> Drawn {
         let Some(hour) = hours.get(usize::from(of.hour)) else { continue };
         let column = usize::try_from(hour.start.hour()).unwrap_or(0);
         week[row][column] += if tried { counts.tried_on } else { counts.picked_up };
-        open[row][column] |= hour.open && report.listened_on.contains(&of.day);
+        open[row][column] |= hour.open && report.listened.contains(of);
     }
     let used = |hour: usize| (0..7).any(|day| open[day][hour] || week[day][hour] > 0);
     let hours: Vec<usize> = (0..24).filter(|hour| used(*hour)).collect();
@@ -261,7 +265,7 @@ pub(crate) fn quadrant(source: &Source<'_>, lang: Lang) -> Drawn {
 }
 
 /// Sizes, tried against sold.
-pub(crate) fn ladder(source: &Source<'_>, lang: Lang) -> Drawn {
+pub(crate) fn ladder(source: &Source<'_>, stock: &BTreeMap<Gtin, u64>, lang: Lang) -> Drawn {
     let Source { report, site, .. } = *source;
     let mut sizes: BTreeMap<u32, (Sums, Option<u64>)> = BTreeMap::new();
     for (article, sums) in &report.period.articles {
@@ -269,10 +273,18 @@ pub(crate) fn ladder(source: &Source<'_>, lang: Lang) -> Drawn {
             sizes.entry(size).or_default().0 += *sums;
         }
     }
-    for (gtin, quantity) in &report.stock {
-        let article = Article::Product(*gtin);
-        if let Some(size) = site.goods.wanted(article, &source.filter.wanted).and_then(|place| place.size) {
+    for (gtin, quantity) in stock {
+        let (place, is_wanted) = site.goods.wanted(Article::Product(*gtin), &source.filter.wanted);
+        if let Some(size) = place.size.filter(|_| is_wanted) {
             *sizes.entry(size).or_default().1.get_or_insert(0) += quantity;
+        }
+    }
+    // Of a product that was tried on and that nobody counted it is not known whether any is left.
+    for (article, sums) in &report.period.articles {
+        let uncounted = matches!(article, Article::Product(gtin) if !stock.contains_key(gtin));
+        if let Some(size) = site.goods.place(*article).size.filter(|_| uncounted && sums.counts.tried_on > 0)
+        {
+            sizes.entry(size).or_default().1 = None;
         }
     }
     let mut sizes: Vec<Size> = sizes
@@ -315,18 +327,23 @@ pub(crate) fn zones_finding(source: &Source<'_>, lang: Lang) -> String {
         .collect();
     let most = rails.iter().max_by_key(|(_, zone)| zone.counts.picked_up);
     let least = rails.iter().min_by_key(|(_, zone)| zone.counts.picked_up);
+    // Two shops may have a rail of the same name.
+    let name = |(shop, zone): &(u32, ZoneId)| match source.filter.shops.len() {
+        1 => zone.to_string(),
+        _ => format!("{zone} ({})", source.site.shops[*shop as usize].name),
+    };
     match (most, least) {
-        (Some(((_, hot), many)), Some(((_, cold), few))) if hot != cold => {
+        (Some((hot, many)), Some((cold, few))) if hot != cold => {
             let args = [
-                ("hot", hot.as_str().into()),
+                ("hot", name(hot).into()),
                 ("many", many.counts.picked_up.into()),
-                ("cold", cold.as_str().into()),
+                ("cold", name(cold).into()),
                 ("few", few.counts.picked_up.into()),
             ];
             lang.format("finding-zones", &args)
         }
-        (Some(((_, hot), many)), _) => {
-            let args = [("hot", hot.as_str().into()), ("many", many.counts.picked_up.into())];
+        (Some((hot, many)), _) => {
+            let args = [("hot", name(hot).into()), ("many", many.counts.picked_up.into())];
             lang.format("finding-one-zone", &args)
         }
         (None, _) => lang.text("finding-nothing-picked"),

@@ -2,6 +2,7 @@
 //! is whole without script, its tables as CSV and as JSON, a stream that tells of changes, and a health answer.
 //! It never writes to the database and loads nothing from elsewhere.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::Stream;
 use hangtag_protocol::clock::UnixMillis;
+use hangtag_protocol::epc::Gtin;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::days::Days;
 use crate::feed::Scene;
@@ -54,6 +56,8 @@ use view::View;
 
 /// A change is told at most this often.
 const LIVE_EVERY: Duration = Duration::from_secs(1);
+/// How many answers are made at a time; others wait.
+const AT_ONCE: usize = 4;
 /// How long a stop waits for open answers.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -179,16 +183,14 @@ impl Answer {
         let adds_up =
             |range: &Range| Report::new(&site.days, &site.shops, &site.goods, range, &filter.wanted, now);
         let (shops, from, to) = (filter.shops.clone(), filter.from, filter.to);
-        let report = adds_up(&Range { shops, from, to, cut: false })?;
-        let today = site.shops[filter.shops[0]].today(now);
+        let report = adds_up(&Range { shops, from, to, beside: None })?;
         let compared = filter.compared().map(|(from, to)| {
             let shops = match filter.compare {
                 Compare::Store(id) => (0..site.shops.len()).filter(|at| site.shops[*at].id == id).collect(),
                 Compare::Previous | Compare::Year | Compare::Nothing => filter.shops.clone(),
             };
             // A stretch that ends today is compared with one that ends as early in its last day.
-            let cut = filter.to == today && to < today;
-            adds_up(&Range { shops, from, to, cut })
+            adds_up(&Range { shops, from, to, beside: Some(filter.to) })
         });
         let compared = compared.transpose()?;
         Ok(Self { site, filter, lang, now, report, compared })
@@ -197,6 +199,17 @@ impl Answer {
     fn source(&self) -> Source<'_> {
         let Self { site, filter, report, compared, .. } = self;
         Source { site, filter, report, compared: compared.as_ref() }
+    }
+
+    /// The latest counts of stock, all shops together.
+    fn stock(&self) -> Result<BTreeMap<Gtin, u64>, StoreError> {
+        let mut stock = BTreeMap::new();
+        for shop in &self.filter.shops {
+            for (gtin, quantity) in self.site.days.stock(&self.site.shops[*shop], self.filter.to)? {
+                *stock.entry(gtin).or_default() += quantity;
+            }
+        }
+        Ok(stock)
     }
 
     /// How good the data of the shops are.
@@ -223,6 +236,9 @@ async fn answer<T: Send + 'static>(
     let now = (site.now)();
     let filter = Filter::parse(&query, &site.shops, now)?;
     let lang = language(filter.lang.as_deref(), headers);
+    // More at a time would only take memory from one another.
+    static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
+    let _turn = TURNS.acquire().await.expect("it is never closed");
     tokio::task::spawn_blocking(move || make(Answer::new(site, filter, lang, now)?)).await?
 }
 
@@ -233,7 +249,8 @@ fn language(asked: Option<&str>, headers: &HeaderMap) -> Lang {
 
 async fn page(State(site): State<Arc<Site>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let made = answer(site, query.unwrap_or_default(), &headers, |answer| {
-        let view = View::new(&answer.source(), &answer.qualities()?, answer.lang, answer.now);
+        let view =
+            View::new(&answer.source(), &answer.stock()?, &answer.qualities()?, answer.lang, answer.now);
         let nonce = nonce();
         let body = Page { nonce: &nonce, view: &view, lang: answer.lang }.render()?;
         let mut page = html(StatusCode::OK, &nonce, body);

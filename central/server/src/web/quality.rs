@@ -44,7 +44,7 @@ pub(crate) struct QualityView {
 
 pub(super) fn quality(source: &Source<'_>, qualities: &[Quality], lang: Lang, now: Timestamp) -> QualityView {
     let Source { site, filter, report, .. } = *source;
-    let listened = report.listened();
+    let listened = report.share_listened();
     let gateways: Vec<(String, Gateway)> = filter
         .shops
         .iter()

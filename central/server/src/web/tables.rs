@@ -179,11 +179,11 @@ impl Source<'_> {
                 Value::Share(of.bought(total.bought_product())),
                 Value::Share(of.bought(total.bought_style())),
                 Value::Share(of.bought(total.left())),
-                Value::Count(total.sold),
-                Value::Count(total.returned),
+                of.passed(total.sold),
+                of.passed(total.returned),
                 Value::Duration(of.period.dwell(0.5)),
                 Value::Duration(of.period.dwell(0.9)),
-                Value::Number(of.listened().map(|share| share * 100.0)),
+                Value::Number(of.share_listened().map(|share| share * 100.0)),
             ];
             Row { link: String::new(), cells }
         };
@@ -277,12 +277,14 @@ impl Source<'_> {
             let name = self.site.goods.style(style);
             let link = name.as_ref().map(|name| self.filter.query_of_style(&self.site.shops, name));
             let hunts = self.report.period.styles.get(&style).copied().unwrap_or_default();
-            let keys =
-                [text(self.site.goods.style_name(style).unwrap_or_default()), text(name.unwrap_or_default())];
+            let keys = [
+                text(self.site.goods.style_name(style).or(name.as_deref()).unwrap_or_default()),
+                text(name.unwrap_or_default()),
+            ];
             let cells = keys
                 .into_iter()
                 .chain(outcome(self.report, &sums))
-                .chain([Value::Share(Share::of(hunts.hunts, hunts.visits))])
+                .chain([told(Share::of(hunts.hunts, hunts.visits))])
                 .collect();
             Row { link: link.unwrap_or_default(), cells }
         };
@@ -471,6 +473,15 @@ fn withhold<const N: usize>(numbers: [u64; N]) -> [Option<u64>; N] {
     told
 }
 
+/// A share of visits, withheld when it or what is left tells of few.
+fn told(share: Option<Share>) -> Value {
+    let few = |n: u64| (1..FEWEST).contains(&n);
+    match share {
+        Some(share) if few(share.part) || few(share.whole - share.part) => Value::Hidden,
+        share => Value::Share(share),
+    }
+}
+
 /// What became of goods.
 const OUTCOME: [Column; 10] = [
     COUNTS[0],
@@ -491,9 +502,16 @@ fn outcome(report: &Report, sums: &Sums) -> impl Iterator<Item = Value> {
         Value::Share(report.bought(sums.bought_product())),
         Value::Share(sums.put_back()),
         Value::Share(report.bought(sums.left())),
-        Value::Count(sums.sold),
-        Value::Count(sums.returned),
+        report.passed(sums.sold),
+        report.passed(sums.returned),
     ])
+}
+
+impl Report {
+    /// Pieces that passed the till, where there is one.
+    fn passed(&self, pieces: u64) -> Value {
+        if self.has_tills { Value::Count(pieces) } else { Value::Number(None) }
+    }
 }
 
 /// By what goods are put in order.

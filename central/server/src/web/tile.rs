@@ -42,7 +42,7 @@ pub(super) fn tiles(report: &Report, compared: Option<&Report>, lang: Lang) -> V
         let value = value.map_or("–".into(), |share| lang.percent(share.value));
         Tile { label, value, change, notes }
     };
-    let visits = lang.format("tile-tried-on-visits", &[("count", report.period.visits.into())]);
+    let visits = lang.format("tile-tried-on-visits", &[("count", report.period.trying.into())]);
     let dwell = |of: &Report| of.period.dwell(0.5).map(|ds| u64::from(ds) / 10);
     let p90 = report.period.dwell(0.9).map(|ds| lang.seconds(u64::from(ds) / 10));
     let none_picked = || lang.text("tile-none-picked");

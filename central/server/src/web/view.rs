@@ -1,6 +1,9 @@
 //! What the page says. Enters: a report and what it is compared with, the tables, how good the data are, a language.
 //! Leaves: texts and drawings that the template writes as they are.
 
+use std::collections::BTreeMap;
+
+use hangtag_protocol::epc::Gtin;
 use jiff::Timestamp;
 
 use crate::report::Report;
@@ -61,7 +64,13 @@ pub(crate) struct Section {
 
 impl View {
     /// Makes a page. `qualities` are those of the shops of the filter, in its order.
-    pub(crate) fn new(source: &Source<'_>, qualities: &[Quality], lang: Lang, now: Timestamp) -> Self {
+    pub(crate) fn new(
+        source: &Source<'_>,
+        stock: &BTreeMap<Gtin, u64>,
+        qualities: &[Quality],
+        lang: Lang,
+        now: Timestamp,
+    ) -> Self {
         let Source { site, filter, report, compared } = *source;
         let shops = &site.shops;
         let others = Lang::ALL.into_iter().filter(|other| *other != lang);
@@ -89,7 +98,7 @@ impl View {
             }),
             notes: notes(report, qualities, lang),
             tiles: tile::tiles(report, compared, lang),
-            sections: sections(source, lang),
+            sections: sections(source, stock, lang),
             quality: quality::quality(source, qualities, lang, now),
             query: filter.query(shops),
         }
@@ -109,7 +118,7 @@ fn notes(report: &Report, qualities: &[Quality], lang: Lang) -> Vec<String> {
     notes
 }
 
-fn sections(source: &Source<'_>, lang: Lang) -> Vec<Section> {
+fn sections(source: &Source<'_>, stock: &BTreeMap<Gtin, u64>, lang: Lang) -> Vec<Section> {
     let Source { filter, site, .. } = *source;
     let section = |id, title: String, (svg, finding), table: Option<Table>, is_open| Section {
         id,
@@ -160,7 +169,7 @@ fn sections(source: &Source<'_>, lang: Lang) -> Vec<Section> {
     all.push(section(
         "sizes",
         lang.text("section-sizes"),
-        draw::ladder(source, lang),
+        draw::ladder(source, stock, lang),
         Some(source.sizes()),
         false,
     ));

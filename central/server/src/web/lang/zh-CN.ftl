@@ -4,7 +4,7 @@
 #   garment 商品（单件）   style 款式   colour 颜色   size 尺码   category 品类   stock 库存
 #   picked up 拿起   put back 放回   carried in 带入试衣间   tried on 试穿   carried out 带出试衣间   sold 售出
 #   return 退货   sales 销售   receipt 小票   till 收银台   price 吊牌价
-#   store 门店   zone 区域   rail 挂杆   shelf 货架   fitting room 试衣间   visit 一次进店试衣（count word 次）
+#   store 门店   zone 区域   rail 挂杆   shelf 货架   fitting room 试衣间   visit 一次试衣（count word 次）
 #   conversion rate 转化率   share 占比   median 中位数   95 % interval 95% 置信区间   compared with 较
 #   reader 读写器   gateway 网关   listening 工作中   silent 无响应   absent 未连接   off 已按计划关闭
 #   not measured 未测量   closed 未营业   coverage 数据覆盖   gap 数据缺口   merchandiser 商品企划
@@ -118,7 +118,7 @@ last = 最近一次事件：{ $ago }
 last-none = 尚无事件
 tiles = 总计
 tile-tried-on = 试穿
-tile-tried-on-visits = 共{ $count }次进入试衣间
+tile-tried-on-visits = 共{ $count }次试衣
 tile-picked-up = 拿起
 tile-pick-to-try = 拿起后试穿
 tile-try-to-buy = 试穿后购买
@@ -145,7 +145,7 @@ note-unvouched = { $count }个事件的时间没有可靠时钟保证：systemd-
 as-table = 以表格查看
 csv-of = 下载 CSV：
 rows-more = 另有{ $count }行在 CSV 文件中
-hidden = 少于5
+hidden = 不显示
 unmeasured = 未测量
 closed = 未营业或未测量
 section-funnel = 从挂杆到收银台
@@ -185,10 +185,10 @@ finding-size = 尺码{ $size }试穿最多：{ $count }次。
 finding-size-missing = 尺码{ $size }有人试穿，但已无库存。
 finding-zones = { $hot }最吸引顾客（拿起{ $many }次），{ $cold }最少（{ $few }次）。
 finding-one-zone = 拿起都发生在{ $hot }：{ $many }次。
-finding-pair = { $first }与{ $second }在{ $count }次进店试衣中一起试穿。
+finding-pair = { $first }与{ $second }在{ $count }次试衣中一起试穿。
 finding-no-pair = 没有两个款式在{ $count }次或更多进店试衣中一起试穿。
 finding-stores = { $store }试穿最多：{ $count }次。
-finding-shapes = 顾客是在比较同一款式的尺码，还是比较不同款式。少于5次的不显示。
+finding-shapes = 顾客是在比较同一款式的尺码，还是比较不同款式。可能识别出少于5次的数字不显示。
 finding-products = 每个尺码和颜色，按试穿次数排列。
 axis-tried = 试穿
 axis-sold = 售出
@@ -207,7 +207,7 @@ shape-many-many = 多个款式，并比较尺码
 col-stretch = 时段
 stretch-asked = 所选
 stretch-compared = 对比
-col-visits = 进店试衣次数
+col-visits = 试衣次数
 col-picked-up = 拿起
 col-put-down = 放回
 col-carried-in = 带入试衣间
