@@ -108,9 +108,7 @@ fn the_page_says_what_the_database_has(site: &Site) -> anyhow::Result<()> {
         let sums = ["picked_up", "put_down", "carried_in", "tried_on"].map(sum);
         assert_eq!(sums, expected, "{name}.csv");
     }
-    for (name, number) in
-        ["Picked up", "Put back", "Carried into a booth", "Tried on"].into_iter().zip(expected)
-    {
+    for (name, number) in [("Picked up", expected[0]), ("Tried on", expected[3])] {
         assert_eq!(tile(&page, name), Some(number), "the page's tile \"{name}\"");
     }
     Ok(())
