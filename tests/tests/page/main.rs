@@ -14,6 +14,7 @@ use hangtag_tests::harness::process::{Process, wait_for};
 use hangtag_tests::harness::site::Site;
 use hangtag_tests::harness::{folder, free_port, noon, skip};
 use hangtag_tests::shop::layout::stores_toml;
+use hangtag_tests::shop::stock::products;
 use tempfile::TempDir;
 
 use browser::{Browser, Tab};
@@ -131,6 +132,15 @@ async fn shows_the_day_asks_nobody_else_and_stays_up_to_date() -> anyhow::Result
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_can_be_taken_along() -> anyhow::Result<()> {
     let Some(bench) = Bench::start().await? else { return Ok(()) };
+    // Without a till there is nothing to draw against the try-ons.
+    let product = products().first().context("the shop sells nothing")?.epc(1);
+    let gtin = product.sgtin().context("a tag without a product")?.gtin();
+    let line = format!(
+        r#"{{"receipt":"r1","line":1,"time":"{}","gtin":"{gtin}","quantity":1}}"#,
+        jiff::Timestamp::now()
+    );
+    let door = bench.site.url("/api/v1/pos/demo-shop/sale");
+    ureq::post(&door).header("Content-Type", "application/json").send(line).context(door)?;
     let tab = bench.page().await?;
     let links: Vec<String> = tab
         .eval("[...document.querySelectorAll('a[href*=\".csv\"]')].map(a => a.getAttribute('href'))")
@@ -198,6 +208,15 @@ async fn the_keyboard_alone_reaches_everything() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_style_leads_to_its_own_numbers() -> anyhow::Result<()> {
     let Some(bench) = Bench::start().await? else { return Ok(()) };
+    // Without a till there is nothing to draw against the try-ons.
+    let product = products().first().context("the shop sells nothing")?.epc(1);
+    let gtin = product.sgtin().context("a tag without a product")?.gtin();
+    let line = format!(
+        r#"{{"receipt":"r1","line":1,"time":"{}","gtin":"{gtin}","quantity":1}}"#,
+        jiff::Timestamp::now()
+    );
+    let door = bench.site.url("/api/v1/pos/demo-shop/sale");
+    ureq::post(&door).header("Content-Type", "application/json").send(line).context(door)?;
     let tab = bench.page().await?;
     let links: Vec<String> = tab
         .eval("[...document.querySelectorAll('#styles-table tbody th a')].map(a => a.getAttribute('href'))")
