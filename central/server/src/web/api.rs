@@ -18,7 +18,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value as Json, json};
 
-use super::tables::{self, Table, Value};
+use super::table::{Table, Value};
+use super::tables;
 use super::{Answer, NO_SNIFF, PageError, Site};
 
 /// Rows of an answer when nothing is said of it, and at most.

@@ -5,7 +5,7 @@ use csv::{Terminator, WriterBuilder};
 
 use super::filter::Filter;
 use super::lang::Lang;
-use super::tables::{Kind, Table, Value};
+use super::table::{Kind, Table, Value};
 
 /// Says that what follows is UTF-8: without it Excel reads Chinese in the code page of its machine.
 const BYTE_ORDER_MARK: &str = "\u{feff}";

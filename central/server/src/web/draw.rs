@@ -20,7 +20,8 @@ use super::chart::ladder::{Ladder, Size};
 use super::chart::quadrant::{Point, Quadrant};
 use super::chart::svg::{Caption, Svg};
 use super::lang::Lang;
-use super::tables::{Source, Table, Value};
+use super::table::{Table, Value};
+use super::tables::Source;
 
 /// The most styles that are drawn.
 const STYLES: usize = 60;
@@ -197,10 +198,7 @@ pub(crate) fn week(source: &Source<'_>, lang: Lang) -> Drawn {
 /// Styles by try-ons and sales.
 pub(crate) fn quadrant(source: &Source<'_>, lang: Lang) -> Drawn {
     let Source { report, filter, site, .. } = *source;
-    let mut styles: BTreeMap<u64, Sums> = BTreeMap::new();
-    for (article, sums) in &report.period.articles {
-        *styles.entry(site.goods.place(*article).style).or_default() += *sums;
-    }
+    let styles = source.by_style();
     let known =
         styles.into_iter().filter(|(style, sums)| *style < u64::MAX && sums.counts.tried_on + sums.sold > 0);
     let mut styles: Vec<(u64, Sums)> = known.collect();
@@ -267,12 +265,8 @@ pub(crate) fn quadrant(source: &Source<'_>, lang: Lang) -> Drawn {
 /// Sizes, tried against sold.
 pub(crate) fn ladder(source: &Source<'_>, stock: &BTreeMap<Gtin, u64>, lang: Lang) -> Drawn {
     let Source { report, site, .. } = *source;
-    let mut sizes: BTreeMap<u32, (Sums, Option<u64>)> = BTreeMap::new();
-    for (article, sums) in &report.period.articles {
-        if let Some(size) = site.goods.place(*article).size {
-            sizes.entry(size).or_default().0 += *sums;
-        }
-    }
+    let mut sizes: BTreeMap<u32, (Sums, Option<u64>)> =
+        source.by_size().into_iter().map(|(size, sums)| (size, (sums, None))).collect();
     for (gtin, quantity) in stock {
         let (place, is_wanted) = site.goods.wanted(Article::Product(*gtin), &source.filter.wanted);
         if let Some(size) = place.size.filter(|_| is_wanted) {

@@ -42,6 +42,7 @@ mod lang;
 mod quality;
 mod rows;
 mod schema;
+mod table;
 mod tables;
 mod tile;
 mod tills;

@@ -6,7 +6,7 @@ use hangtag_central_core::measures::Share;
 use super::chart::share;
 use super::chart::svg::{Caption, Svg};
 use super::lang::Lang;
-use super::tables::{Kind, Table, Value};
+use super::table::{Kind, Table, Value};
 
 /// The most rows of a table that stand on the page; all are in its CSV file.
 const SHOWN: usize = 40;

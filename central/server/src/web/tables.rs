@@ -13,83 +13,11 @@ use hangtag_central_core::{period, size};
 
 use super::Site;
 use super::filter::Filter;
+use super::table::{Column, Kind, Row, Table, Value, column, minor};
 use crate::report::Report;
 
 /// Fewer visits than these are not told of, where visits are broken down by what shoppers did.
 pub(crate) const FEWEST: u64 = 5;
-
-/// A table.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Table {
-    /// Its name in paths.
-    pub name: &'static str,
-    /// Its columns.
-    pub columns: Vec<Column>,
-    /// Its rows, each as long as there are columns.
-    pub rows: Vec<Row>,
-}
-
-/// A column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Column {
-    /// Its name in CSV and JSON.
-    pub name: &'static str,
-    /// The key of its name for people.
-    pub key: &'static str,
-    /// What stands in it.
-    pub kind: Kind,
-    /// Whether a phone leaves it out.
-    pub minor: bool,
-}
-
-/// What stands in a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A name.
-    Text,
-    /// A count.
-    Count,
-    /// A share: numerator, denominator, value, and its interval.
-    Share,
-    /// A time, in tenths of a second.
-    Duration,
-    /// A number without a unit.
-    Number,
-}
-
-/// A row.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Row {
-    /// Query string of what the row is about; empty when there is nothing more to see.
-    pub link: String,
-    /// The values.
-    pub cells: Vec<Value>,
-}
-
-/// A value.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
-    /// A name or a moment.
-    Text(String),
-    /// A count.
-    Count(u64),
-    /// A share; `None` of nothing.
-    Share(Option<Share>),
-    /// Tenths of a second; `None` when there is none.
-    Duration(Option<u32>),
-    /// A number; `None` when there is none.
-    Number(Option<f64>),
-    /// Withheld: it tells of too few visits.
-    Hidden,
-}
-
-const fn column(name: &'static str, key: &'static str, kind: Kind) -> Column {
-    Column { name, key, kind, minor: false }
-}
-
-const fn minor(name: &'static str, key: &'static str, kind: Kind) -> Column {
-    Column { name, key, kind, minor: true }
-}
 
 const COUNTS: [Column; 4] = [
     column("picked_up", "col-picked-up", Kind::Count),
@@ -141,6 +69,28 @@ impl Source<'_> {
             "stores" => self.stores(),
             _ => return None,
         })
+    }
+
+    /// The sums per style.
+    #[must_use]
+    pub(super) fn by_style(&self) -> BTreeMap<u64, Sums> {
+        let mut styles: BTreeMap<u64, Sums> = BTreeMap::new();
+        for (article, sums) in &self.report.period.articles {
+            *styles.entry(self.site.goods.place(*article).style).or_default() += *sums;
+        }
+        styles
+    }
+
+    /// The sums per size, where it is known.
+    #[must_use]
+    pub(super) fn by_size(&self) -> BTreeMap<u32, Sums> {
+        let mut sizes: BTreeMap<u32, Sums> = BTreeMap::new();
+        for (article, sums) in &self.report.period.articles {
+            if let Some(size) = self.site.goods.place(*article).size {
+                *sizes.entry(size).or_default() += *sums;
+            }
+        }
+        sizes
     }
 
     /// Everything in a row, and what it is compared with in another.
@@ -267,11 +217,7 @@ impl Source<'_> {
     /// Per style, the most tried first.
     #[must_use]
     pub(crate) fn styles(&self) -> Table {
-        let mut styles: BTreeMap<u64, Sums> = BTreeMap::new();
-        for (article, sums) in &self.report.period.articles {
-            *styles.entry(self.site.goods.place(*article).style).or_default() += *sums;
-        }
-        let mut styles: Vec<(u64, Sums)> = styles.into_iter().collect();
+        let mut styles: Vec<(u64, Sums)> = self.by_style().into_iter().collect();
         styles.sort_by_key(|(style, sums)| (*style == u64::MAX, std::cmp::Reverse(weight(sums)), *style));
         let row = |(style, sums): (u64, Sums)| {
             let name = self.site.goods.style(style);
@@ -363,12 +309,7 @@ impl Source<'_> {
     /// Per size, in the order of sizes.
     #[must_use]
     pub(crate) fn sizes(&self) -> Table {
-        let mut sizes: BTreeMap<u32, Sums> = BTreeMap::new();
-        for (article, sums) in &self.report.period.articles {
-            if let Some(size) = self.site.goods.place(*article).size {
-                *sizes.entry(size).or_default() += *sums;
-            }
-        }
+        let sizes = self.by_size();
         let mut sizes: Vec<(&str, Sums)> =
             sizes.into_iter().map(|(size, sums)| (self.site.goods.size(size), sums)).collect();
         sizes.sort_by(|(a, _), (b, _)| size::compare(a, b));

@@ -9,7 +9,7 @@ use hangtag_protocol::id::{Seq, StoreId};
 use hangtag_protocol::key::KeyId;
 use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::scan::{Code, SEAL_BYTES, Sealed};
-use hangtag_protocol::topic::Channel;
+use hangtag_protocol::topic::{Channel, Gateway};
 use tower::ServiceExt;
 
 use super::*;
@@ -17,7 +17,7 @@ use crate::catalogue::Catalogue;
 use crate::ingest::Broker;
 use crate::shop;
 use crate::store::tests::loyalty::scanned;
-use crate::store::tests::{Bench, anchor, batch, fitting, picked, retraction};
+use crate::store::tests::{Bench, anchor, batch, fitting, gateway, picked, retraction};
 use crate::store::{Failing, Message};
 
 const TAG: &str = "3074257bf7194e4000001a85";
@@ -529,6 +529,17 @@ async fn the_style_that_is_tried_and_not_bought_is_named() {
         .collect();
     let (site, _changed) = site(&bench, &rows.concat());
     let page = get(&site, "/?store=paris-1&from=2026-10-24&to=2026-10-25").await.text;
+    // Another shop without a till changes no share: what is bought there nobody knows.
+    let lyon = Gateway { store: StoreId::new("lyon-1").unwrap(), ..gateway() };
+    let mut elsewhere = message.clone();
+    elsewhere.header.gateway = lyon;
+    let (topic, payload) = (lyon.topic(Channel::Events), elsewhere.encode().unwrap());
+    bench.store.append(&[Message { topic, payload, received: UnixMillis(5) }]).unwrap();
+    let text = get(&site, "/api/v1/measures/summary?from=2026-10-24&to=2026-10-25").await.text;
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let row = &json["rows"][0];
+    assert_eq!((&row["tried_on"], &row["try_to_buy"]["part"]), (&120.into(), &40.into()), "{text}");
+    assert_eq!(row["try_to_buy"]["whole"], 60, "{text}");
     assert!(page.contains("Dress C is tried on much and bought seldom: 0 of 20 try-ons."), "{page}");
     let csv = get(&site, "/styles.csv?store=paris-1&from=2026-10-24&to=2026-10-25").await.text;
     assert!(csv.lines().any(|line| line.contains("Dress A,A,0,0,0,20,")), "{csv}");

@@ -15,7 +15,8 @@ use super::draw;
 use super::lang::Lang;
 use super::quality::{self, QualityView};
 use super::rows::TableView;
-use super::tables::{Source, Table};
+use super::table::Table;
+use super::tables::Source;
 use super::tile::{self, Tile};
 
 /// A page.

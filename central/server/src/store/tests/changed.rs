@@ -148,3 +148,15 @@ fn a_sheet_that_says_something_else_than_its_events_is_found_and_made_anew() {
     assert_eq!(roller.roll(9).unwrap(), 1);
     assert_eq!((verify(&bench.address).unwrap().right, kind()), (3, hangtag_protocol::event::Kind::PutDown));
 }
+
+#[test]
+fn sheets_of_another_version_are_made_anew() {
+    let mut bench = Bench::new();
+    bench.send(&Batch { anchors: vec![anchor(0, MIDNIGHT, 5)], ..batch(1, vec![picked(3_600_000, TAG)]) });
+    let mut roller = Roller::open(&bench.address, tenant()).unwrap();
+    assert_eq!((roller.roll(9).unwrap(), roller.roll(9).unwrap()), (1, 0));
+    assert_eq!(Roller::open(&bench.address, tenant()).unwrap().roll(9).unwrap(), 0, "they are of this one");
+    bench.db().execute("UPDATE meta SET value = '0' WHERE name = 'sheets'", &[]).unwrap();
+    assert_eq!(Roller::open(&bench.address, tenant()).unwrap().roll(9).unwrap(), 1);
+    assert_eq!(verify(&bench.address).unwrap().right, 1);
+}

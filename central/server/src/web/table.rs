@@ -1,0 +1,79 @@
+//! What a table of measures is made of. Enters: nothing; these are the types that the page, CSV and JSON are written
+//! from.
+
+use hangtag_central_core::measures::Share;
+
+/// A table.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Table {
+    /// Its name in paths.
+    pub name: &'static str,
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// Its rows, each as long as there are columns.
+    pub rows: Vec<Row>,
+}
+
+/// A column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Column {
+    /// Its name in CSV and JSON.
+    pub name: &'static str,
+    /// The key of its name for people.
+    pub key: &'static str,
+    /// What stands in it.
+    pub kind: Kind,
+    /// Whether a phone leaves it out.
+    pub minor: bool,
+}
+
+/// What stands in a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A name.
+    Text,
+    /// A count.
+    Count,
+    /// A share: numerator, denominator, value, and its interval.
+    Share,
+    /// A time, in tenths of a second.
+    Duration,
+    /// A number without a unit.
+    Number,
+}
+
+/// A row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Row {
+    /// Query string of what the row is about; empty when there is nothing more to see.
+    pub link: String,
+    /// The values.
+    pub cells: Vec<Value>,
+}
+
+/// A value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    /// A name or a moment.
+    Text(String),
+    /// A count.
+    Count(u64),
+    /// A share; `None` of nothing.
+    Share(Option<Share>),
+    /// Tenths of a second; `None` when there is none.
+    Duration(Option<u32>),
+    /// A number; `None` when there is none.
+    Number(Option<f64>),
+    /// Withheld: it tells of too few visits.
+    Hidden,
+}
+
+/// A column.
+pub(super) const fn column(name: &'static str, key: &'static str, kind: Kind) -> Column {
+    Column { name, key, kind, minor: false }
+}
+
+/// A column that a phone leaves out.
+pub(super) const fn minor(name: &'static str, key: &'static str, kind: Kind) -> Column {
+    Column { name, key, kind, minor: true }
+}
