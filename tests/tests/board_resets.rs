@@ -50,9 +50,11 @@ fn what_a_reset_loses_is_counted_exactly() -> anyhow::Result<()> {
         let taken = if end == End::InStream {
             bench.wait_health("the run to say how it is", |boot, _| boot != last)?
         } else {
-            bench.wait("its line to be empty", |board| board.counts().is_carried().then_some(()))?;
+            bench.wait("its line to be empty", |board| board.counts().is_idle().then_some(()))?;
             let all = bench.told() - before;
-            bench.wait_health("the run to take all", |boot, health| boot != last && health.reads == all)?
+            bench.wait_health(&format!("the run to take all {all}"), |boot, health| {
+                boot != last && health.reads == all
+            })?
         };
         last = taken.0;
         let words = match end {

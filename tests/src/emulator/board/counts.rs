@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use tokio::time::Instant;
 pub struct Counts {
     /// Tags that the module told.
     told: AtomicU64,
-    /// Bytes of them that its line has not carried yet.
-    unsent: AtomicU64,
+    /// Whether the module sees no tag any more, and its line has carried all that it told.
+    idle: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -76,7 +76,7 @@ impl fmt::Debug for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Counts")
             .field("told", &self.told())
-            .field("is_carried", &self.is_carried())
+            .field("is_idle", &self.is_idle())
             .field("health", &self.health())
             .field("durable", &self.durable())
             .field("configured", &self.configured())
@@ -91,10 +91,11 @@ impl Counts {
         self.told.load(Ordering::Acquire)
     }
 
-    /// Whether the module's line has carried all that it told.
+    /// Whether the module knows that it is [held](super::Board::hold), and its line has carried all that it told: then
+    /// it tells no more.
     #[must_use]
-    pub fn is_carried(&self) -> bool {
-        self.unsent.load(Ordering::Acquire) == 0
+    pub fn is_idle(&self) -> bool {
+        self.idle.load(Ordering::Acquire)
     }
 
     /// How often it told each tag.
@@ -171,8 +172,8 @@ impl Counts {
         state.firsts.entry(epc).or_insert(First { read: now, agent: None });
     }
 
-    pub(super) fn note_line(&self, unsent: usize, power_cdbm: u16) {
-        self.unsent.store(unsent as u64, Ordering::Release);
+    pub(super) fn note_line(&self, idle: bool, power_cdbm: u16) {
+        self.idle.store(idle, Ordering::Release);
         self.state().power_cdbm = power_cdbm;
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Lines {
     script: Script,
     load: Load,
     reads: u64,
+    /// Whether it sees no tag, as of when it last looked.
+    held: bool,
     /// The garment that is shown, counted from 1, and when it is read next.
     shown: u64,
     read_ms: u64,
@@ -81,6 +83,7 @@ impl Lines {
             script: Script::new(reads, garments),
             load,
             reads,
+            held: false,
             shown: 0,
             read_ms: 0,
             ears: [Deframer::new(), Deframer::new()],
@@ -160,7 +163,7 @@ impl Lines {
         while let Some((_, epc)) = self.tags.pop_front_if(|(end, _)| *end <= self.carried) {
             self.counts.handle_carried(epc, now);
         }
-        self.counts.note_line(self.unsent.len(), self.module.power_cdbm());
+        self.counts.note_line(self.held && self.unsent.is_empty(), self.module.power_cdbm());
         Ok(())
     }
 
@@ -168,6 +171,7 @@ impl Lines {
         let take = |bytes: &std::sync::Mutex<Vec<u8>>| {
             std::mem::take(&mut *bytes.lock().unwrap_or_else(PoisonError::into_inner))
         };
+        self.held = self.orders.held.load(Ordering::Acquire);
         if self.orders.renewed.swap(false, Ordering::AcqRel) {
             self.module = R200::new();
         }
@@ -213,7 +217,7 @@ impl Lines {
     }
 
     fn tell(&mut self, sighting: &Sighting) {
-        if self.counts.told() >= self.reads || self.orders.held.load(Ordering::Acquire) {
+        if self.counts.told() >= self.reads || self.held {
             return;
         }
         let frame = self.module.handle_sighting(sighting);
