@@ -8,6 +8,7 @@
 //! | `hangtag/v1/{tenant}/pos/{store}/{kind}` | what tills tell: `sale`, `return` or `stock`, JSON |
 //! | `hangtag/v1/{tenant}/feed/{store}/{kind}` | one event of the kind for other systems, as CloudEvents JSON |
 //! | `hangtag/v1/{tenant}/feed/{store}/epcis` | the same, of any kind, as EPCIS JSON-LD |
+//! | `hangtag/v1/{tenant}/counts/{store}/{measure}` | how often something happened per hour, JSON, retained |
 //! | `hangtag/v1/{tenant}/schema/{name}/{version}` | what describes them, retained |
 
 use alloc::format;
@@ -194,6 +195,12 @@ pub fn feed(tenant: TenantId, store: StoreId, kind: Kind) -> String {
 #[must_use]
 pub fn feed_epcis(tenant: TenantId, store: StoreId) -> String {
     format!("{ROOT}/{tenant}/feed/{store}/epcis")
+}
+
+/// Where is kept how often something happened in the latest hours. The measure's name is the caller's, and one level.
+#[must_use]
+pub fn counts(tenant: TenantId, store: StoreId, measure: &str) -> String {
+    format!("{ROOT}/{tenant}/counts/{store}/{measure}")
 }
 
 /// Where a version of a description is kept. The name is the caller's, and one level.

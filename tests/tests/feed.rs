@@ -12,7 +12,7 @@ use hangtag_tests::harness::broker::Mosquitto;
 use hangtag_tests::harness::cluster::Cluster;
 use hangtag_tests::harness::gateway::succeeded;
 use hangtag_tests::harness::process::{Process, wait_for};
-use hangtag_tests::harness::recipient::{BATCH, Recipient, all, batch_of, places};
+use hangtag_tests::harness::recipient::{BATCH, Letter, Recipient, all, batch_of, places};
 use hangtag_tests::harness::site::Site;
 use hangtag_tests::harness::{folder, free_port, seed, skip};
 use rand::{RngExt as _, SeedableRng as _};
@@ -99,6 +99,46 @@ async fn every_event_arrives_though_central_is_killed_and_the_broker_is_away() -
     central.stop(STOPS_WITHIN)?;
     assert_eq!(recipient.came().len(), before + wanted);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_comes_has_the_counts_and_what_describes_them() -> anyhow::Result<()> {
+    let folder = folder()?;
+    let broker_port = free_port()?;
+    let _broker = Mosquitto::start(&folder.path().join("mosquitto"), broker_port)?;
+    let site = Site::for_test(folder.path(), broker_port)?;
+    let config = std::fs::read_to_string(folder.path().join("central.toml"))?;
+    site.write("central.toml", &format!("{config}[feed]\ncounts = true\n"))?;
+    let mut central = site.start_central()?;
+    let early = Recipient::of(broker_port, "early", "hangtag/v1/demo/counts/#");
+    early.send(&site, 0).await?;
+    let sum = |letters: &[Letter], measure: &str| -> Option<u64> {
+        let topic = format!("hangtag/v1/demo/counts/demo-shop/{measure}");
+        let last = letters.iter().rev().find(|letter| letter.topic == topic)?;
+        last.body["hours"].as_array()?.iter().map(|hour| hour["count"].as_u64()).sum()
+    };
+    wait_for("the pick-ups to be counted", PATIENCE, || {
+        central.check()?;
+        Ok((sum(&early.came(), "picked_up") == Some(BATCH / 4)).then_some(()))
+    })?;
+    // Who was not there when it was published has it too.
+    let late = Recipient::of(broker_port, "late", "hangtag/v1/demo/#");
+    let documents =
+        |letters: &[Letter]| letters.iter().filter(|letter| letter.topic.contains("/schema/")).count();
+    let (sums, letters) = wait_for("what the broker keeps", PATIENCE, || {
+        let letters = late.came();
+        let sums = ["picked_up", "put_down", "carried_in", "tried_on"].map(|measure| sum(&letters, measure));
+        Ok((!sums.contains(&None) && documents(&letters) >= 15).then_some((sums, letters)))
+    })?;
+    // Every try-on was taken back.
+    assert_eq!(sums, [Some(BATCH / 4), Some(0), Some(BATCH / 4), Some(0)]);
+    for (topic, id) in [("counts/1", "counts:1"), ("pos-sale/1", "pos-sale:1")] {
+        let topic = format!("hangtag/v1/demo/schema/{topic}");
+        let schema = letters.iter().find(|letter| letter.topic == topic).context(topic)?;
+        assert_eq!(schema.body["$id"], format!("urn:hangtag:schema:{id}"));
+    }
+    assert!(letters.iter().all(|letter| !letter.topic.contains("/feed/")), "nothing else was asked for");
+    central.stop(STOPS_WITHIN)
 }
 
 /// A number that central's database tells.

@@ -50,6 +50,9 @@ pub(crate) struct Feed {
     /// In which forms events are published.
     #[serde(default)]
     pub publish: Publish,
+    /// Whether counts per hour are published.
+    #[serde(default)]
+    pub counts: bool,
 }
 
 /// In which forms events are published. Off unless somebody decides that others on the broker may read them; by HTTP
@@ -391,7 +394,9 @@ listen = "127.0.0.1:0"
 
     #[test]
     fn nothing_is_published_unless_somebody_says_in_which_form() {
-        assert_eq!(read(GOOD).unwrap().feed.publish.forms(), []);
+        let nothing = read(GOOD).unwrap().feed;
+        assert_eq!((nothing.publish.forms(), nothing.counts), (vec![], false));
+        assert!(read(&format!("{GOOD}[feed]\ncounts = true")).unwrap().feed.counts);
         let forms = |word: &str| {
             read(&format!("{GOOD}[feed]\npublish = \"{word}\"")).map(|config| config.feed.publish.forms())
         };

@@ -39,12 +39,12 @@ pub(crate) struct ShopDay {
     pub coverage: Vec<Coverage>,
 }
 
-/// The days.
-#[derive(Debug)]
+/// The days. Clones remember the same.
+#[derive(Clone, Debug)]
 pub(crate) struct Days {
     reader: Reader,
     goods: Arc<Goods>,
-    kept: Mutex<Kept>,
+    kept: Arc<Mutex<Kept>>,
 }
 
 /// Whose day, which, and whether it is cut off.
@@ -80,7 +80,7 @@ impl Days {
     /// Days of what this reads.
     #[must_use]
     pub(crate) fn new(reader: Reader, goods: Arc<Goods>) -> Self {
-        Self { reader, goods, kept: Mutex::default() }
+        Self { reader, goods, kept: Arc::default() }
     }
 
     /// The days of a shop from one date to another, both included, oldest first. With `cut`, the last one only until

@@ -26,6 +26,7 @@ use crate::days::Days;
 use crate::feed::Scene;
 use crate::feed::courier::{self, Courier};
 use crate::feed::desk::{self, Desk};
+use crate::feed::hourly::Hourly;
 use crate::feed::mqtt::Connect;
 use crate::goods::Goods;
 use crate::ingest::{self, Broker, Ingest};
@@ -84,11 +85,20 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let tills = Tills { input: input.downgrade(), shops: shops.clone() };
     let scene = Scene::new(config.tenant, &shops);
     let desk = Desk::new(address.clone(), config.tenant);
+    let goods = Arc::new(Goods::new(catalogue));
+    let days = Days::new(Reader::new(address.clone()), Arc::clone(&goods));
+    let hourly = Hourly {
+        tenant: config.tenant,
+        shops: shops.clone().into(),
+        days: days.clone(),
+        now: Timestamp::now,
+    };
     let courier = Courier {
         desk: desk.clone(),
         reader: Reader::new(address.clone()),
         scene: scene.clone(),
         forms: config.feed.publish.forms(),
+        hourly: config.feed.counts.then_some(hourly),
         connect: Connect {
             client_id: match config.mqtt.share {
                 // Members of a group have one name; what publishes needs its own.
@@ -107,11 +117,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let mut ingest = tokio::spawn(ingest::run(ingest, stopping.clone()));
 
     let reader = Reader::new(address.clone());
-    let goods = Arc::new(Goods::new(catalogue));
     let rolling = rollups::run(address, config.tenant, commits.clone(), stopping.clone());
     let rolling = tokio::spawn(rolling);
     let site = Arc::new(Site {
-        days: Days::new(reader.clone(), goods.clone()),
+        days,
         reader,
         scene,
         shops,
@@ -149,7 +158,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
 /// Keeps the feed going, and publishes it if that is wanted.
 async fn feed(courier: Courier, desk: Desk, stopping: watch::Receiver<bool>) {
     let release = desk::release(desk, stopping.clone());
-    if courier.forms.is_empty() {
+    if courier.forms.is_empty() && courier.hourly.is_none() {
         return release.await;
     }
     tokio::join!(release, courier::run(courier, stopping));

@@ -52,7 +52,13 @@ impl Recipient {
     /// Starts listening; it connects again for as long as it lives. Must be called within a tokio runtime.
     #[must_use]
     pub fn start(port: u16) -> Self {
-        let mut options = MqttOptions::new("recipient", "127.0.0.1", port);
+        Self::of(port, "recipient", "hangtag/v1/demo/feed/#")
+    }
+
+    /// The same of other topics, under another name.
+    #[must_use]
+    pub fn of(port: u16, name: &str, topics: &'static str) -> Self {
+        let mut options = MqttOptions::new(name, "127.0.0.1", port);
         options.set_keep_alive(Duration::from_secs(5));
         options.set_max_packet_size(Some(256 * 1_024));
         options.set_clean_start(false);
@@ -64,7 +70,7 @@ impl Recipient {
             loop {
                 match events.poll().await {
                     Ok(Mqtt::Incoming(Incoming::ConnAck(_))) => {
-                        let _ = subscriber.try_subscribe("hangtag/v1/demo/feed/#", QoS::AtLeastOnce);
+                        let _ = subscriber.try_subscribe(topics, QoS::AtLeastOnce);
                     }
                     Ok(Mqtt::Incoming(Incoming::Publish(publish))) => {
                         let letter = Letter {

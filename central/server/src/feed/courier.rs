@@ -21,6 +21,7 @@ use super::cloudevents::{self, CloudEvent};
 use super::desk::{Desk, DeskError, now, stopped};
 use super::documents;
 use super::epcis::{self, ObjectEvent};
+use super::hourly::{Hourly, Rounds};
 use super::mqtt::{Connect, Heard, Letter, Link, Lost};
 use super::window::Window;
 use crate::store::{Page, Reader, StoreError};
@@ -49,6 +50,8 @@ pub(crate) struct Courier {
     pub scene: Scene,
     /// What is published.
     pub forms: Vec<Form>,
+    /// From where counts per hour are, if they are published.
+    pub hourly: Option<Hourly>,
     /// The broker.
     pub connect: Connect,
     /// Changes with every commit.
@@ -148,7 +151,7 @@ impl Courier {
         let (mut connected, mut turn, mut commits_end) = (false, None, false);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut renewed = Instant::now();
+        let (mut renewed, mut rounds) = (Instant::now(), Rounds::new(self.hourly.clone()));
         loop {
             while connected
                 && link.has_room()
@@ -175,6 +178,7 @@ impl Courier {
                     Heard::Acknowledged(Some((line, sequence))) => window.acknowledged(line, sequence),
                     Heard::Acknowledged(None) | Heard::Nothing => {}
                 },
+                counted = rounds.next(), if connected && letters.len() < READ.1 => letters.extend(counted?),
                 changed = self.commits.changed(), if !commits_end => {
                     commits_end = changed.is_err();
                     more = true;

@@ -1,4 +1,4 @@
-//! What describes the feed, as files of `docs/schema` that are built in. Enters: a name and a version. Leaves: the
+//! What describes what is published, and what tills send, as files of `docs/schema` that are built in. Enters: a name and a version. Leaves: the
 //! document. A version that was published never changes: what it describes gets another one.
 
 use std::sync::LazyLock;
@@ -35,7 +35,7 @@ macro_rules! documents {
 const SCHEMA: &str = "application/schema+json";
 
 /// All of them.
-pub(crate) static ALL: [Document; 12] = documents! {
+pub(crate) static ALL: [Document; 15] = documents! {
     "picked_up" 1 SCHEMA;
     "put_down" 1 SCHEMA;
     "carried_in" 1 SCHEMA;
@@ -46,6 +46,9 @@ pub(crate) static ALL: [Document; 12] = documents! {
     "scanned" 1 SCHEMA;
     "event" 1 SCHEMA;
     "epcis" 1 SCHEMA;
+    "counts" 1 SCHEMA;
+    "pos-sale" 1 SCHEMA;
+    "pos-stock" 1 SCHEMA;
     "asyncapi" 1 "application/vnd.aai.asyncapi+json";
     "batch" 2 "application/json";
 };
@@ -81,4 +84,4 @@ pub(super) fn letters(tenant: TenantId) -> impl Iterator<Item = Letter> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -6,6 +6,7 @@
 //! | [`names`] | every URI and every name of the feed: decided there, and for ever |
 //! | [`cloudevents`] | an event as CloudEvents 1.0 JSON |
 //! | [`epcis`] | the same as a GS1 EPCIS 2.0 ObjectEvent |
+//! | [`hourly`] | how often things happened, hour by hour |
 //! | [`courier`] | publishes what is stored |
 //! | [`window`] | what of it the broker has acknowledged |
 //! | [`mqtt`] | one connection to the broker |
@@ -25,6 +26,7 @@ pub(crate) mod courier;
 pub(crate) mod desk;
 pub(crate) mod documents;
 pub(crate) mod epcis;
+pub(crate) mod hourly;
 pub(crate) mod mqtt;
 pub(crate) mod names;
 mod window;

@@ -1,5 +1,5 @@
 //! Lines and counts as JSON. Enters: an object, or an array of objects. Leaves: what is good and what is not. A field
-//! that nobody knows is a mistake, because it may be a misspelt one that matters; the schemas are in `docs/pos`.
+//! that nobody knows is a mistake, because it may be a misspelt one that matters; the schemas are in `docs/schema`.
 
 use std::borrow::Cow;
 

@@ -1,9 +1,9 @@
 //! The JSON Schemas of what tills send, as they are published. Enters: nothing. Leaves: their texts.
 
 /// Of lines of receipts.
-pub(crate) const SALE: &str = include_str!("../../../../docs/pos/sale.schema.json");
+pub(crate) const SALE: &str = include_str!("../../../../docs/schema/pos-sale-1.json");
 /// Of counts of stock.
-pub(crate) const STOCK: &str = include_str!("../../../../docs/pos/stock.schema.json");
+pub(crate) const STOCK: &str = include_str!("../../../../docs/schema/pos-stock-1.json");
 
 #[cfg(test)]
 mod tests {

@@ -245,6 +245,8 @@ mod tests {
         let schema: Value = serde_json::from_str(&body).unwrap();
         assert_eq!((status, &schema["$id"]), (200, &events[0]["dataschema"]));
         assert_eq!(headers["content-type"], "application/schema+json");
+        let (status, _, body) = door.get("/api/v1/schema/pos-sale/1", "").await;
+        assert_eq!((status, body.as_str()), (200, crate::pos::schemas::SALE));
         let (status, _, body) = door.get("/api/v1/schema/tried_on/9", "").await;
         assert!(status == 404 && body.contains("no tried_on/9; there are picked_up/1, "), "{body}");
     }

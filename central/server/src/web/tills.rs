@@ -1,6 +1,6 @@
 //! The door for tills: `POST /api/v1/pos/{store}/{sale|return|stock}`. Enters: JSON or CSV. Leaves: how many lines are
-//! new, known and corrected, and what is wrong with the others; sent when they are on stable storage. Beside it are the
-//! schemas of the JSON: `/api/v1/pos/sale.schema.json` and `stock.schema.json`.
+//! new, known and corrected, and what is wrong with the others; sent when they are on stable storage. The schemas of the
+//! JSON are at `/api/v1/schema/pos-sale/1` and `pos-stock/1`.
 //!
 //! Nobody is asked who they are: the door is where the page is, on loopback unless the configuration says otherwise.
 //! So a page of another site that a browser on this machine shows must not get through: forms cannot send JSON or CSV,
@@ -15,7 +15,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::post;
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::StoreId;
 use hangtag_protocol::topic::About;
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::pos::{self, Door, Fault, Place, Told, schemas};
+use crate::pos::{self, Door, Fault, Place, Told};
 use crate::shop::Shop;
 use crate::store::{Input, Question, Taken};
 
@@ -76,8 +76,6 @@ pub(crate) fn router(tills: Tills) -> Router {
     let room = Room { tills, turns: Semaphore::new(AT_ONCE) };
     Router::new()
         .route("/api/v1/pos/{store}/{about}", post(tell))
-        .route("/api/v1/pos/sale.schema.json", get(async || schema(schemas::SALE)))
-        .route("/api/v1/pos/stock.schema.json", get(async || schema(schemas::STOCK)))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(Arc::new(room))
 }
@@ -195,10 +193,6 @@ impl IntoResponse for Refusal {
         }
         answer(status, "application/problem+json", &body)
     }
-}
-
-fn schema(text: &'static str) -> Response {
-    ([(header::CONTENT_TYPE, "application/schema+json")], text).into_response()
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: &Value) -> Response {
@@ -331,12 +325,6 @@ mod tests {
         }
         assert_eq!(send(&shop.door, "paris-1/sale", &[JSON], vec![b' '; MAX_BODY + 1]).await.0, 413);
         assert_eq!(send(&shop.door, "paris-1/sale", &[JSON], "[]").await.0, 200);
-        for (path, text) in [("sale", schemas::SALE), ("stock", schemas::STOCK)] {
-            let request =
-                Request::get(format!("/api/v1/pos/{path}.schema.json")).body(Body::empty()).unwrap();
-            let answer = shop.door.clone().oneshot(request).await.unwrap();
-            assert_eq!(to_bytes(answer.into_body(), usize::MAX).await.unwrap(), text);
-        }
     }
 
     #[tokio::test]

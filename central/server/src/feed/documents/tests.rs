@@ -20,12 +20,12 @@ use crate::feed::names;
 use crate::feed::tests::{any_fed, complaints, every_kind, scene};
 use crate::store::tests::{TAG, gateway, picked};
 
-fn value(name: &str) -> Value {
+pub(in crate::feed) fn value(name: &str) -> Value {
     ALL.iter().find(|document| document.name == name).unwrap().value()
 }
 
 /// Also refuses what the schema does not name, so that nothing is told that is not described.
-fn strict(mut schema: Value) -> Value {
+pub(in crate::feed) fn strict(mut schema: Value) -> Value {
     fn close(schema: &mut Value) {
         let Some(object) = schema.as_object_mut() else { return };
         if object.contains_key("properties") && object.get("type") == Some(&json!("object")) {
@@ -145,7 +145,8 @@ fn asyncapi_holds_the_same_schemas_and_names_the_topics() {
     }
     assert_eq!(addresses[&topic::feed_epcis(gateway.tenant, gateway.store)], "epcis");
     assert_eq!(addresses["hangtag/v1/demo/schema/{name}/{version}"], "document");
-    assert_eq!(addresses.len(), Kind::ALL.len() + 2);
+    assert_eq!(addresses[&*topic::counts(gateway.tenant, gateway.store, "{measure}")], "counts");
+    assert_eq!(addresses.len(), Kind::ALL.len() + 3);
     let listed = &asyncapi["channels"]["document"]["parameters"]["name"]["enum"];
     assert_eq!(listed, &json!(ALL.map(|document| document.name)));
 }
