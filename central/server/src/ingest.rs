@@ -1,10 +1,6 @@
-//! The only file that speaks MQTT. Enters: batches, health messages and what tills tell, from the broker. Leaves:
+//! Listens to the broker. Enters: batches, health messages and what tills tell, from the broker. Leaves:
 //! messages for the writer; and to the broker, acknowledgements of what the writer stored, and the
 //! retained watermarks. It never acknowledges what is not on stable storage.
-//!
-//! Each connection has its own client and event loop, because rumqttc carries stale requests over
-//! when one is used again. A task does nothing but poll the event loop; everything else only uses
-//! `try_` calls, which cannot wait for the poll that would make room for them.
 
 use std::future::pending;
 use std::time::Duration;
@@ -14,20 +10,19 @@ use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::TenantId;
 use hangtag_protocol::topic::{self, Channel};
 use jiff::{SignedDuration, Timestamp};
+use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish, SubscribeReasonCode};
-use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
-use rumqttc::{NetworkOptions, Outgoing};
+use rumqttc::v5::{AsyncClient, Event, MqttOptions};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::config::Mqtt;
+use crate::connection::{self, Ended, Heard, Login};
 use crate::outbox::{Acks, MARK_EVERY, Marks};
 use crate::store::{Delivery, Failing, Input, Message, Settled};
 
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long the broker keeps messages while central is away, in seconds: 7 days.
 const SESSION_EXPIRY_S: u32 = 7 * 86_400;
 /// Unacknowledged messages that the broker may send: among these, live ones overtake the backlog.
@@ -96,22 +91,17 @@ pub(crate) struct Ingest {
 #[derive(Debug, thiserror::Error)]
 enum Lost {
     #[error("{0}")]
-    Broker(Box<rumqttc::v5::ConnectionError>),
-    #[error("no answer for {} s", (2 * KEEP_ALIVE).as_secs())]
-    Silent,
+    Ended(#[from] Ended),
     #[error("events cannot be stored: left to the other members of the group")]
     Unable,
     #[error("the writer ended")]
     Writer,
-    #[error("the connection's task ended")]
-    Task,
 }
 
 /// One connection.
 struct Link {
     client: AsyncClient,
-    events: mpsc::Receiver<Result<Event, Lost>>,
-    poll: JoinHandle<()>,
+    heard: Heard,
     acks: Acks<Publish>,
     connected: Option<Instant>,
 }
@@ -120,7 +110,7 @@ impl Ingest {
     /// Prepares a connection; nothing is opened yet.
     pub(crate) fn new(
         mqtt: &Mqtt,
-        login: Option<(String, String)>,
+        login: Option<Login>,
         tenant: TenantId,
         input: mpsc::Sender<Input>,
         output: mpsc::Receiver<Settled>,
@@ -133,23 +123,14 @@ impl Ingest {
             Some(_) => (format!("{}-{:08x}", mqtt.client_id, rand::random::<u32>()), 0),
             None => (mqtt.client_id.clone(), SESSION_EXPIRY_S),
         };
-        let mut options = MqttOptions::new(client_id, &mqtt.host, mqtt.port);
+        let mut options = connection::options(&client_id, &mqtt.host, mqtt.port, login);
         options
-            .set_keep_alive(KEEP_ALIVE)
             .set_clean_start(mqtt.share.is_some())
             .set_session_expiry_interval(Some(session_expiry_s))
             .set_receive_maximum(Some(RECEIVE_MAXIMUM))
             .set_max_packet_size(Some(u32::try_from(MAX_BYTES + MARGIN).expect("70 kB")))
             .set_outgoing_inflight_upper_limit(INFLIGHT)
             .set_manual_acks(true);
-        // A watermark follows acknowledgements that the broker does not answer: the kernel would hold it back
-        // until its delayed acknowledgement, 40 ms later, and the agents' backlogs with it.
-        let mut network = NetworkOptions::new();
-        network.set_tcp_nodelay(true);
-        options.set_network_options(network);
-        if let Some((user, password)) = login {
-            options.set_credentials(user, password);
-        }
         let [events, status] = [Channel::Events, Channel::Status].map(|c| topic::all_gateways(tenant, c));
         // A group is not handed out what the broker retained, so that health goes to all its members; and what a till
         // corrects must not overtake what it corrects, so that all of them store what tills tell, in its order.
@@ -172,7 +153,8 @@ pub(crate) async fn run(mut ingest: Ingest, mut stopping: watch::Receiver<bool>)
             // Cancels `listen` between two steps: what it handed to the writer is in `acks`.
             () = stopped(&mut stopping) => return ingest.finish(link).await,
         };
-        link.poll.abort();
+        let connected = link.connected;
+        drop(link);
         ingest.broker.send_modify(|broker| broker.lost(&lost));
         if matches!(lost, Lost::Writer) {
             return tracing::error!("the writer ended");
@@ -184,7 +166,7 @@ pub(crate) async fn run(mut ingest: Ingest, mut stopping: watch::Receiver<bool>)
                 () = stopped(&mut stopping) => return ingest.finish_offline().await,
             }
         }
-        if link.connected.is_some_and(|since| since.elapsed() > STEADY) {
+        if connected.is_some_and(|since| since.elapsed() > STEADY) {
             pause = PAUSE.0;
         }
         let jittered = pause.mul_f64(rand::random_range(0.5..1.0));
@@ -210,10 +192,9 @@ impl Ingest {
                     (Ok(permit), Some(message)) => permit.send(message),
                     _ => return Lost::Writer,
                 },
-                event = link.events.recv(), if held.is_none() => match event {
-                    Some(Ok(event)) => held = self.handle_event(link, event),
-                    Some(Err(lost)) => return lost,
-                    None => return Lost::Task,
+                event = link.heard.next(), if held.is_none() => match event {
+                    Ok(event) => held = self.handle_event(link, event),
+                    Err(ended) => return ended.into(),
                 },
                 settled = self.output.recv() => match settled {
                     Some(settled) => self.handle_settled(link, settled),
@@ -319,9 +300,9 @@ impl Ingest {
                 let told = link.acks.due().is_none() && self.marks.is_empty();
                 said = said || (told && link.client.try_disconnect().is_ok());
                 tokio::select! {
-                    event = link.events.recv() => match event {
-                        Some(Ok(Event::Outgoing(Outgoing::Disconnect))) | Some(Err(_)) | None => return,
-                        Some(Ok(_)) => {}
+                    event = link.heard.next() => match event {
+                        Ok(Event::Outgoing(Outgoing::Disconnect)) | Err(_) => return,
+                        Ok(_) => {}
                     },
                     () = sleep(MARK_EVERY / 4), if !said => {}
                 }
@@ -330,7 +311,6 @@ impl Ingest {
         if timeout(DRAIN, goodbye).await.is_err() {
             tracing::warn!("the broker did not take the last watermarks in time");
         }
-        link.poll.abort();
     }
 
     async fn finish_offline(mut self) {
@@ -348,9 +328,7 @@ impl Ingest {
 impl Link {
     fn open(options: MqttOptions) -> Self {
         let (client, event_loop) = AsyncClient::new(options, REQUESTS);
-        let (sender, events) = mpsc::channel(EVENTS);
-        let poll = tokio::spawn(poll(event_loop, sender));
-        Self { client, events, poll, acks: Acks::new(), connected: None }
+        Self { client, heard: Heard::from(event_loop, EVENTS), acks: Acks::new(), connected: None }
     }
 }
 
@@ -381,22 +359,6 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
     drop(stopping.wait_for(|stop| *stop).await);
 }
 
-/// Polls until something is wrong. The time-out is ours because the event loop has none while it
-/// waits for a full socket.
-async fn poll(mut event_loop: EventLoop, events: mpsc::Sender<Result<Event, Lost>>) {
-    loop {
-        let event = match timeout(2 * KEEP_ALIVE, event_loop.poll()).await {
-            Ok(Ok(event)) => Ok(event),
-            Ok(Err(why)) => Err(Lost::Broker(Box::new(why))),
-            Err(_) => Err(Lost::Silent),
-        };
-        let over = event.is_err();
-        if events.send(event).await.is_err() || over {
-            return;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,13 +367,13 @@ mod tests {
     fn an_outage_begins_when_the_connection_is_lost_and_not_with_every_attempt() {
         let begin = Instant::now() - Duration::from_secs(90);
         let mut broker = Broker::Connecting { since: begin, why: None };
-        broker.lost(&Lost::Silent);
+        broker.lost(&Lost::Ended(Ended::Silent));
         assert!(
             matches!(&broker, Broker::Connecting { since, why: Some(why) } if *since == begin && why == "no answer for 60 s"),
             "{broker:?}"
         );
         let mut broker = Broker::Connected;
-        broker.lost(&Lost::Silent);
+        broker.lost(&Lost::Ended(Ended::Silent));
         assert!(matches!(broker, Broker::Connecting { since, .. } if since > begin));
     }
 }

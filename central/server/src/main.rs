@@ -9,6 +9,7 @@ use clap::Parser;
 mod catalogue;
 mod cli;
 mod config;
+mod connection;
 mod days;
 mod feed;
 mod goods;

@@ -24,6 +24,7 @@ use super::epcis::{self, ObjectEvent};
 use super::hourly::{Hourly, Rounds};
 use super::mqtt::{Connect, Heard, Letter, Link, Lost};
 use super::window::Window;
+use crate::connection;
 use crate::store::{Page, Reader, StoreError};
 
 /// How long a lease lasts, and after how long it is renewed: a central that is killed is replaced after the first.
@@ -158,7 +159,7 @@ impl Courier {
                 && let Some(letter) = letters.pop_front()
             {
                 if !link.publish(letter) {
-                    return Err(Lost::Task.into());
+                    return Err(Lost::from(connection::Ended::Task).into());
                 }
             }
             if connected && letters.is_empty() && more {

@@ -1,25 +1,21 @@
-//! One MQTT connection that publishes. Enters: documents. Leaves: which of them the broker acknowledged. Beside ingest
-//! the only file that names rumqttc.
+//! One MQTT connection that publishes. Enters: documents. Leaves: which of them the broker acknowledged.
 //!
 //! rumqttc tells nobody which publish a PUBACK is for; but publishes leave in the order in which they were queued, so
 //! each packet id is taken down as it leaves. A connection that fails is dropped with all that was on its way: who
 //! publishes goes on from what was acknowledged.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use hangtag_central_core::feed::{Line, Sequence};
+use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnAck, Packet, PubAckReason, PublishProperties};
-use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
-use rumqttc::{NetworkOptions, Outgoing};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use rumqttc::v5::{AsyncClient, Event, MqttOptions};
+
+use crate::connection::{self, Ended, Login};
 
 /// Documents on their way at the same time; a broker that takes fewer says so, and rumqttc heeds it.
 pub(super) const WINDOW: usize = 64;
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Room for what is retained beside the window.
 const REQUESTS: usize = 2 * WINDOW;
 const EVENTS: usize = 2 * WINDOW;
@@ -51,12 +47,9 @@ pub(super) enum Heard {
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
-    /// Without this there is no telling what is acknowledged.
+    /// Without a connection there is no telling what is acknowledged.
     #[error("{0}")]
-    Broker(Box<rumqttc::v5::ConnectionError>),
-    /// Nothing came.
-    #[error("no answer for {} s", (2 * KEEP_ALIVE).as_secs())]
-    Silent,
+    Ended(#[from] Ended),
     /// The broker takes no document, or not this one.
     #[error("the broker refuses what is published to {topic}: {reason:?}")]
     Refused {
@@ -69,8 +62,8 @@ pub(super) enum Lost {
     #[error("the broker takes no message that is to be acknowledged (QoS 1)")]
     NoQos1,
     /// A mistake of this program or of rumqttc.
-    #[error("the connection's task ended")]
-    Task,
+    #[error("documents left in another order than they were queued")]
+    Order,
 }
 
 /// What is known of a document that is on its way.
@@ -79,8 +72,7 @@ type Sent = (String, Option<(Line, Sequence)>);
 /// One connection.
 pub(super) struct Link {
     client: AsyncClient,
-    events: mpsc::Receiver<Result<Event, Lost>>,
-    poll: JoinHandle<()>,
+    heard: connection::Heard,
     /// Queued and not yet on their way, in order; then by packet id until they are acknowledged.
     queued: VecDeque<Sent>,
     in_flight: BTreeMap<u16, Sent>,
@@ -96,22 +88,16 @@ pub(crate) struct Connect {
     /// Port.
     pub port: u16,
     /// User and password.
-    pub login: Option<(String, String)>,
+    pub login: Option<Login>,
 }
 
 /// What a connection is made with. Its session ends with it: what matters is in the database.
 fn options(connect: &Connect) -> MqttOptions {
-    let mut options = MqttOptions::new(&connect.client_id, &connect.host, connect.port);
+    let Connect { client_id, host, port, login } = connect;
+    let mut options = connection::options(client_id, host, *port, login.clone());
     options
-        .set_keep_alive(KEEP_ALIVE)
         .set_clean_start(true)
         .set_outgoing_inflight_upper_limit(u16::try_from(WINDOW).expect("a small number"));
-    let mut network = NetworkOptions::new();
-    network.set_tcp_nodelay(true);
-    options.set_network_options(network);
-    if let Some((user, password)) = connect.login.clone() {
-        options.set_credentials(user, password);
-    }
     options
 }
 
@@ -119,9 +105,8 @@ impl Link {
     /// Prepares a connection, and begins to open it.
     pub(super) fn open(connect: &Connect) -> Self {
         let (client, event_loop) = AsyncClient::new(options(connect), REQUESTS);
-        let (sender, events) = mpsc::channel(EVENTS);
-        let poll = tokio::spawn(poll(event_loop, sender));
-        Self { client, events, poll, queued: VecDeque::new(), in_flight: BTreeMap::new() }
+        let heard = connection::Heard::from(event_loop, EVENTS);
+        Self { client, heard, queued: VecDeque::new(), in_flight: BTreeMap::new() }
     }
 
     /// Whether there is room for another document.
@@ -156,10 +141,10 @@ impl Link {
     /// # Errors
     /// When the connection is of no use any more.
     pub(super) async fn next(&mut self) -> Result<Heard, Lost> {
-        match self.events.recv().await.ok_or(Lost::Task)?? {
+        match self.heard.next().await? {
             Event::Incoming(Packet::ConnAck(ack)) => connected(&ack),
             Event::Outgoing(Outgoing::Publish(id)) if id != 0 => {
-                let sent = self.queued.pop_front().ok_or(Lost::Task)?;
+                let sent = self.queued.pop_front().ok_or(Lost::Order)?;
                 self.in_flight.insert(id, sent);
                 Ok(Heard::Nothing)
             }
@@ -183,31 +168,9 @@ impl Link {
     }
 }
 
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.poll.abort();
-    }
-}
-
 fn connected(ack: &ConnAck) -> Result<Heard, Lost> {
     match ack.properties.as_ref().and_then(|properties| properties.max_qos) {
         Some(0) => Err(Lost::NoQos1),
         _ => Ok(Heard::Connected),
-    }
-}
-
-/// Polls until something is wrong. The time-out is ours because the event loop has none while it waits for a full
-/// socket.
-async fn poll(mut event_loop: EventLoop, events: mpsc::Sender<Result<Event, Lost>>) {
-    loop {
-        let event = match timeout(2 * KEEP_ALIVE, event_loop.poll()).await {
-            Ok(Ok(event)) => Ok(event),
-            Ok(Err(why)) => Err(Lost::Broker(Box::new(why))),
-            Err(_) => Err(Lost::Silent),
-        };
-        let over = event.is_err();
-        if events.send(event).await.is_err() || over {
-            return;
-        }
     }
 }
