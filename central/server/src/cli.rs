@@ -24,6 +24,7 @@ mod keys;
 mod pos;
 mod verify;
 
+use bench::Bench;
 use check::check;
 use import::import_all;
 
@@ -83,18 +84,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: PosWhat,
     },
-    /// Measures how fast central is on this machine, with invented events in a database of its own.
-    Bench {
-        /// How many events, 20,000 to a store and day.
-        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
-        events: u64,
-        /// Of how many stores.
-        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_000))]
-        stores: u64,
-        /// Keeps the database in this folder, with a configuration: `run` shows it.
-        #[arg(long, value_name = "FOLDER")]
-        keep: Option<PathBuf>,
-    },
+    /// Measures how fast central is on this machine, with invented events in databases of its own.
+    ///
+    /// Without a broker: how fast batches are stored and rolled up, and how fast the page is. With --mqtt: the whole way
+    /// from gateways to what is committed, rolled up and published, and how long live events take beside late ones.
+    Bench(Bench),
     /// Adds every hour up again from its events, and compares with what is kept of it; also while central runs.
     ///
     /// The exit code is 1 when something differs. With --mend such hours are added up anew.
@@ -220,10 +214,7 @@ impl Command {
                 print!("{}", if kind == About::Stock { schemas::STOCK } else { schemas::SALE });
                 Ok(ExitCode::SUCCESS)
             }
-            Self::Bench { events, stores, keep } => {
-                bench::bench(events, stores, keep)?;
-                Ok(ExitCode::SUCCESS)
-            }
+            Self::Bench(bench) => bench.run().map(|()| ExitCode::SUCCESS),
             Self::Verify { file, mend } => {
                 let config = read(&file)?;
                 verify::verify(&config.address()?, config.tenant, mend)

@@ -143,9 +143,23 @@ impl Db {
         table: &str,
         rows: impl ExactSizeIterator<Item = [Bind<'v>; COLUMNS]>,
     ) -> Result<(), StoreError> {
+        self.merge_rows(table, rows, "DO NOTHING")
+    }
+
+    /// The same, with what is done where a row of the same key is there, in SQL behind `ON CONFLICT`. No two of the
+    /// rows may have the same key.
+    ///
+    /// # Errors
+    /// When one fails.
+    pub(super) fn merge_rows<'v, const COLUMNS: usize>(
+        &self,
+        table: &str,
+        rows: impl ExactSizeIterator<Item = [Bind<'v>; COLUMNS]>,
+        on_conflict: &str,
+    ) -> Result<(), StoreError> {
         match &self.0 {
-            Engine::Sqlite(sqlite) => Ok(sqlite.insert_rows(table, rows)?),
-            Engine::Postgres(postgres) => Ok(postgres.insert_rows(table, rows)?),
+            Engine::Sqlite(sqlite) => Ok(sqlite.merge_rows(table, rows, on_conflict)?),
+            Engine::Postgres(postgres) => Ok(postgres.merge_rows(table, rows, on_conflict)?),
         }
     }
 

@@ -70,6 +70,7 @@ mod read;
 mod roll;
 mod sale;
 mod schema;
+mod scratch;
 mod sheet;
 mod sums;
 mod unreadable;
@@ -90,6 +91,7 @@ pub(crate) use quarantine::Quarantined;
 pub(crate) use read::{Coverage, GatewayHealth, NotRecording, Quality, Reader, Totals};
 pub(crate) use roll::{Roller, Verified, verify};
 pub(crate) use sale::Taken;
+pub(crate) use scratch::Scratch;
 pub(crate) use sums::Sums;
 pub(crate) use writer::{Delivery, Failing, Input, Question, Settled, Writer};
 

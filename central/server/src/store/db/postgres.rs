@@ -90,10 +90,11 @@ impl Postgres {
     }
 
     /// Sends columns, not rows: one statement writes any number of rows.
-    pub(super) fn insert_rows<'v, const COLUMNS: usize>(
+    pub(super) fn merge_rows<'v, const COLUMNS: usize>(
         &self,
         table: &str,
         rows: impl ExactSizeIterator<Item = [Bind<'v>; COLUMNS]>,
+        on_conflict: &str,
     ) -> Result<(), DbError> {
         let mut columns: [Vec<Bind<'v>>; COLUMNS] = std::array::from_fn(|_| Vec::with_capacity(rows.len()));
         for row in rows {
@@ -105,8 +106,8 @@ impl Postgres {
         let types: Vec<Type> = columns.iter().map(|column| array_of(&column[0])).collect();
         let casts = types.iter().zip(1..).map(|(kind, place)| format!("${place}::{}", array_name(kind)));
         let casts: Vec<String> = casts.collect();
-        let sql =
-            format!("INSERT INTO {table} SELECT * FROM unnest({}) ON CONFLICT DO NOTHING", casts.join(","));
+        let casts = casts.join(",");
+        let sql = format!("INSERT INTO {table} SELECT * FROM unnest({casts}) ON CONFLICT {on_conflict}");
         let places: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| column as _).collect();
         let session = self.session();
         let work = async {

@@ -83,14 +83,16 @@ impl Sqlite {
         self.bound(sql, binds)?.raw_execute()
     }
 
-    pub(super) fn insert_rows<'v, const COLUMNS: usize>(
+    pub(super) fn merge_rows<'v, const COLUMNS: usize>(
         &self,
         table: &str,
         mut rows: impl ExactSizeIterator<Item = [Bind<'v>; COLUMNS]>,
+        on_conflict: &str,
     ) -> rusqlite::Result<()> {
         while rows.len() > 0 {
             let count = if rows.len() < ROWS { 1 } else { ROWS };
-            let mut statement = self.0.prepare_cached(&insert_statement(table, count, COLUMNS))?;
+            let mut statement =
+                self.0.prepare_cached(&insert_statement(table, count, COLUMNS, on_conflict))?;
             for (at, bind) in (1..).zip(rows.by_ref().take(count).flatten()) {
                 statement.raw_bind_parameter(at, bind)?;
             }
@@ -214,9 +216,9 @@ pub(super) fn is_of_every_message(why: &rusqlite::Error) -> bool {
     )
 }
 
-fn insert_statement(table: &str, rows: usize, columns: usize) -> String {
+fn insert_statement(table: &str, rows: usize, columns: usize, on_conflict: &str) -> String {
     let row = format!("({})", vec!["?"; columns].join(","));
-    format!("INSERT INTO {table} VALUES {} ON CONFLICT DO NOTHING", vec![row; rows].join(","))
+    format!("INSERT INTO {table} VALUES {} ON CONFLICT {on_conflict}", vec![row; rows].join(","))
 }
 
 const READ: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
