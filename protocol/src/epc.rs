@@ -85,7 +85,13 @@ impl Epc {
 
 impl fmt::Display for Epc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let bytes = self.as_bytes();
+        let mut text = [0; 2 * MAX_EPC];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        f.write_str(core::str::from_utf8(&text[..2 * bytes.len()]).expect("digits and letters"))
     }
 }
 
