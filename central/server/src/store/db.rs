@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::{Address, StoreError};
 
+mod copy;
 mod dialect;
 mod error;
 mod postgres;
@@ -143,7 +144,10 @@ impl Db {
         table: &str,
         rows: impl ExactSizeIterator<Item = [Bind<'v>; COLUMNS]>,
     ) -> Result<(), StoreError> {
-        self.merge_rows(table, rows, "DO NOTHING")
+        match &self.0 {
+            Engine::Sqlite(sqlite) => Ok(sqlite.merge_rows(table, rows, "DO NOTHING")?),
+            Engine::Postgres(postgres) => Ok(postgres.insert_rows(table, rows)?),
+        }
     }
 
     /// The same, with what is done where a row of the same key is there, in SQL behind `ON CONFLICT`. No two of the

@@ -172,6 +172,20 @@ fn the_same_batch_again_changes_nothing() {
 }
 
 #[test]
+fn events_that_are_stored_although_nothing_says_so_are_stored_once() {
+    let mut bench = Bench::new();
+    bench.send(&plain(1, 40));
+    bench.db().batch("DELETE FROM settled; DELETE FROM epoch; DELETE FROM feed").unwrap();
+    bench.store = Store::open(&bench.address, options()).unwrap();
+    for _ in 0..2 {
+        bench.send(&plain(21, 40));
+    }
+    bench.send(&plain(61, 1));
+    assert_eq!(bench.ask::<i64>("SELECT count(*) FROM event"), 61);
+    assert_eq!(bench.mark().ranges, [SeqRange::new(21, 61)]);
+}
+
+#[test]
 fn other_content_under_a_known_id_is_quarantined_whole_and_settled() {
     let mut bench = Bench::new();
     bench.send(&plain(1, 3));

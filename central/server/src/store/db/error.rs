@@ -12,6 +12,9 @@ pub(crate) enum DbError {
     /// PostgreSQL says so, or the connection to it does.
     #[error("{}", postgres::told(.0))]
     Postgres(#[from] tokio_postgres::Error),
+    /// Rows that should be new are there.
+    #[error("{}", postgres::told(.0))]
+    Known(tokio_postgres::Error),
     /// What is between this program and the server is in the way.
     #[error("{0}")]
     Driver(String),
@@ -34,7 +37,7 @@ impl DbError {
             Self::Sqlite(why) => sqlite::is_of_every_message(why),
             Self::Postgres(why) => postgres::is_of_every_message(why),
             Self::Driver(_) => true,
-            Self::Column { .. } => false,
+            Self::Known(_) | Self::Column { .. } => false,
         }
     }
 
@@ -42,6 +45,7 @@ impl DbError {
     pub(in crate::store) fn is_passing(&self) -> bool {
         match self {
             Self::Postgres(why) => postgres::is_passing(why),
+            Self::Known(_) => true,
             Self::Sqlite(_) | Self::Driver(_) | Self::Column { .. } => false,
         }
     }

@@ -1,9 +1,14 @@
 //! PostgreSQL, on a server: any number of processes write. Each takes a *turn* of a gateway before it reads what is
 //! recorded of that, so that what it reads holds until it commits.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::pin::pin;
 use std::sync::Arc;
+
+use futures_util::SinkExt as _;
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::private::BytesMut;
@@ -11,7 +16,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Statement};
 
 use super::super::StoreError;
-use super::{Bind, DbError, Mode, Server, Value, dialect};
+use super::{Bind, DbError, Mode, Server, Value, copy, dialect};
 
 /// Statements that are kept prepared; more than there are, but for a mistake.
 const STATEMENTS: usize = 256;
@@ -26,6 +31,8 @@ pub(in crate::store) struct Postgres {
     server: Option<Arc<Server>>,
     /// A statement failed within the transaction: the server would answer a commit with a silent roll-back.
     has_failed: Cell<bool>,
+    /// Rows that were new are there: until they are committed, each is looked at.
+    is_careful: Cell<bool>,
 }
 
 /// What a server and this program know of each other.
@@ -36,12 +43,15 @@ pub(super) struct Session {
 
 impl Postgres {
     pub(super) fn open_to_write(server: &Server) -> Result<Self, DbError> {
-        Ok(Self { session: Some(server.connect()?), server: None, has_failed: Cell::new(false) })
+        Ok(Self::new(server.connect()?, None))
     }
 
     pub(super) fn open_to_read(server: &Arc<Server>) -> Result<Self, DbError> {
-        let session = Some(server.connect_to_read()?);
-        Ok(Self { session, server: Some(Arc::clone(server)), has_failed: Cell::new(false) })
+        Ok(Self::new(server.connect_to_read()?, Some(Arc::clone(server))))
+    }
+
+    fn new(session: Session, server: Option<Arc<Server>>) -> Self {
+        Self { session: Some(session), server, has_failed: Cell::default(), is_careful: Cell::default() }
     }
 
     pub(super) fn begin(&self, mode: Mode) -> Result<(), DbError> {
@@ -57,6 +67,7 @@ impl Postgres {
         if self.has_failed.get() {
             return Err(DbError::Driver("a statement of the transaction failed".into()));
         }
+        self.is_careful.set(false);
         self.batch("COMMIT")
     }
 
@@ -87,6 +98,35 @@ impl Postgres {
             session.client.query(&statement, &places(binds)).await
         };
         self.noted(pollster::block_on(work).map_err(DbError::from))
+    }
+
+    /// Writes rows that are most often all new. COPY is the fastest way; but a row that is there ends it, and the
+    /// transaction. Then the transaction is to be tried again, and rows are looked at.
+    pub(super) fn insert_rows<'v, const COLUMNS: usize>(
+        &self,
+        table: &str,
+        rows: impl ExactSizeIterator<Item = [Bind<'v>; COLUMNS]>,
+    ) -> Result<(), DbError> {
+        let rows: Vec<_> = rows.collect();
+        let packed = if self.is_careful.get() { None } else { copy::pack(&rows) };
+        let Some(packed) = packed else {
+            return self.merge_rows(table, rows.into_iter(), "DO NOTHING");
+        };
+        let sql = format!("COPY {table} FROM STDIN (FORMAT binary)");
+        let session = self.session();
+        let work = async {
+            let statement = session.statement(&sql, || sql.clone(), Vec::new()).await?;
+            let mut sink = pin!(session.client.copy_in::<_, Cursor<Vec<u8>>>(&statement).await?);
+            sink.send(packed).await?;
+            sink.finish().await
+        };
+        self.noted(pollster::block_on(work).map(drop).map_err(|why| {
+            if why.code() == Some(&SqlState::UNIQUE_VIOLATION) {
+                self.is_careful.set(true);
+                return DbError::Known(why);
+            }
+            why.into()
+        }))
     }
 
     /// Sends columns, not rows: one statement writes any number of rows.
@@ -219,9 +259,7 @@ impl ToSql for Bind<'_> {
         match self {
             Self::Int(number) => number.to_sql(kind, out),
             Self::Real(number) => number.to_sql(kind, out),
-            // PostgreSQL's texts cannot hold the character 0, which strangers may send.
-            Self::Text(Some(text)) if text.contains('\0') => text.replace('\0', "\u{2400}").to_sql(kind, out),
-            Self::Text(text) => text.as_deref().to_sql(kind, out),
+            Self::Text(text) => text.as_deref().map(text_of_postgres).to_sql(kind, out),
             Self::Bytes(bytes) => bytes.as_deref().to_sql(kind, out),
         }
     }
@@ -231,6 +269,11 @@ impl ToSql for Bind<'_> {
     }
 
     to_sql_checked!();
+}
+
+/// PostgreSQL's texts cannot hold the character 0, which strangers may send.
+pub(super) fn text_of_postgres(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{2400}").into() } else { text.into() }
 }
 
 /// A column of a row.
