@@ -106,16 +106,17 @@ pub(super) fn insert(
         (*from, *to) = ((*from).min(event.at), (*to).max(event.at));
     }
     let mut anchors: Vec<ClockAnchor> = Vec::new();
-    for (boot, between) in boots {
-        anchors.extend(clock::anchors(db, &header.gateway, boot, between)?);
+    for (boot, between) in &boots {
+        anchors.extend(clock::anchors(db, &header.gateway, *boot, *between)?);
     }
+    let names: BTreeMap<BootId, String> = boots.keys().map(|boot| (*boot, boot.to_string())).collect();
     let numbers: Vec<Seq> = fresh.iter().flat_map(|range| range.first.0..=range.last.0).map(Seq).collect();
     let rows = numbers.iter().map(|seq| {
         let event = of(batch, *seq);
         let wall = time_of_day(&anchors, event.boot, event.at);
         changed.note(header.gateway.store, wall.map(|(at, _)| at.0));
         feed.note(&header.gateway, (header.epoch, *seq), event.boot, wall.is_some(), received);
-        row((header, &epoch), *seq, event, wall, received)
+        row((header, &epoch, &names[&event.boot]), *seq, event, wall, received)
     });
     db.insert_rows("event", rows)?;
     for seq in &numbers {
@@ -162,12 +163,12 @@ fn note_retracted(db: &Db, header: &Header, mistaken: Seq, changed: &mut Changed
     Ok(())
 }
 
-/// The rows of a batch whose gateway's uptime is the time of day; `epoch` is the batch's.
-pub(super) fn rows<'b>(batch: &'b Batch, epoch: &'b str) -> Vec<[Bind<'b>; COLUMNS]> {
+/// The rows of a batch of one boot whose gateway's uptime is the time of day; `epoch` and `boot` are the batch's.
+pub(super) fn rows<'b>(batch: &'b Batch, (epoch, boot): (&'b str, &'b str)) -> Vec<[Bind<'b>; COLUMNS]> {
     let numbered = (batch.header.first.0..).map(Seq).zip(&batch.events);
     let row = |(seq, event): (Seq, &'b Event)| {
         let wall = UnixMillis(event.at.0.cast_signed());
-        row((&batch.header, epoch), seq, event, Some((wall, 10)), wall)
+        row((&batch.header, epoch, boot), seq, event, Some((wall, 10)), wall)
     };
     numbered.map(row).collect()
 }
@@ -177,7 +178,7 @@ const COLUMNS: usize = 24;
 
 /// The columns of an event, in the order of the table.
 fn row<'b>(
-    (header, epoch): (&'b Header, &'b str),
+    (header, epoch, boot): (&'b Header, &'b str, &'b str),
     seq: Seq,
     event: &'b Event,
     wall: Option<(UnixMillis, u32)>,
@@ -203,7 +204,7 @@ fn row<'b>(
         header.gateway.gateway.as_str().into_bind(),
         epoch.into_bind(),
         seq.0.cast_signed().into_bind(),
-        event.boot.to_string().into_bind(),
+        boot.into_bind(),
         event.at.0.cast_signed().into_bind(),
         wall.map(|(at, _)| at.0).into_bind(),
         wall.map(|(_, error)| error).into_bind(),

@@ -47,9 +47,14 @@ pub(crate) fn floor(address: &Address, tenant: TenantId, batches: &[Batch]) -> R
         });
         let (group, after) = rest.split_at(taken.count());
         rest = after;
-        let epochs: Vec<String> = group.iter().map(|batch| batch.header.epoch.to_string()).collect();
-        let rows: Vec<_> =
-            group.iter().zip(&epochs).flat_map(|(batch, epoch)| event::rows(batch, epoch)).collect();
+        let names = |batch: &Batch| {
+            let boot = batch.events.first().map(|event| event.boot.to_string());
+            (batch.header.epoch.to_string(), boot.unwrap_or_default())
+        };
+        let names: Vec<(String, String)> = group.iter().map(names).collect();
+        let rows =
+            group.iter().zip(&names).flat_map(|(batch, (epoch, boot))| event::rows(batch, (epoch, boot)));
+        let rows: Vec<_> = rows.collect();
         let sums = sums(group);
         written += rows.len();
         let began = Instant::now();

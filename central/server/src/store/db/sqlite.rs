@@ -10,8 +10,12 @@ use rusqlite::{CachedStatement, Connection, OpenFlags};
 use super::super::StoreError;
 use super::{Bind, Mode, Row, Value};
 
-/// What the writer keeps of the file in memory, so that the ends of the tables of many gateways fit.
-const CACHE_KIB: i64 = 65_536;
+/// What the writer keeps of the file in memory, so that the ends of the tables of many gateways fit; and what others
+/// who write keep of it.
+const CACHE_KIB: i64 = 32_768;
+const SMALL_CACHE_KIB: i64 = 4_096;
+/// So many pages of the log are written back at a time: a page that changes again and again is written back once.
+const CHECKPOINT: i64 = 4_000;
 /// How long to wait for another process that writes.
 const BUSY: Duration = Duration::from_secs(5);
 /// Statements that are kept prepared.
@@ -30,6 +34,7 @@ impl Sqlite {
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
         Ok(Self::from(connection))
     }
 
@@ -135,7 +140,8 @@ impl Sqlite {
     }
 
     pub(super) fn relax(&self) -> rusqlite::Result<()> {
-        self.0.pragma_update(None, "synchronous", "normal")
+        self.0.pragma_update(None, "synchronous", "normal")?;
+        self.0.pragma_update(None, "cache_size", -SMALL_CACHE_KIB)
     }
 
     pub(super) fn others_commits(&self) -> Result<i64, StoreError> {
@@ -218,7 +224,9 @@ pub(super) fn is_of_every_message(why: &rusqlite::Error) -> bool {
 
 fn insert_statement(table: &str, rows: usize, columns: usize, on_conflict: &str) -> String {
     let row = format!("({})", vec!["?"; columns].join(","));
-    format!("INSERT INTO {table} VALUES {} ON CONFLICT {on_conflict}", vec![row; rows].join(","))
+    // A row that is refused ends the transaction: otherwise every page would be copied before it changes, so that the
+    // statement alone could be undone.
+    format!("INSERT OR ROLLBACK INTO {table} VALUES {} ON CONFLICT {on_conflict}", vec![row; rows].join(","))
 }
 
 const READ: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
