@@ -25,8 +25,9 @@ use crate::store::{Delivery, Failing, Input, Message, Settled};
 
 /// How long the broker keeps messages while central is away, in seconds: 7 days.
 const SESSION_EXPIRY_S: u32 = 7 * 86_400;
-/// Unacknowledged messages that the broker may send: among these, live ones overtake the backlog.
-const RECEIVE_MAXIMUM: u16 = 256;
+/// Unacknowledged messages that the broker may send: among these, live ones overtake the backlog, and they wait with
+/// the broker while more than these are before them.
+const RECEIVE_MAXIMUM: u16 = 8_192;
 /// Unacknowledged watermarks.
 const INFLIGHT: u16 = 64;
 /// Room for a packet's topic and properties beside the payload, in bytes.
@@ -220,10 +221,12 @@ impl Ingest {
                 }
                 Some(Input::TellAll)
             }
-            Event::Incoming(Packet::Publish(publish)) => {
+            Event::Incoming(Packet::Publish(mut publish)) => {
+                // What is acknowledged is its number: the payload is not kept twice.
+                let payload = std::mem::take(&mut publish.payload);
                 let message = Message {
                     topic: String::from_utf8_lossy(&publish.topic).into_owned(),
-                    payload: publish.payload.to_vec(),
+                    payload: payload.into(),
                     received: UnixMillis(Timestamp::now().as_millisecond()),
                 };
                 self.deliveries += 1;

@@ -36,9 +36,9 @@ use crate::shop;
 use crate::store::{Reader, Store, Writer};
 use crate::web::{self, Site, Tills, Vitals};
 
-/// Messages between ingest and writer: two transactions' worth. The writer takes out at once what comes, so
+/// Messages between ingest and writer: what comes during a transaction. The writer takes out at once what comes, so
 /// that all messages which the broker may send are before its eyes.
-const INPUT: usize = 128;
+const INPUT: usize = 256;
 /// Answers of the writer; each is of a whole transaction.
 const OUTPUT: usize = 16;
 

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hangtag_central_core::loyalty::Keys;
 use hangtag_protocol::batch::Batch;
@@ -23,9 +24,10 @@ use super::sums::Sums;
 use super::{Address, StoreError, loyalty, open_to_write, quarantine};
 use crate::pos::Rows;
 
-/// A group ends with the message that brings it to so many events, so that a live batch behind it does not
-/// wait long.
-pub(super) const EVENTS_PER_GROUP: u64 = 2_048;
+/// A group ends with the message that brings it to so many events, or that was taken after so long, whatever comes
+/// first, so that a live batch behind it does not wait long.
+pub(super) const EVENTS_PER_GROUP: u64 = 4_096;
+const GROUP_TAKES: Duration = Duration::from_millis(100);
 /// How often a transaction is tried that the database gave up in favour of another process's.
 const TRIES: u32 = 5;
 
@@ -116,12 +118,13 @@ impl Store {
         let topics = messages.iter().filter_map(|message| Gateway::parse(&message.topic).ok());
         let gateways: BTreeSet<Gateway> = topics.map(|(gateway, _)| gateway).collect();
         self.transact(forks, |group| {
+            let last = Instant::now() + GROUP_TAKES;
             gateways.iter().try_for_each(|gateway| group.take_turn(gateway))?;
             let mut taken = 0;
             for message in &messages {
                 group.take(message)?;
                 taken += 1;
-                if group.events() >= EVENTS_PER_GROUP {
+                if group.events() >= EVENTS_PER_GROUP || Instant::now() >= last {
                     break;
                 }
             }

@@ -26,10 +26,12 @@ use super::{Address, Message, Options, Store, StoreError};
 use crate::pos::Rows;
 
 /// The most messages in one transaction: one fsync for all of them.
-const GROUP: usize = 64;
-/// The most messages that are sorted into live and backlog: more than one connection brings, so that a disk
-/// that fails through many connections does not fill the memory.
-const QUEUE: usize = 512;
+const GROUP: usize = 128;
+/// The most messages that are sorted into live and backlog, and the most bytes: as much as one connection brings, so
+/// that no backlog keeps a live message from being seen; and no more, so that a disk that fails through many connections
+/// does not fill the memory.
+const QUEUE: usize = 8_192;
+const QUEUE_BYTES: usize = 16 << 20;
 /// How often a message is tried that fails for another reason than the disk.
 const TRIES: u32 = 3;
 /// The first and the longest pause before a failed group is tried again.
@@ -125,6 +127,8 @@ impl Default for Unsealing {
 struct Queue {
     live: VecDeque<(Delivery, Message)>,
     replayed: VecDeque<(Delivery, Message)>,
+    /// Of both.
+    bytes: usize,
     questions: VecDeque<Question>,
     tell_all: bool,
     check: BTreeSet<Gateway>,
@@ -204,7 +208,7 @@ impl Writer {
                 Err(_elapsed) => return true,
             }
         }
-        while queue.messages() + queue.questions.len() < QUEUE {
+        while queue.has_room() {
             let Ok(input) = self.input.try_recv() else { break };
             queue.push(input);
         }
@@ -289,12 +293,17 @@ impl Queue {
         self.live.len() + self.replayed.len()
     }
 
+    fn has_room(&self) -> bool {
+        self.messages() + self.questions.len() < QUEUE && self.bytes < QUEUE_BYTES
+    }
+
     fn push(&mut self, input: Input) {
         match input {
-            Input::Store(delivery, message) if message.is_replayed() => {
-                self.replayed.push_back((delivery, message));
+            Input::Store(delivery, message) => {
+                self.bytes += message.payload.len();
+                let queue = if message.is_replayed() { &mut self.replayed } else { &mut self.live };
+                queue.push_back((delivery, message));
             }
-            Input::Store(delivery, message) => self.live.push_back((delivery, message)),
             Input::Sales(question) => self.questions.push_back(question),
             Input::TellAll => self.tell_all = true,
             Input::Check(gateways) => self.check.extend(gateways),
@@ -323,7 +332,10 @@ impl Queue {
             self.careful = self.careful.saturating_sub(appended.taken);
             let live = appended.taken.min(self.live.len());
             let taken = self.live.drain(..live).chain(self.replayed.drain(..appended.taken - live));
-            settled.stored.extend(taken.map(|(delivery, _)| delivery));
+            for (delivery, message) in taken {
+                self.bytes -= message.payload.len();
+                settled.stored.push(delivery);
+            }
             settled.marks.extend(json(appended.marks));
         }
         self.answer(store, &mut settled)?;

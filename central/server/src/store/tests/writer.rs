@@ -17,7 +17,7 @@ struct Ends {
 
 /// Starts the thread with these messages before it, numbered from 1.
 fn start(bench: &Bench, messages: Vec<Message>) -> Ends {
-    let (input, writer_input) = mpsc::channel(100);
+    let (input, writer_input) = mpsc::channel(1_000);
     let (writer_output, output) = mpsc::channel(100);
     let (failing, writer_fails) = watch::channel(None);
     for (message, number) in messages.into_iter().zip(1..) {
@@ -156,6 +156,20 @@ fn what_is_live_goes_before_the_backlog() {
     messages.push(message(&plain(10_001, 1)));
     let stored = start(&bench, messages).finish();
     assert_eq!(stored, [10, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn what_is_live_is_seen_behind_a_long_backlog() {
+    let bench = Bench::new();
+    let replayed = |first| {
+        let mut batch = plain(first, 1);
+        batch.header.replayed = true;
+        message(&batch)
+    };
+    let mut messages: Vec<Message> = (1..=900).map(replayed).collect();
+    messages.push(message(&plain(1_001, 1)));
+    let stored = start(&bench, messages).finish();
+    assert_eq!((stored.len(), stored[0]), (901, 901));
 }
 
 #[test]
