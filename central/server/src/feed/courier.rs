@@ -33,7 +33,7 @@ const RENEW: Duration = Duration::from_secs(3);
 /// How often the database is told what is acknowledged, and asked what other processes stored.
 const TICK: Duration = Duration::from_millis(500);
 /// How many events of a feed are read at once, and how many altogether.
-const READ: (u32, usize) = (256, 512);
+const READ: (u32, usize) = (1_024, 2_048);
 /// The first and the longest pause between two connections.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 /// A connection that held this long starts the pauses again from the first.
