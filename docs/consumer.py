@@ -3,7 +3,8 @@
 
 It subscribes to the CloudEvents of a tenant's shops by MQTT. The feed comes at least once, so events that are known by
 their id are left out. The feed numbers events without gaps, so a number that does not follow shows that some were
-missed, and those are asked for by HTTP. What was taken is kept in a file: after a restart it goes on from there.
+missed, and those are asked for by HTTP. A new generation shows that central was restored from a backup: by HTTP is told
+from where on the numbers stand for other events. What was taken is kept in a file: after a restart it goes on from there.
 
     consumer.py --tenant acme --broker localhost:1883 --http http://localhost:8080 --state feed.db
 
@@ -38,11 +39,16 @@ class Feed:
         self.http = http.rstrip("/")
         self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.db.execute("CREATE TABLE IF NOT EXISTS taken (id TEXT PRIMARY KEY)")
-        self.db.execute("CREATE TABLE IF NOT EXISTS last (store TEXT PRIMARY KEY, sequence INTEGER)")
+        columns = "store TEXT PRIMARY KEY, generation TEXT, sequence INTEGER"
+        self.db.execute(f"CREATE TABLE IF NOT EXISTS last ({columns})")
 
     def last(self, store):
-        row = self.db.execute("SELECT sequence FROM last WHERE store = ?", (store,)).fetchone()
-        return row[0] if row else 0
+        """The last place that is known, and in which generation it is one. Generations sort as texts."""
+        row = self.db.execute("SELECT generation, sequence FROM last WHERE store = ?", (store,)).fetchone()
+        return row or ("", 0)
+
+    def go_on(self, store, generation, sequence):
+        self.db.execute("INSERT OR REPLACE INTO last VALUES (?, ?, ?)", (store, generation, sequence))
 
     def stores(self):
         return [row[0] for row in self.db.execute("SELECT store FROM last ORDER BY store")]
@@ -52,12 +58,13 @@ class Feed:
 
     def came(self, store, event):
         """An event came by MQTT."""
-        number, last = int(event["sequence"]), self.last(store)
-        if number > last + 1:
+        number, (generation, last) = int(event["sequence"]), self.last(store)
+        if event["generation"] > generation > "":
+            print(f"{store}: a new generation, asking what is different in it", file=sys.stderr)
+            self.fill(store)
+        elif event["generation"] >= generation and number > last + 1:
             print(f"{store}: {last + 1} to {number - 1} did not come, asking for them", file=sys.stderr)
             self.fill(store)
-        elif number <= last and not self.is_taken(event):
-            print(f"{store}: {number} is another event: central was restored from a backup", file=sys.stderr)
         self.note(store, event)
 
     def note(self, store, event):
@@ -65,9 +72,9 @@ class Feed:
         self.db.execute("BEGIN")
         try:
             new = self.db.execute("INSERT OR IGNORE INTO taken VALUES (?)", (event["id"],)).rowcount
-            number = int(event["sequence"])
-            if new or number > self.last(store):
-                self.db.execute("INSERT OR REPLACE INTO last VALUES (?, ?)", (store, number))
+            place = (event["generation"], int(event["sequence"]))
+            if place > self.last(store):
+                self.go_on(store, *place)
             if new:
                 take(store, event)
             self.db.execute("COMMIT")
@@ -77,7 +84,10 @@ class Feed:
 
     def fill(self, store):
         """Takes everything by HTTP that follows on what was taken."""
-        question = {"store": store, "after": self.last(store), "limit": PAGE}
+        generation, last = self.last(store)
+        question = {"store": store, "after": last, "limit": PAGE}
+        if generation:
+            question["generation"] = generation
         url = f"{self.http}/api/v1/events?{urllib.parse.urlencode(question)}"
         while url:
             try:
@@ -85,11 +95,13 @@ class Feed:
                     events, link = json.load(answer), answer.headers.get("Link", "")
             except urllib.error.HTTPError as error:
                 problem = error.read().decode()
-                if error.code != 409:
+                if error.code not in (409, 410):
                     raise RuntimeError(f"{url}: {error.code}: {problem}") from error
-                # Central has less than was taken from it: it was restored. Known events are left out by their ids.
+                # Central was restored (409), or has deleted what is so old (410), and says from where to go on. Known
+                # events are left out by their ids.
                 print(f"{store}: {problem}", file=sys.stderr)
-                self.db.execute("UPDATE last SET sequence = 0 WHERE store = ?", (store,))
+                problem = json.loads(problem)
+                self.go_on(store, problem["generation"], problem["after"])
                 return self.fill(store)
             for event in events:
                 self.note(store, event)

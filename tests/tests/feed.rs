@@ -3,15 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use hangtag_protocol::event::Kind;
 use hangtag_tests::harness::broker::Mosquitto;
 use hangtag_tests::harness::cluster::Cluster;
+use hangtag_tests::harness::consumer::{consumer, python, taken};
 use hangtag_tests::harness::gateway::succeeded;
-use hangtag_tests::harness::process::{Process, wait_for};
+use hangtag_tests::harness::process::wait_for;
 use hangtag_tests::harness::recipient::{BATCH, Letter, Recipient, all, batch_of, places};
 use hangtag_tests::harness::site::Site;
 use hangtag_tests::harness::{folder, free_port, seed, skip};
@@ -190,47 +190,6 @@ async fn what_a_broker_did_not_acknowledge_is_not_called_published() -> anyhow::
     let central = site.start_central()?;
     came(BATCHES)?;
     central.stop(STOPS_WITHIN)
-}
-
-/// A Python that has paho-mqtt: `HANGTAG_PYTHON`, or Debian's, or whichever is found.
-fn python() -> Option<String> {
-    let given = std::env::var("HANGTAG_PYTHON").ok();
-    let found = ["/usr/bin/python3", "python3"].map(String::from);
-    let has_paho = |python: &String| {
-        let mut command = Command::new(python);
-        command.args(["-c", "import paho.mqtt.client"]).output().is_ok_and(|output| output.status.success())
-    };
-    given.into_iter().chain(found).find(has_paho)
-}
-
-/// The consumer that is shipped, with its state in the folder.
-fn consumer(python: &str, folder: &Path, broker_port: u16, site: &Site) -> anyhow::Result<Process> {
-    let mut command = Command::new(python);
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/consumer.py"));
-    command.args([
-        "--tenant",
-        "demo",
-        "--broker",
-        &format!("127.0.0.1:{broker_port}"),
-        "--http",
-        &site.url(""),
-    ]);
-    command.arg("--state").arg(folder.join("consumer.db"));
-    Process::start("consumer.py", &mut command, &folder.join("consumer.log"))
-}
-
-/// What the consumer took, and up to which place.
-fn taken(folder: &Path) -> anyhow::Result<(BTreeSet<String>, u64)> {
-    let path = folder.join("consumer.db");
-    if !path.exists() {
-        return Ok((BTreeSet::new(), 0));
-    }
-    let db = rusqlite::Connection::open(path)?;
-    db.busy_timeout(Duration::from_secs(5))?;
-    let mut query = db.prepare("SELECT id FROM taken")?;
-    let ids = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let last = db.query_row("SELECT coalesce(max(sequence), 0) FROM last", [], |row| row.get::<_, i64>(0))?;
-    Ok((ids, u64::try_from(last)?))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

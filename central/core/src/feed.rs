@@ -13,9 +13,22 @@ use hangtag_protocol::id::{EventId, ReaderId, Seq, StoreId, ZoneId};
 /// came: 1 hour.
 pub const PATIENCE_MS: i64 = 3_600_000;
 
-/// Where in its shop's feed an event stands: 1 for the first, then without gaps; the same for ever.
+/// Where in its shop's feed an event stands: 1 for the first, then without gaps; the same for as long as a
+/// [generation](Generation) lasts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence(pub u64);
+
+/// Which numbering of the feeds counts: when it began, in Unix milliseconds. It changes when central is restored from a
+/// backup: places may then stand for other events than before. Later ones are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub UnixMillis);
+
+impl Default for Generation {
+    /// Before all others.
+    fn default() -> Self {
+        Self(UnixMillis(0))
+    }
+}
 
 /// In which form a feed is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,8 +104,10 @@ impl Clock {
 pub struct Fed {
     /// Its id.
     pub id: EventId,
-    /// Its place in the feed.
+    /// Its place in the feed,
     pub sequence: Sequence,
+    /// by the numbering that counts when this is told.
+    pub generation: Generation,
     /// When it happened.
     pub clock: Clock,
     /// When central got it.
@@ -208,6 +223,14 @@ impl Fed {
             Told::Retracted { .. } => Kind::Retracted,
             Told::Coverage { .. } => Kind::Coverage,
             Told::Scanned { .. } => Kind::Scanned,
+        }
+    }
+
+    /// Its place, and that of the event that it retracts, are of this numbering.
+    pub fn stands_in(&mut self, generation: Generation) {
+        self.generation = generation;
+        if let Told::Retracted { said: Some(said), .. } = &mut self.what {
+            said.stands_in(generation);
         }
     }
 

@@ -17,6 +17,7 @@ use crate::problem::Problem;
 use crate::store::{Forks, Reader};
 use crate::{log, pipeline};
 
+mod backup;
 mod bench;
 mod check;
 mod import;
@@ -99,6 +100,34 @@ pub(crate) enum Command {
         #[arg(long)]
         mend: bool,
     },
+    /// Copies the database to a file, also while central runs.
+    ///
+    /// The copy is of one moment, and is looked through before it gets its name. A file that is there is not overwritten.
+    /// Databases on a server have tools of their own.
+    Backup {
+        #[command(flatten)]
+        file: File,
+        /// Where the copy goes: a file that is not there.
+        #[arg(value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Makes the database of a copy. Stop central first.
+    ///
+    /// Gateways then send again what they still hold and the copy does not have, and the feed tells those who read it that
+    /// its places are numbered anew from there on.
+    Restore {
+        #[command(flatten)]
+        file: File,
+        /// Takes the place of a database with data, which is kept beside it.
+        #[arg(long)]
+        replace: bool,
+        /// The copy.
+        #[arg(value_name = "FILE")]
+        from: PathBuf,
+    },
+    /// Tells the feed that the database was restored in another way than by `restore`, such as a server's own tools.
+    /// Before central is started.
+    Restored(File),
     /// Shows what could not be read.
     Quarantine {
         #[command(flatten)]
@@ -218,6 +247,18 @@ impl Command {
             Self::Verify { file, mend } => {
                 let config = read(&file)?;
                 verify::verify(&config.address()?, config.tenant, mend)
+            }
+            Self::Backup { file, to } => {
+                log::start()?;
+                backup::back_up(&read(&file)?, &to)
+            }
+            Self::Restore { file, replace, from } => {
+                log::start()?;
+                backup::restore(&read(&file)?, &from, replace)
+            }
+            Self::Restored(file) => {
+                log::start()?;
+                backup::restored(&read(&file)?)
             }
             Self::Quarantine { file, what } => {
                 let address = read(&file)?.address()?;

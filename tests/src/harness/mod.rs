@@ -9,7 +9,7 @@
 //! | [`broker`] | rumqttd within this process, or Mosquitto as another |
 //! | [`cluster`] | a PostgreSQL server of a test's own |
 //! | [`clock`] | a machine whose wall clock and boots a test sets |
-//! | [`cluster`] | a PostgreSQL server |
+//! | [`consumer`] | the consumer of the feed that is shipped |
 //! | [`export`] | reads what `spool export` wrote |
 //! | [`faults`] | a disk that fails once |
 //! | [`gateway`] | one agent of several, or one in unusual places |
@@ -25,6 +25,7 @@ pub mod board;
 pub mod broker;
 pub mod clock;
 pub mod cluster;
+pub mod consumer;
 pub mod export;
 pub mod faults;
 pub mod gateway;

@@ -4,14 +4,16 @@
 //! {"specversion":"1.0","id":"paris-1:gw-1:0000000000000abc:12","source":"urn:hangtag:acme:loc:paris-1",
 //!  "type":"hangtag.tried_on.v1","subject":"3074257bf7194e4000001a85","time":"2026-11-21T09:30:00.000Z",
 //!  "datacontenttype":"application/json","dataschema":"urn:hangtag:schema:tried_on:1",
-//!  "sequence":"0000000000000000042","data":{"gateway":"gw-1","received":"2026-11-21T09:30:31.120Z",
+//!  "sequence":"0000000000000000042","generation":"2026-11-01T08:00:00.000Z",
+//!  "data":{"gateway":"gw-1","received":"2026-11-21T09:30:31.120Z",
 //!   "clock":"vouched","clock_error_ms":20,"confidence":90,"epc":"3074257bf7194e4000001a85",
 //!   "epc_uri":"urn:epc:id:sgtin:0614141.812345.6789","gtin":"80614141123458","serial":"6789","zone":"booth-1",
 //!   "visit":"paris-1:gw-1:0000000000000abc:9",
 //!   "evidence":{"reads":40,"margin_db":9,"unrest":55,"dwell_ds":412}}}
 //! ```
 //!
-//! Ids are unique whatever the source; `sequence` is that of the extension of this name, per source. `time` is absent
+//! Ids are unique whatever the source; `sequence` is that of the extension of this name, per source and `generation`, an
+//! extension of our own. `time` is absent
 //! where no clock told it. The gateway stands in the data because a source is a shop: its feed is one.
 
 use hangtag_central_core::feed::{Fed, Told};
@@ -38,6 +40,7 @@ pub(crate) struct CloudEvent {
     datacontenttype: &'static str,
     dataschema: String,
     sequence: String,
+    generation: String,
     data: Data,
 }
 
@@ -102,6 +105,7 @@ impl CloudEvent {
             datacontenttype: "application/json",
             dataschema: names::schema(kind),
             sequence: names::sequence(event.sequence),
+            generation: names::generation(event.generation),
             data: Data {
                 gateway: event.id.gateway.to_string(),
                 received: rfc3339(received(event)),

@@ -56,6 +56,8 @@ pub(crate) struct ObjectEvent {
     id: String,
     #[serde(rename = "hangtag:sequence")]
     sequence: String,
+    #[serde(rename = "hangtag:generation")]
+    generation: String,
     #[serde(rename = "hangtag:clock")]
     clock: &'static str,
     #[serde(rename = "hangtag:clock_error_ms", skip_serializing_if = "Option::is_none")]
@@ -215,6 +217,7 @@ impl ObjectEvent {
             error_declaration: event.retracted.as_ref().map(|by| ErrorDeclaration::new(scene, by)),
             id: event.id.to_string(),
             sequence: names::sequence(event.sequence),
+            generation: names::generation(event.generation),
             clock,
             clock_error_ms,
             confidence: Some(event.confidence),

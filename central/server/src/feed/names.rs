@@ -16,10 +16,13 @@
 //! | a business step | `urn:hangtag:bizstep:KIND` |
 //! | a schema | `urn:hangtag:schema:KIND:VERSION`: the end of its topic and of its path |
 
-use hangtag_central_core::feed::Sequence;
+use hangtag_central_core::feed::{Generation, Sequence};
 use hangtag_protocol::epc::{Epc, Gtin};
 use hangtag_protocol::event::Kind;
 use hangtag_protocol::id::{EventId, GatewayId, ReaderId, StoreId, TenantId, ZoneId};
+use jiff::Timestamp;
+
+use super::{rfc3339, timestamp};
 
 /// The version of the types and of their schemas.
 pub(crate) const VERSION: u32 = 1;
@@ -72,4 +75,9 @@ pub(crate) fn item(gtin: Gtin) -> String {
 /// A place in the feed, so long that texts sort as numbers do.
 pub(crate) fn sequence(Sequence(number): Sequence) -> String {
     format!("{number:019}")
+}
+
+/// By which numbering that is a place: the moment at which it began. Texts sort as times do.
+pub(crate) fn generation(Generation(began): Generation) -> String {
+    rfc3339(timestamp(began).unwrap_or(Timestamp::UNIX_EPOCH))
 }

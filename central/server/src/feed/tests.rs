@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use hangtag_central_core::feed::{Clock, Deed, Fed, Garment, Retraction, Sequence, Told};
+use hangtag_central_core::feed::{Clock, Deed, Fed, Garment, Generation, Retraction, Sequence, Told};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::epc::{Epc, Gtin};
 use hangtag_protocol::event::{Evidence, ReaderState};
@@ -36,6 +36,7 @@ fn fed(what: Told) -> Fed {
     Fed {
         id: id(12),
         sequence: Sequence(42),
+        generation: Generation(UnixMillis(1_793_520_000_000)),
         // A Saturday in winter, 10:30 in Paris.
         clock: Clock::Vouched { at: UnixMillis(1_795_253_400_000), error_ms: 20 },
         received: UnixMillis(1_795_253_431_120),
@@ -91,6 +92,7 @@ fn a_try_on_reads_as_its_documents_say() {
             "datacontenttype": "application/json",
             "dataschema": "urn:hangtag:schema:tried_on:1",
             "sequence": "0000000000000000042",
+            "generation": "2026-11-01T08:00:00.000Z",
             "data": {
                 "gateway": "gw-1",
                 "received": "2026-11-21T09:30:31.120Z",
@@ -127,6 +129,7 @@ fn a_try_on_reads_as_its_documents_say() {
             "bizLocation": { "id": "urn:hangtag:acme:loc:paris-1" },
             "hangtag:id": "paris-1:gw-1:0000000000000abc:12",
             "hangtag:sequence": "0000000000000000042",
+            "hangtag:generation": "2026-11-01T08:00:00.000Z",
             "hangtag:clock": "vouched",
             "hangtag:clock_error_ms": 20,
             "hangtag:confidence": 90,
@@ -299,6 +302,7 @@ pub(crate) fn any_fed() -> impl Strategy<Value = Fed> {
                 seq: Seq(seq),
             },
             sequence: Sequence(sequence),
+            generation: Generation(UnixMillis(received)),
             clock,
             received: UnixMillis(received),
             confidence,

@@ -38,6 +38,14 @@ enum Engine {
     Postgres(Box<Postgres>),
 }
 
+/// A file that one process wants for itself.
+pub(super) enum Alone {
+    /// Nobody else can open it before this is dropped, and all that was written stands in the file itself.
+    Taken(Db),
+    /// Somebody has it open.
+    InUse,
+}
+
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -87,6 +95,15 @@ impl Db {
     /// When that fails.
     pub(super) fn open_to_look(address: &Address) -> Result<Self, DbError> {
         Self::open_for_reading(address, Sqlite::open_to_look)
+    }
+
+    /// Opens a file, which must exist, unless anybody else has it open.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn open_alone(path: &Path) -> Result<Alone, DbError> {
+        let taken = Sqlite::open_alone(path)?;
+        Ok(taken.map_or(Alone::InUse, |sqlite| Alone::Taken(Self(Engine::Sqlite(sqlite)))))
     }
 
     fn open_for_reading(

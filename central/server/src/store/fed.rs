@@ -3,17 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use hangtag_central_core::feed::{Clock, Deed, Fed, Garment, Retraction, Sequence, Told};
+use hangtag_central_core::feed::{Clock, Deed, Fed, Garment, Generation, Retraction, Sequence, Told};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::epc::{Epc, Gtin};
 use hangtag_protocol::event::{Evidence, Kind};
 use hangtag_protocol::id::{EventId, Seq, StoreId, ZoneId};
 
-use super::StoreError;
 use super::db::{Db, Mode, Row, binds};
 use super::open_to_read;
 use super::piece::state;
 use super::read::{Reader, content, kind, parse};
+use super::{StoreError, generation};
 
 /// A stretch of a shop's feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,10 @@ pub(crate) struct Page {
     pub to: Sequence,
     /// The place of the last event of the whole feed; 0 while there is none.
     pub last: Sequence,
+    /// The place of the first event that is still there; one more than `last` when none is.
+    pub first: Sequence,
+    /// The numbering by which these are places.
+    pub generation: Generation,
 }
 
 /// Some events of one epoch, and where in the feed they are.
@@ -43,12 +47,25 @@ impl Reader {
         let db = connection.transaction(Mode::Read)?;
         page(&db, store, after, limit)
     }
+
+    /// Up to which place the present numbering of a shop's feed is the one that was known as an earlier generation.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn same_up_to(&self, store: StoreId, known: Generation) -> Result<Sequence, StoreError> {
+        generation::same_up_to(&open_to_read(self.address())?, store, known)
+    }
 }
 
 /// The same within a transaction.
 pub(super) fn page(db: &Db, store: StoreId, after: Sequence, limit: u32) -> Result<Page, StoreError> {
-    let question = "SELECT last FROM feed_head WHERE store = ?1";
-    let last = Sequence(db.first(question, binds![store.as_str()], |row| row.get(0))?.unwrap_or(0));
+    let question = "SELECT first, last FROM feed_head WHERE store = ?1";
+    let ends = db.first(question, binds![store.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (first, last) =
+        ends.map_or((Sequence(1), Sequence(0)), |(first, last)| (Sequence(first), Sequence(last)));
+    let generation = generation::current(db)?;
+    // Whoever asks for what is deleted gets what is left; whether that is all, `first` tells.
+    let after = after.max(Sequence(first.0.saturating_sub(1)));
     let (mut events, mut to) = (Vec::new(), after);
     if after < last {
         for slice in slices(db, store, after.0.cast_signed(), limit.into())? {
@@ -56,7 +73,8 @@ pub(super) fn page(db: &Db, store: StoreId, after: Sequence, limit: u32) -> Resu
             to = Sequence((slice.sequence + slice.count - 1).cast_unsigned());
         }
     }
-    Ok(Page { events, to, last })
+    events.iter_mut().for_each(|event| event.stands_in(generation));
+    Ok(Page { events, to, first, last, generation })
 }
 
 fn slices(db: &Db, store: StoreId, after: i64, limit: i64) -> Result<Vec<Slice>, StoreError> {
@@ -203,6 +221,7 @@ fn fed(row: &Row<'_>, of: EventId, sequence: Sequence) -> Result<Fed, StoreError
     Ok(Fed {
         id: beside(number(0)?.unwrap_or_default()),
         sequence,
+        generation: Generation::default(),
         clock: clock(row, 1)?,
         received: UnixMillis(row.get(3)?),
         confidence: small(5)?,

@@ -177,7 +177,7 @@ impl Feed {
                 binds![of.store.as_str(), of.gateway.as_str(), boot.to_string()],
             )?;
         }
-        let take = "INSERT INTO feed_head VALUES (?1, ?2)
+        let take = "INSERT INTO feed_head (store, last) VALUES (?1, ?2)
             ON CONFLICT (store) DO UPDATE SET last = feed_head.last + excluded.last RETURNING last";
         // Shop by shop in the order of their ids: whoever else appends waits, and never for each other.
         for (store, runs) in &self.fed {

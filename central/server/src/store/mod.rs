@@ -34,14 +34,17 @@
 //! status       the last health message of each gateway, JSON as it came
 //! quarantine   payloads that could not be used, whole, with the reason; `times` counts copies
 //!   kind                         refused | fork | settled: what became of its numbers
+//! dropped      what somebody took out of it for good, when and why, without the payload
 //! changed      per shop and hour (Unix hours; the least number for events without a time of day) a random
 //!              mark, which is another one after every change of what the hour adds up to
 //! sale, stock  what tills told: drawn in `sale.rs`
 //! sheet        per shop and hour what counts of its events, packed: drawn in `roll.rs`
 //! feed, feed_head, feed_waiting, feed_sent, lease: where in its shop's feed each event stands, how far that is
 //!                              published, and by whom; drawn in `feed.rs`
+//! feed_past    which numberings of the feeds were before the present one; drawn in `generation.rs`
+//! deleted      per shop and table what was deleted because of its age
 //! meta         name and value: whose database it is (tenant); what tells the secret that keys `code` from others
-//!              (codes)
+//!              (codes); which numbering of the feeds counts, and whether this is a copy (generation, backup)
 //! ```
 //!
 //! Times are Unix milliseconds. Numbers fit signed 64 bits because `admit` refuses larger ones; a
@@ -52,6 +55,7 @@ use hangtag_protocol::id::TenantId;
 mod address;
 mod adopt;
 mod append;
+mod backup;
 mod changed;
 mod clock;
 mod db;
@@ -61,6 +65,7 @@ mod fed;
 mod feed;
 mod feeder;
 mod floor;
+mod generation;
 mod group;
 mod loyalty;
 mod memory;
@@ -80,6 +85,7 @@ use db::{Db, DbError};
 
 pub(crate) use address::Address;
 pub(crate) use append::{Message, Options, Store};
+pub(crate) use backup::{back_up, restore, restored};
 pub(crate) use epoch::Key;
 pub(crate) use fed::Page;
 pub(crate) use feeder::Feeder;

@@ -80,7 +80,7 @@ impl Roller {
         for (store, hour, mark, body) in &sheets {
             if let Some(body) = body {
                 write.execute(
-                    "INSERT INTO sheet VALUES (?1, ?2, ?3, ?4) ON CONFLICT (store, hour) DO UPDATE SET
+                    "INSERT INTO sheet (store, hour, mark, body) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (store, hour) DO UPDATE SET
                      mark = excluded.mark, body = excluded.body",
                     binds![store.as_str(), *hour, *mark, body.as_slice()],
                 )?;

@@ -1,19 +1,21 @@
 //! The tables. Enters: a connection to a file of this or an earlier version. Leaves: the tables of this
 //! version. A new file goes through the same steps as an old one.
 
+use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::TenantId;
+use jiff::Timestamp;
 
 use super::db::{Db, Mode, Transaction, binds};
-use super::{Address, StoreError, feed, roll, sale};
+use super::{Address, StoreError, feed, generation, roll, sale};
 
 /// The version of the schema, in SQLite's `user_version`.
-pub(super) const VERSION: i64 = 7;
+pub(super) const VERSION: i64 = 8;
 
 /// The first version that says whose database it is.
 const META_SINCE: i64 = 2;
 
 /// What makes each version of the one before; the first of an empty file. What was released never changes.
-const STEPS: [&str; 7] = [V1, V2, V3, V4, sale::TABLES, roll::TABLES, feed::TABLES];
+const STEPS: [&str; 8] = [V1, V2, V3, V4, sale::TABLES, roll::TABLES, feed::TABLES, generation::TABLES];
 
 const V1: &str = "
 CREATE TABLE event (
@@ -129,6 +131,9 @@ pub(super) fn prepare(db: &mut Db, address: &Address, tenant: TenantId) -> Resul
     migrate(&transaction, version(&transaction, address)?)?;
     if !is_owned(&transaction, address, tenant)? {
         transaction.execute("INSERT INTO meta VALUES ('tenant', ?1)", binds![tenant.as_str()])?;
+    }
+    if generation::ensure(&transaction, UnixMillis(Timestamp::now().as_millisecond()))? {
+        tracing::info!(database = %address, "a backup is put into use: a new generation of the feed begins");
     }
     transaction.commit()
 }

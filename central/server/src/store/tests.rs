@@ -20,6 +20,7 @@ use super::db::{Db, FromValue};
 use super::{Address, Message, Options, Reader, Store, StoreError};
 
 mod adopt;
+mod backup;
 mod bounds;
 mod changed;
 mod engines;
@@ -137,6 +138,11 @@ impl Bench {
     fn list(&self, sql: &str) -> String {
         let texts: Vec<String> = self.db().all(sql, &[], |row| row.get(0)).unwrap();
         texts.join(",")
+    }
+
+    /// Changes it by hand.
+    pub(crate) fn batch(&self, sql: &str) {
+        self.db().batch(sql).unwrap();
     }
 
     /// Makes that the database cannot be used any more.

@@ -7,9 +7,12 @@
 //! | `after` | the last `sequence` that is known; 0, from the first event on |
 //! | `limit` | how many at most, 1 to 1000; 100 |
 //! | `form` | `cloudevents`: an array of CloudEvents; `epcis`: an EPCISDocument. Left out: what `Accept` wants |
+//! | `generation` | the numbering by which `after` is a place, as the last event had it. Left out: it is not looked at |
 //!
-//! While there is more, `Link: <…>; rel="next"` leads to it. A place beyond the feed's end is refused with 409: the
-//! asker knows events that central does not, as after central was restored from a backup.
+//! While there is more, `Link: <…>; rel="next"` leads to it. A place that stands for another event in the present
+//! generation, or that lies beyond the feed's end, is refused with 409: the asker knows events that central does not, as
+//! after central was restored from a backup. A place after which events were deleted because of their age is refused
+//! with 410. Both problems name in `after` the place from which to go on, and in `generation` the present one.
 
 use std::sync::Arc;
 
@@ -17,14 +20,17 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use hangtag_central_core::feed::{Form, Sequence};
+use hangtag_central_core::feed::{Form, Generation, Sequence};
+use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::StoreId;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{NO_SNIFF, NO_STORE, Site};
 use crate::feed::cloudevents::{self, CloudEvent};
 use crate::feed::epcis::{self, ObjectEvent};
+use crate::feed::names;
 use crate::store::StoreError;
 
 /// How many events an answer has at most, if the asker does not say, and whatever the asker says.
@@ -38,6 +44,7 @@ pub(super) struct Question {
     after: Option<String>,
     limit: Option<String>,
     form: Option<String>,
+    generation: Option<String>,
 }
 
 /// Why there is no answer.
@@ -55,7 +62,17 @@ pub(super) enum EventsError {
         "parameter after: {after} is beyond {last}, the last event of this feed: central may have been restored from \
          a backup; ask again from after=0, and leave out what you have by its id"
     )]
-    Beyond { after: u64, last: u64 },
+    Beyond { after: u64, last: u64, generation: Generation },
+    #[error(
+        "parameter after: {after} is a place of another generation, which is the same only up to {same}: central was \
+         restored from a backup; go on after that, and leave out what you have by its id"
+    )]
+    Restored { after: u64, same: u64, generation: Generation },
+    #[error(
+        "parameter after: {after} is followed by events that were deleted because of their age: the first that is left \
+         is {first}"
+    )]
+    Gone { after: u64, first: u64, generation: Generation },
     #[error("{0}")]
     Database(#[from] StoreError),
     #[error("the question to the database was dropped: {0}")]
@@ -75,16 +92,30 @@ pub(super) async fn events(
     let limits = (1, LIMIT.1.into());
     let limit = number("limit", question.limit.as_deref(), LIMIT.0.into(), limits)?;
     let form = form(question.form.as_deref(), &headers)?;
+    let known_generation = question.generation.as_deref().map(generation).transpose()?;
 
     let known = site.shops.iter().any(|shop| shop.id == store);
     let limit = u32::try_from(limit).unwrap_or(LIMIT.1);
     let (reader, asked) = (site.reader.clone(), Sequence(after));
-    let page = tokio::task::spawn_blocking(move || reader.feed(store, asked, limit)).await??;
+    let ask = move || {
+        let page = reader.feed(store, asked, limit)?;
+        let other = known_generation.filter(|known| *known != page.generation);
+        let same = other.map(|known| reader.same_up_to(store, known)).transpose()?;
+        Ok::<_, StoreError>((page, same))
+    };
+    let (page, same) = tokio::task::spawn_blocking(ask).await??;
+    let generation = page.generation;
+    if let Some(Sequence(same)) = same.filter(|same| *same < asked) {
+        return Err(EventsError::Restored { after, same, generation });
+    }
     if page.last < asked {
-        return Err(EventsError::Beyond { after, last: page.last.0 });
+        return Err(EventsError::Beyond { after, last: page.last.0, generation });
     }
     if page.last == Sequence(0) && !known {
         return Err(EventsError::UnknownStore(store));
+    }
+    if after + 1 < page.first.0 {
+        return Err(EventsError::Gone { after, first: page.first.0, generation });
     }
     let (content_type, body) = match form {
         Form::CloudEvents => {
@@ -101,8 +132,11 @@ pub(super) async fn events(
     let mut answer = ([(header::CONTENT_TYPE, content_type), NO_STORE, NO_SNIFF], body).into_response();
     if page.to < page.last {
         let (to, form) = (page.to.0, form.name());
+        // Whoever does not tell a generation need not know of any.
+        let of = known_generation
+            .map_or_else(String::new, |_| format!("&generation={}", names::generation(generation)));
         let next =
-            format!("</api/v1/events?store={store}&after={to}&limit={limit}&form={form}>; rel=\"next\"");
+            format!("</api/v1/events?store={store}&after={to}&limit={limit}&form={form}{of}>; rel=\"next\"");
         answer.headers_mut().insert(header::LINK, next.parse().expect("names and numbers are a header"));
     }
     Ok(answer)
@@ -126,6 +160,14 @@ fn number(
     number.ok_or_else(wrong)
 }
 
+/// A generation as it stands in an event.
+fn generation(text: &str) -> Result<Generation, EventsError> {
+    let began: Result<Timestamp, _> = text.parse();
+    let began = began
+        .map_err(|_| parameter("generation", text, "is no generation: send it as it stands in an event"))?;
+    Ok(Generation(UnixMillis(began.as_millisecond())))
+}
+
 /// What the parameter says; without it, what the asker's program accepts.
 fn form(asked: Option<&str>, headers: &HeaderMap) -> Result<Form, EventsError> {
     if let Some(asked) = asked {
@@ -139,22 +181,44 @@ fn form(asked: Option<&str>, headers: &HeaderMap) -> Result<Form, EventsError> {
     Ok(if wants_epcis { Form::Epcis } else { Form::CloudEvents })
 }
 
+impl EventsError {
+    /// After which place to go on, in which generation.
+    fn way_on(&self) -> Option<(u64, Generation)> {
+        match *self {
+            Self::Beyond { generation, .. } => Some((0, generation)),
+            Self::Restored { same, generation, .. } => Some((same, generation)),
+            Self::Gone { first, generation, .. } => Some((first - 1, generation)),
+            Self::Query(_)
+            | Self::Parameter { .. }
+            | Self::NoStore
+            | Self::UnknownStore(_)
+            | Self::Database(_)
+            | Self::Task(_) => None,
+        }
+    }
+}
+
 impl IntoResponse for EventsError {
     fn into_response(self) -> Response {
         let status = match &self {
             Self::Query(_) | Self::Parameter { .. } | Self::NoStore => StatusCode::BAD_REQUEST,
             Self::UnknownStore(_) => StatusCode::NOT_FOUND,
-            Self::Beyond { .. } => StatusCode::CONFLICT,
+            Self::Beyond { .. } | Self::Restored { .. } => StatusCode::CONFLICT,
+            Self::Gone { .. } => StatusCode::GONE,
             Self::Database(_) | Self::Task(_) => {
                 tracing::error!(error = %self, "no events");
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
-        let body = json!({
+        let mut body = json!({
             "title": status.canonical_reason(),
             "status": status.as_u16(),
             "detail": self.to_string(),
         });
+        if let Some((after, generation)) = self.way_on() {
+            body["after"] = json!(after);
+            body["generation"] = json!(names::generation(generation));
+        }
         let headers = [(header::CONTENT_TYPE, "application/problem+json"), NO_STORE, NO_SNIFF];
         (status, headers, body.to_string()).into_response()
     }
@@ -168,6 +232,7 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
+    use crate::store;
     use crate::store::tests::{Bench, TAG, anchor, batch, picked};
     use crate::web::router;
     use crate::web::tests::site;
@@ -175,7 +240,7 @@ mod tests {
     /// A shop's feed.
     struct Door {
         site: Arc<Site>,
-        _bench: Bench,
+        bench: Bench,
     }
 
     impl Door {
@@ -193,7 +258,7 @@ mod tests {
         let mut sent = batch(1, (1..=3).map(|n| picked(n * 1_000, TAG)).collect());
         sent.anchors = vec![anchor(0, 1_700_000_000_000, 20)];
         bench.send(&sent);
-        Door { site: site(&bench, "").0, _bench: bench }
+        Door { site: site(&bench, "").0, bench }
     }
 
     fn sequences(body: &str) -> Vec<String> {
@@ -263,6 +328,7 @@ mod tests {
             ("?store=paris-1&after=4", 409, "parameter after: 4 is beyond 3"),
             ("?store=paris-1&limit=0", 400, "parameter limit: \"0\" is not a number from 1 to 1000"),
             ("?store=paris-1&form=xml", 400, "parameter form: \"xml\" is neither"),
+            ("?store=paris-1&generation=2", 400, "parameter generation: \"2\" is no generation"),
             ("?store=paris-1&afer=1", 400, "afer"),
         ] {
             let (status, headers, body) = door.get(&format!("/api/v1/events{query}"), "").await;
@@ -273,5 +339,32 @@ mod tests {
             let problem: Value = serde_json::from_str(&body).unwrap();
             assert!(problem["detail"].as_str().unwrap().contains(said), "{said} in {problem}");
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_knows_another_generation_is_told_from_where_on_it_differs() {
+        let mut bench = Bench::new();
+        let mut sent = batch(1, (1..=3).map(|n| picked(n * 1_000, TAG)).collect());
+        sent.anchors = vec![anchor(0, 1_700_000_000_000, 20)];
+        bench.send(&sent);
+        let door = Door { site: site(&bench, "").0, bench };
+        let known = |body: &str| {
+            let events: Value = serde_json::from_str(body).unwrap();
+            events[0]["generation"].as_str().unwrap().to_owned()
+        };
+        let (_, _, body) = door.get("/api/v1/events?store=paris-1", "").await;
+        let before = known(&body);
+        store::restored(&door.bench.address, crate::store::tests::tenant()).unwrap();
+        door.bench.batch("UPDATE feed_past SET last = 2");
+        let ask =
+            |after: u64| format!("/api/v1/events?store=paris-1&limit=1&after={after}&generation={before}");
+        let (status, _, body) = door.get(&ask(3), "").await;
+        let problem: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((status, &problem["after"]), (409, &json!(2)), "{body}");
+        let (status, headers, body) = door.get(&ask(1), "").await;
+        assert_eq!((status, sequences(&body)), (200, vec!["2".into()]));
+        assert_eq!(problem["generation"], known(&body));
+        assert!(headers["link"].to_str().unwrap().contains(&format!("&generation={}>", known(&body))));
+        assert!(known(&body) > before);
     }
 }

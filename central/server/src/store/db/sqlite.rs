@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Connection, OpenFlags};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags};
 
 use super::super::StoreError;
 use super::{Bind, Mode, Row, Value};
@@ -61,6 +61,21 @@ impl Sqlite {
         }?;
         connection.busy_timeout(BUSY)?;
         Ok(Self::from(connection))
+    }
+
+    /// Opens a file for one process alone, with its write-ahead log folded into it. `None` when another one has it open.
+    pub(super) fn open_alone(path: &Path) -> rusqlite::Result<Option<Self>> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        // Only who is alone may leave the write-ahead log, and nobody can enter it again during the transaction.
+        let taken = connection
+            .pragma_update(None, "journal_mode", "delete")
+            .and_then(|()| connection.execute_batch("BEGIN EXCLUSIVE"));
+        match taken {
+            Ok(()) => Ok(Some(Self::from(connection))),
+            Err(why) if why.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(None),
+            Err(why) => Err(why),
+        }
     }
 
     pub(super) fn begin(&self, mode: Mode) -> rusqlite::Result<()> {
