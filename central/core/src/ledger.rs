@@ -10,6 +10,8 @@
 //! └───────────── settled ───────────┘
 //! ```
 //!
+//! Only when a person drops a batch that was set aside its numbers go back, from quarantined to lost.
+//!
 //! An unknown number below the lowest one that the agent holds is *unexplained*: it was never declared lost,
 //! and whoever sent it then has it no more. An agent of whom central remembers everything leaves none;
 //! one whose central was restored from a backup leaves those that it had already forgotten. They are shown
@@ -179,6 +181,15 @@ impl Ledger {
         for range in self.stored.missing_in(events) {
             self.quarantined.insert(range);
             self.lost.remove(range);
+        }
+    }
+
+    /// Gives up numbers whose batch was set aside and is not there any more: they are gaps.
+    pub fn give_up(&mut self, events: SeqRange) {
+        let set_aside: Vec<SeqRange> = common(self.quarantined.ranges(), events).collect();
+        for range in set_aside {
+            self.quarantined.remove(range);
+            self.lost.insert(range);
         }
     }
 

@@ -3,18 +3,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::StoreId;
 use hangtag_protocol::topic::About;
-use jiff::Timestamp;
 
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::pos::schemas;
 use crate::problem::Problem;
-use crate::store::{Forks, Reader};
+use crate::store::Forks;
 use crate::{log, pipeline};
 
 mod backup;
@@ -23,11 +21,13 @@ mod check;
 mod import;
 mod keys;
 mod pos;
+mod quarantine;
 mod verify;
 
 use bench::Bench;
 use check::check;
 use import::import_all;
+use quarantine::QuarantineWhat;
 
 /// Stores what shoppers did with clothes, and shows it.
 #[derive(Parser)]
@@ -128,12 +128,12 @@ pub(crate) enum Command {
     /// Tells the feed that the database was restored in another way than by `restore`, such as a server's own tools.
     /// Before central is started.
     Restored(File),
-    /// Shows what could not be read.
+    /// What could not be used: shows it, tries it again, or drops it. Also while central runs.
     Quarantine {
         #[command(flatten)]
         file: File,
         #[command(subcommand)]
-        what: Option<What>,
+        what: Option<QuarantineWhat>,
     },
 }
 
@@ -142,17 +142,6 @@ pub(crate) struct File {
     /// The configuration, a TOML file.
     #[arg(long, global = true, default_value = "central.toml")]
     config: PathBuf,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum What {
-    /// One line for each payload, the newest first.
-    List,
-    /// One payload in hexadecimal.
-    Show {
-        /// The number that `list` tells.
-        id: i64,
-    },
 }
 
 #[derive(Subcommand)]
@@ -202,9 +191,6 @@ pub(crate) enum KeysWhat {
     /// Makes a key pair, and prints its public key.
     Make,
 }
-
-/// The most payloads that are listed.
-const LISTED: u32 = 1_000;
 
 impl Command {
     /// Does what was asked.
@@ -260,15 +246,7 @@ impl Command {
                 log::start()?;
                 backup::restored(&read(&file)?)
             }
-            Self::Quarantine { file, what } => {
-                let address = read(&file)?.address()?;
-                let reader = Reader::new(address);
-                match what.unwrap_or(What::List) {
-                    What::List => list(&reader)?,
-                    What::Show { id } => show(&reader, id)?,
-                }
-                Ok(ExitCode::SUCCESS)
-            }
+            Self::Quarantine { file, what } => quarantine::quarantine(&read(&file)?, what),
         }
     }
 }
@@ -278,45 +256,4 @@ fn read(file: &File) -> anyhow::Result<Config> {
         let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
         anyhow::anyhow!("{}", lines.join("\n"))
     })
-}
-
-fn list(reader: &Reader) -> anyhow::Result<()> {
-    println!("{:>6}  {:20}  {:>5}  {:>6}  {:7}  TOPIC: REASON", "ID", "RECEIVED", "TIMES", "BYTES", "KIND");
-    for row in reader.quarantine(LISTED)? {
-        let received = utc(row.received);
-        println!(
-            "{:>6}  {received:20}  {:>5}  {:>6}  {:7}  {}: {}",
-            row.id,
-            row.times,
-            row.size,
-            row.kind,
-            printable(&row.topic),
-            printable(&row.reason)
-        );
-    }
-    Ok(())
-}
-
-fn show(reader: &Reader, id: i64) -> anyhow::Result<()> {
-    let Some((row, payload)) = reader.quarantined(id)? else { bail!("there is no {id} in quarantine") };
-    println!("topic     {}\nreceived  {}, {} times", printable(&row.topic), utc(row.received), row.times);
-    println!("kind      {}", row.kind);
-    println!("reason    {}\nbytes     {}\n", printable(&row.reason), row.size);
-    for (line, bytes) in payload.chunks(16).enumerate() {
-        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let printable = |byte: &u8| if (0x20..0x7f).contains(byte) { char::from(*byte) } else { '.' };
-        let text: String = bytes.iter().map(printable).collect();
-        println!("{:08x}  {:47}  {text}", line * 16, hex.join(" "));
-    }
-    Ok(())
-}
-
-fn utc(at: UnixMillis) -> String {
-    Timestamp::from_millisecond(at.0)
-        .map_or_else(|_| at.0.to_string(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-}
-
-/// Strangers choose topics and parts of reasons: their control characters must not reach a terminal.
-fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

@@ -75,10 +75,10 @@ pub(crate) struct Appended {
 
 /// The writing side of the database.
 pub(crate) struct Store {
-    db: Db,
-    tenant: TenantId,
-    keys: Arc<Keys>,
-    memory: Memory,
+    pub(super) db: Db,
+    pub(super) tenant: TenantId,
+    pub(super) keys: Arc<Keys>,
+    pub(super) memory: Memory,
 }
 
 impl Store {

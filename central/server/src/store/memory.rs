@@ -68,6 +68,14 @@ impl Memory {
         Ok(())
     }
 
+    /// Forgets everything: somebody wrote past it.
+    pub(super) fn forget(&mut self) {
+        self.ledgers.clear();
+        self.turns.clear();
+        self.taken.clear();
+        self.room.forget();
+    }
+
     /// Makes that what is recorded of a gateway is as the transaction reads it until it is committed. Whoever takes
     /// the turns of several takes them in their order, or may have to begin again.
     pub(super) fn take_turn(&mut self, db: &Db, gateway: &Gateway) -> Result<(), StoreError> {

@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use hangtag_protocol::batch::{CRC, Header};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::StoreId;
+use hangtag_protocol::range::{SeqRange, SeqSet};
 use hangtag_protocol::topic::Gateway;
 
 use super::db::{Db, Row, binds};
@@ -40,6 +41,12 @@ pub(crate) struct Quarantined {
     pub kind: String,
     /// The topic.
     pub topic: String,
+    /// The shop, where it is known,
+    pub store: Option<String>,
+    /// and the gateway.
+    pub gateway: Option<String>,
+    /// The spool's life, and the first and last number in it, of a batch.
+    pub numbers: Option<(String, i64, i64)>,
     /// Why it was set aside.
     pub reason: String,
     /// Bytes.
@@ -219,7 +226,9 @@ pub(super) fn remove_fork(db: &Db, message: &Message) -> Result<(), StoreError> 
     Ok(())
 }
 
-const COLUMNS: &str = "SELECT id, received, times, kind, topic, reason, length(payload) FROM quarantine";
+const COLUMNS: &str =
+    "SELECT id, received, times, kind, topic, reason, length(payload), store, gateway, epoch, first, last
+     FROM quarantine";
 
 /// The newest ones first.
 pub(super) fn list(db: &Db, limit: u32) -> Result<Vec<Quarantined>, StoreError> {
@@ -240,7 +249,36 @@ pub(super) fn show(db: &Db, id: i64) -> Result<Option<(Quarantined, Vec<u8>)>, S
     Ok(db.first(question, binds![id], |row| row.get(0))?.map(|payload| (found, payload)))
 }
 
+/// Why a payload is there, if it is.
+pub(super) fn reason(db: &Db, message: &Message) -> Result<Option<String>, StoreError> {
+    db.first(
+        "SELECT reason FROM quarantine WHERE topic = ?1 AND digest = ?2 AND payload = ?3",
+        binds![&message.topic, CRC.checksum(&message.payload), &message.payload],
+        |row| row.get(0),
+    )
+}
+
+/// The numbers of a gateway's epoch that other payloads hold.
+pub(super) fn numbers_of_others(
+    db: &Db,
+    id: i64,
+    (store, gateway, epoch): (&str, &str, &str),
+) -> Result<SeqSet, StoreError> {
+    let ranges = db.all(
+        "SELECT first, last FROM quarantine
+         WHERE store = ?1 AND gateway = ?2 AND epoch = ?3 AND id <> ?4 AND kind = 'settled'",
+        binds![store, gateway, epoch, id],
+        |row| {
+            let (first, last): (i64, i64) = (row.get(0)?, row.get(1)?);
+            Ok(SeqRange::new(first.cast_unsigned(), last.cast_unsigned()))
+        },
+    )?;
+    Ok(SeqSet::from(ranges))
+}
+
 fn row(row: &Row<'_>) -> Result<Quarantined, StoreError> {
+    let (epoch, first, last): (Option<String>, _, _) = (row.get(9)?, row.get(10)?, row.get(11)?);
+    let numbers = epoch.zip(Option::zip(first, last)).map(|(epoch, (first, last))| (epoch, first, last));
     Ok(Quarantined {
         id: row.get(0)?,
         received: UnixMillis(row.get(1)?),
@@ -249,5 +287,8 @@ fn row(row: &Row<'_>) -> Result<Quarantined, StoreError> {
         topic: row.get(4)?,
         reason: row.get(5)?,
         size: row.get(6)?,
+        store: row.get(7)?,
+        gateway: row.get(8)?,
+        numbers,
     })
 }

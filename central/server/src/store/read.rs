@@ -15,7 +15,9 @@ use serde::Serialize;
 use super::changed;
 use super::db::{Db, Mode, binds};
 use super::piece::{Hours, Pieces};
-use super::{Address, Quarantined, StoreError, Unopened, loyalty, open_to_read, quarantine, sale};
+use super::{
+    Address, Dropped, Quarantined, StoreError, Unopened, loyalty, open_to_read, quarantine, release, sale,
+};
 
 /// The most rows of gaps and of quarantine that the page shows.
 const SHOWN: u32 = 50;
@@ -192,6 +194,22 @@ impl Reader {
     /// When the database fails.
     pub(crate) fn quarantine(&self, limit: u32) -> Result<Vec<Quarantined>, StoreError> {
         quarantine::list(&open_to_read(&self.address)?, limit)
+    }
+
+    /// What was taken out of quarantine for good, the latest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn dropped(&self, limit: u32) -> Result<Vec<Dropped>, StoreError> {
+        release::dropped(&open_to_read(&self.address)?, limit)
+    }
+
+    /// The numbers of all payloads in quarantine, the oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn quarantine_ids(&self) -> Result<Vec<i64>, StoreError> {
+        open_to_read(&self.address)?.all("SELECT id FROM quarantine ORDER BY id", &[], |row| row.get(0))
     }
 
     /// One payload in quarantine.

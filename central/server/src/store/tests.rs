@@ -29,6 +29,7 @@ mod feeder;
 mod lineage;
 pub(crate) mod loyalty;
 mod rate;
+mod release;
 mod sale;
 mod writer;
 
