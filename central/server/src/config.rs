@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::keys;
 use crate::problem::Problem;
-use crate::store::{Address, Options};
+use crate::store::{Address, Limits, Options};
 
 /// What a person may write.
 #[derive(Clone, Debug, Deserialize)]
@@ -41,6 +41,43 @@ pub(crate) struct Config {
     /// What other systems are told.
     #[serde(default)]
     pub feed: Feed,
+    /// How long what is kept.
+    #[serde(default)]
+    pub retention: Retention,
+}
+
+/// How long what is kept, in days; what is left out is kept for ever. What events add up to is kept in any case.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Retention {
+    /// Events, with tags and visits, since they happened; at least 31.
+    pub events_days: Option<u32>,
+    /// Places in the feed, since their events came; events stay until they are in none. Left out: as `events_days`.
+    pub feed_days: Option<u32>,
+    /// Lines of receipts, since they were paid; at least 31.
+    pub sales_days: Option<u32>,
+    /// Counts of stock, since they were made; the last before that stays.
+    pub stock_days: Option<u32>,
+    /// Payloads in quarantine that settle nothing, since they came last.
+    pub quarantine_days: Option<u32>,
+}
+
+/// A day, in milliseconds.
+const DAY_MS: i64 = 86_400_000;
+/// What the page compares and remembers: a month.
+const LEAST_DAYS: u32 = 31;
+
+impl Retention {
+    /// The keys with their values, and the least that each may be.
+    fn days(&self) -> [(&'static str, Option<u32>, u32); 5] {
+        [
+            ("retention.events_days", self.events_days, LEAST_DAYS),
+            ("retention.feed_days", self.feed_days, 1),
+            ("retention.sales_days", self.sales_days, LEAST_DAYS),
+            ("retention.stock_days", self.stock_days, 1),
+            ("retention.quarantine_days", self.quarantine_days, 1),
+        ]
+    }
 }
 
 /// What other systems are told.
@@ -208,6 +245,20 @@ impl Config {
         }
     }
 
+    /// How long what is kept.
+    pub(crate) fn limits(&self) -> Limits {
+        let Retention { events_days, feed_days, sales_days, stock_days, quarantine_days } = self.retention;
+        let limit = |days: Option<u32>| days.map(|days| i64::from(days) * DAY_MS);
+        Limits {
+            events: limit(events_days),
+            feed: limit(feed_days.or(events_days)),
+            sales: limit(sales_days),
+            stock: limit(stock_days),
+            quarantine: limit(quarantine_days),
+            forms: self.feed.publish.forms(),
+        }
+    }
+
     /// What the database is opened with.
     ///
     /// # Errors
@@ -249,6 +300,11 @@ impl Config {
         }
         if self.quarantine.max_mib == 0 {
             wrong("quarantine.max_mib", "is 0: a batch that cannot be read could not be kept");
+        }
+        for (key, days, least) in self.retention.days() {
+            if let Some(days) = days.filter(|days| *days < least) {
+                wrong(key, &format!("is {days}: at least {least}, or leave it out to keep everything"));
+            }
         }
         if self.mqtt.user.is_none() && self.mqtt.password_file.is_some() {
             wrong("mqtt.password_file", "is given without mqtt.user");
@@ -359,6 +415,20 @@ listen = "127.0.0.1:0"
         ] {
             assert!(error.contains(place), "{place} in {error}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_for_too_short_is_refused_and_what_is_left_out_is_kept() {
+        let kept = read(GOOD).unwrap().limits();
+        assert_eq!(kept, Limits::default());
+        let kept = read(&format!("{GOOD}[retention]\nevents_days = 90\nstock_days = 1")).unwrap().limits();
+        assert_eq!(
+            (kept.events, kept.feed, kept.stock),
+            (Some(90 * DAY_MS), Some(90 * DAY_MS), Some(DAY_MS))
+        );
+        let error = read(&format!("{GOOD}[retention]\nevents_days = 7\nfeed_days = 0")).unwrap_err();
+        assert!(error.contains("line 11: retention.events_days: is 7: at least 31"), "{error}");
+        assert!(error.contains("line 12: retention.feed_days: is 0: at least 1, or leave it out"), "{error}");
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod pipeline;
 mod pos;
 mod problem;
 mod report;
+mod retention;
 mod rollups;
 mod shop;
 mod store;

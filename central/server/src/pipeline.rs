@@ -5,7 +5,7 @@
 //!                    ◀─requests──        ◀─output──   ▲    └──failing──▶ health
 //!                                              tills ──┘ input, each with its answer
 //!                                        ──broker──────────────────────▶ health
-//! changed ──▶ rollups ──▶ database
+//! changed ──▶ rollups ──▶ database ◀── retention
 //! broker ◀───────────────── courier ◀──changed── writer
 //! ```
 //!
@@ -31,6 +31,7 @@ use crate::feed::mqtt::Connect;
 use crate::goods::Goods;
 use crate::ingest::{self, Broker, Ingest};
 use crate::problem::{self, Problem};
+use crate::retention;
 use crate::rollups;
 use crate::shop;
 use crate::store::{Reader, Store, Writer};
@@ -117,8 +118,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let mut ingest = tokio::spawn(ingest::run(ingest, stopping.clone()));
 
     let reader = Reader::new(address.clone());
-    let rolling = rollups::run(address, config.tenant, commits.clone(), stopping.clone());
+    let rolling = rollups::run(address.clone(), config.tenant, commits.clone(), stopping.clone());
     let rolling = tokio::spawn(rolling);
+    let keeping = retention::run(address.clone(), config.tenant, config.limits(), stopping.clone());
+    let keeping = tokio::spawn(keeping);
     let site = Arc::new(Site {
         days,
         reader,
@@ -126,7 +129,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         shops,
         goods,
         commits,
-        vitals: Vitals { broker: broker_known, failing: writer_failing },
+        vitals: Vitals { broker: broker_known, failing: writer_failing, forms: config.feed.publish.forms() },
         stopping: stopping.clone(),
         now: Timestamp::now,
     });
@@ -151,6 +154,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     feed.await.context("feed")?;
     page.await.context("page")?.context("page")?;
     rolling.await.context("rollups")?;
+    keeping.await.context("retention")?;
     tracing::info!("stopped");
     Ok(())
 }

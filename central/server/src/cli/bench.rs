@@ -252,6 +252,7 @@ fn site(address: &Address, folder: &Path, tenant: TenantId, shops: Vec<Shop>) ->
         vitals: Vitals {
             broker: watch::channel(ingest::Broker::Connected).1,
             failing: watch::channel(None).1,
+            forms: Vec::new(),
         },
         stopping: watch::channel(false).1,
         now: Timestamp::now,

@@ -1,6 +1,7 @@
 //! The events of one hour of one shop. Enters: a snapshot of the database, a stretch of hours. Leaves: the hours,
-//! each as the snapshot has it: from its sheet where that was made of what the hour is, else from the events. The
-//! hours that were read from events are kept in memory for as long as they do not change.
+//! each as the snapshot has it: from its sheet where that was made of what the hour is, else from the events; or from
+//! both, where the sheet stands alone and events came after that. What was read from events is kept in memory for as
+//! long as it does not change.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,8 @@ use super::changed::HOUR_MS;
 use super::db::{Db, binds};
 use super::event::state_name;
 use super::read::{HANDLED, NOT_RETRACTED, content, kind, parse};
-use super::{Coverage, StoreError, roll, sheet};
+use super::roll::Sheet;
+use super::{Coverage, StoreError, retention, roll, sheet};
 
 /// The most rows that are kept, about 150 bytes each, an hour without any for one; one more makes all others be
 /// forgotten.
@@ -62,27 +64,36 @@ impl Pieces {
         wanted: impl Fn(i64) -> bool,
     ) -> Result<Hours, StoreError> {
         let mut hours = Hours::new();
-        roll::sheets(db, store.as_str(), between, |hour, mark, body| {
-            if marks.get(&hour) == Some(&mark) && wanted(hour) {
-                hours.extend(sheet::unpack(body).map(|piece| (hour, Arc::new(piece))));
+        let mut added_to = BTreeMap::new();
+        roll::sheets(db, store.as_str(), between, |Sheet { hour, mark, is_alone, body }| {
+            if !wanted(hour) {
+                return Ok(());
             }
+            let is_all = marks.get(&hour) == Some(&mark);
+            if is_all {
+                hours.extend(sheet::unpack(&body).map(|piece| (hour, Arc::new(piece))));
+            } else if is_alone {
+                added_to.extend(sheet::unpack(&body).map(|piece| (hour, piece)));
+            }
+            Ok(())
         })?;
         for (hour, mark) in marks.iter().filter(|(hour, _)| wanted(**hour)) {
             if !hours.contains_key(hour) {
-                hours.insert(*hour, self.read(db, (store, *hour), *mark)?);
+                let known = added_to.remove(hour).unwrap_or_default();
+                hours.insert(*hour, self.read(db, (store, *hour), *mark, known)?);
             }
         }
         Ok(hours)
     }
 
-    fn read(&self, db: &Db, key: (StoreId, i64), mark: i64) -> Result<Arc<Piece>, StoreError> {
+    fn read(&self, db: &Db, key: (StoreId, i64), mark: i64, alone: Piece) -> Result<Arc<Piece>, StoreError> {
         let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, piece)) = kept().get(&key)
             && *known == mark
         {
             return Ok(Arc::clone(piece));
         }
-        let piece = Arc::new(read(db, key.0.as_str(), key.1)?);
+        let piece = Arc::new(retention::merged(alone, read(db, key.0.as_str(), key.1)?));
         let mut kept = kept();
         if kept.values().map(|(_, piece)| piece.rows()).sum::<usize>() + piece.rows() > MAX_ROWS {
             kept.clear();

@@ -6,6 +6,7 @@
 //! ```text
 //! sheet          one row per shop and hour
 //!   mark         the mark that the hour had when the sheet was made
+//!   alone        1: the hour's events are deleted (`retention.rs`), and the sheet holds whatever the mark; else 0
 //!   body         see `sheet.rs`
 //! changed
 //!   rolled       the mark of which a sheet was made last
@@ -53,7 +54,8 @@ impl Roller {
     /// When the database fails.
     pub(crate) fn forget(&mut self, store: &str, hour: i64) -> Result<(), StoreError> {
         let write = self.0.transaction(Mode::Write)?;
-        write.execute("DELETE FROM sheet WHERE store = ?1 AND hour = ?2", binds![store, hour])?;
+        let forget = "DELETE FROM sheet WHERE store = ?1 AND hour = ?2 AND alone = 0";
+        write.execute(forget, binds![store, hour])?;
         // Whoever remembers what the wrong sheet said learns that there is something else.
         write.execute(
             "UPDATE changed SET rolled = NULL, mark = ?3 WHERE store = ?1 AND hour = ?2",
@@ -80,8 +82,9 @@ impl Roller {
         for (store, hour, mark, body) in &sheets {
             if let Some(body) = body {
                 write.execute(
-                    "INSERT INTO sheet (store, hour, mark, body) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (store, hour) DO UPDATE SET
-                     mark = excluded.mark, body = excluded.body",
+                    "INSERT INTO sheet (store, hour, mark, body) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (store, hour) DO UPDATE SET mark = excluded.mark, body = excluded.body
+                     WHERE sheet.alone = 0",
                     binds![store.as_str(), *hour, *mark, body.as_slice()],
                 )?;
             }
@@ -118,8 +121,12 @@ pub(crate) struct Verified {
     pub right: u64,
     /// Hours that wait for their sheet: they are read from events meanwhile.
     pub waiting: u64,
+    /// Sheets that are all that is left of their hours, and can be read.
+    pub alone: u64,
     /// Shop and hour (Unix milliseconds divided by those of an hour) of those that say something else.
     pub wrong: Vec<(String, i64)>,
+    /// The same of those that stand alone and cannot be read.
+    pub gone: Vec<(String, i64)>,
 }
 
 /// Makes every sheet that counts again and compares. Hours that change meanwhile are not counted.
@@ -128,12 +135,22 @@ pub(crate) struct Verified {
 /// When the database fails.
 pub(crate) fn verify(address: &Address) -> Result<Verified, StoreError> {
     let mut db = open_to_read(address)?;
-    let keys = "SELECT c.store, c.hour, c.mark = s.mark FROM changed AS c
+    let keys = "SELECT c.store, c.hour, c.mark = s.mark, s.alone FROM changed AS c
          LEFT JOIN sheet AS s ON s.store = c.store AND s.hour = c.hour WHERE c.hour <> ?1 ORDER BY 1, 2";
-    let keys: Vec<(String, i64, Option<bool>)> =
-        db.all(keys, binds![NO_HOUR], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let keys: Vec<(String, i64, Option<bool>, Option<i64>)> =
+        db.all(keys, binds![NO_HOUR], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
     let mut verified = Verified::default();
-    for (store, hour, is_current) in keys {
+    for (store, hour, is_current, alone) in keys {
+        if alone == Some(1) {
+            // There is nothing left to hold it against.
+            let body = "SELECT body FROM sheet WHERE store = ?1 AND hour = ?2";
+            let body: Option<Vec<u8>> = db.first(body, binds![store.as_str(), hour], |row| row.get(0))?;
+            match body.and_then(|body| sheet::unpack(&body)) {
+                Some(_) => verified.alone += 1,
+                None => verified.gone.push((store, hour)),
+            }
+            continue;
+        }
         if is_current != Some(true) {
             verified.waiting += 1;
             continue;
@@ -157,23 +174,37 @@ pub(crate) fn verify(address: &Address) -> Result<Verified, StoreError> {
     Ok(verified)
 }
 
-/// Hours that changed since their sheet was made.
+/// Hours that changed since their sheet was made, and that have more than that.
 fn due(db: &Db, most: u32) -> Result<Vec<(String, i64, i64)>, StoreError> {
-    let question = "SELECT store, hour, mark FROM changed
-         WHERE (rolled IS NULL OR rolled <> mark) AND hour <> ?1 ORDER BY store, hour LIMIT ?2";
+    let question = "SELECT store, hour, mark FROM changed AS c
+         WHERE (rolled IS NULL OR rolled <> mark) AND hour <> ?1 AND NOT EXISTS
+           (SELECT 1 FROM sheet AS s WHERE s.store = c.store AND s.hour = c.hour AND s.alone = 1)
+         ORDER BY store, hour LIMIT ?2";
     db.all(question, binds![NO_HOUR, most], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
 }
 
-/// Reads the sheets of a shop from one hour to another, both included: hour, mark, body.
+/// One sheet.
+pub(super) struct Sheet {
+    /// Its hour.
+    pub hour: i64,
+    /// The mark that the hour had.
+    pub mark: i64,
+    /// Whether it is all that is left of the hour, but for events that came later.
+    pub is_alone: bool,
+    /// Its bytes.
+    pub body: Vec<u8>,
+}
+
+/// Reads the sheets of a shop from one hour to another, both included.
 pub(super) fn sheets(
     db: &Db,
     id: &str,
     (from, to): (i64, i64),
-    mut each: impl FnMut(i64, i64, &[u8]),
+    mut each: impl FnMut(Sheet) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let question = "SELECT hour, mark, body FROM sheet WHERE store = ?1 AND hour BETWEEN ?2 AND ?3";
+    let question = "SELECT hour, mark, alone, body FROM sheet WHERE store = ?1 AND hour BETWEEN ?2 AND ?3";
     db.each(question, binds![id, from, to], |row| {
-        each(row.get(0)?, row.get(1)?, row.get::<Vec<u8>>(2)?.as_slice());
-        Ok(())
+        let is_alone = row.get::<i64>(2)? != 0;
+        each(Sheet { hour: row.get(0)?, mark: row.get(1)?, is_alone, body: row.get(3)? })
     })
 }

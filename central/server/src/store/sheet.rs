@@ -1,5 +1,7 @@
 //! The sheet of an hour: its piece, packed. Enters: a piece. Leaves: bytes, and the piece again. Sheets stand in
 //! the database beside the events from which they can be made again at any time; one of another version is made anew.
+//! But where the events are deleted because of their age, the sheet is all that is left: a program that writes another
+//! version must read this one for ever.
 //!
 //! ```text
 //!  0   1  version, 1

@@ -30,6 +30,7 @@ mod lineage;
 pub(crate) mod loyalty;
 mod rate;
 mod release;
+mod retention;
 mod sale;
 mod writer;
 

@@ -5,7 +5,10 @@
 //! {"status":"ok","broker":"connected","writer":"ok",
 //!  "events":120,"gaps":0,"lost":0,"unexplained":0,"quarantined":0,
 //!  "not_recording":[{"store":"paris-1","gateway":"gw-2","why":"the disk is full: …"}],
-//!  "unopened":[{"key":"8520f0098930a754","state":"sealed","scans":7}]}
+//!  "unopened":[{"key":"8520f0098930a754","state":"sealed","scans":7}],
+//!  "feed":{"unclocked":3,"unpublished":[{"form":"cloudevents","events":40,"oldest_s":2}]},
+//!  "quarantine":{"payloads":1,"bytes":512,"only_copies":0},
+//!  "deleted":[{"store":"paris-1","table":"event","before":"2026-08-24T00:00:00Z","rows":120}]}
 //! {"status":"failing","broker":"connected","writer":"failing",
 //!  "since":"2026-11-21T09:30:00Z","why":"database: disk full"}
 //! {"status":"degraded","broker":"connecting","disconnected_s":75,"broker_why":"I/O: Connection refused",
@@ -18,7 +21,11 @@
 //! back. `not_recording` lists the gateways that cannot keep events, by their own last word:
 //! central is well all the same. `unopened` counts loyalty codes by the key to which they are sealed: `sealed` when
 //! the key is not in central's folder of keys (they are opened when central starts with it), `broken` when it does not
-//! open them. They and the sums are left out when the database cannot be read.
+//! open them. In `feed`, `unpublished` counts by form the events that the broker has
+//! not acknowledged yet, and for how many seconds central has had the oldest of them (`null`: there is none), `unclocked`
+//! those that wait for a clock first. `quarantine` counts payloads, their bytes, and how many of them are the only copies
+//! of events. `deleted` says per shop and table how many rows went because of their age, and before which moment all of
+//! them were. All this is left out when the database cannot be read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,12 +33,14 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use hangtag_central_core::feed::Form;
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{NO_SNIFF, NO_STORE, Site};
 use crate::ingest::Broker;
-use crate::store::{Failing, NotRecording, StoreError, Totals, Unopened};
+use crate::store::{Deleted, Failing, NotRecording, QuarantineSum, StoreError, Totals, Unopened};
 
 /// A connection may be away for so long: brokers are started anew.
 const DEGRADED_AFTER: Duration = Duration::from_secs(60);
@@ -42,6 +51,8 @@ pub(crate) struct Vitals {
     pub broker: watch::Receiver<Broker>,
     /// Since when the writer cannot store.
     pub failing: watch::Receiver<Option<Failing>>,
+    /// In which forms the feed is published.
+    pub forms: Vec<Form>,
 }
 
 #[derive(Serialize)]
@@ -68,19 +79,65 @@ struct Sums {
     totals: Totals,
     not_recording: Vec<NotRecording>,
     unopened: Vec<Unopened>,
+    feed: FeedSums,
+    quarantine: QuarantineSum,
+    deleted: Vec<Gone>,
+}
+
+#[derive(Serialize)]
+struct FeedSums {
+    unclocked: u64,
+    unpublished: Vec<Unpublished>,
+}
+
+#[derive(Serialize)]
+struct Unpublished {
+    form: &'static str,
+    events: u64,
+    oldest_s: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Gone {
+    store: String,
+    table: String,
+    before: String,
+    rows: u64,
+}
+
+impl Sums {
+    fn ask(site: &Site) -> Result<Self, StoreError> {
+        let (backlog, unclocked) = site.reader.backlog(&site.vitals.forms)?;
+        let now = (site.now)().as_millisecond();
+        let unpublished = backlog.into_iter().map(|of| Unpublished {
+            form: of.form.name(),
+            events: of.events,
+            oldest_s: of.oldest.map(|at| (now - at.0).max(0).cast_unsigned() / 1_000),
+        });
+        let deleted =
+            site.reader.deleted()?.into_iter().map(|Deleted { store, what, before_ms, count }| Gone {
+                store,
+                table: what,
+                before: Timestamp::from_millisecond(before_ms)
+                    .map_or_else(|_| before_ms.to_string(), |at| at.to_string()),
+                rows: count,
+            });
+        Ok(Self {
+            totals: site.reader.totals()?,
+            not_recording: site.reader.not_recording()?,
+            unopened: site.reader.unopened()?,
+            feed: FeedSums { unclocked, unpublished: unpublished.collect() },
+            quarantine: site.reader.quarantine_sum()?,
+            deleted: deleted.collect(),
+        })
+    }
 }
 
 /// Answers.
 pub(super) async fn health(State(site): State<Arc<Site>>) -> Response {
     let broker = site.vitals.broker.borrow().clone();
     let failing = site.vitals.failing.borrow().clone();
-    let ask = move || {
-        Ok::<_, StoreError>(Sums {
-            totals: site.reader.totals()?,
-            not_recording: site.reader.not_recording()?,
-            unopened: site.reader.unopened()?,
-        })
-    };
+    let ask = move || Sums::ask(&site);
     let sums = match tokio::task::spawn_blocking(ask).await {
         Ok(sums) => sums.map_err(|why| why.to_string()),
         Err(why) => Err(why.to_string()),

@@ -2,6 +2,7 @@
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
+use hangtag_central_core::feed::Form;
 use hangtag_protocol::clock::UNKNOWN_ERROR;
 use hangtag_protocol::epc::{Gtin, Serial, Sgtin};
 use hangtag_protocol::event::What;
@@ -34,7 +35,7 @@ struct Answer {
 
 pub(super) fn site(bench: &Bench, catalogue: &str) -> (Arc<Site>, watch::Sender<u64>) {
     let (broker, failing) = (watch::channel(Broker::Connected).1, watch::channel(None).1);
-    site_with(bench, catalogue, Vitals { broker, failing })
+    site_with(bench, catalogue, Vitals { broker, failing, forms: vec![Form::CloudEvents] })
 }
 
 fn site_with(bench: &Bench, catalogue: &str, vitals: Vitals) -> (Arc<Site>, watch::Sender<u64>) {
@@ -338,9 +339,24 @@ async fn health_counts_events_gaps_and_quarantine() {
     let wanted = serde_json::json!({
         "status": "ok", "broker": "connected", "writer": "ok",
         "events": 11, "gaps": 0, "lost": 0, "unexplained": 0, "quarantined": 1,
-        "not_recording": [], "unopened": []
+        "not_recording": [], "unopened": [], "deleted": [],
+        "feed": { "unclocked": 1, "unpublished": [
+            { "form": "cloudevents", "events": 10, "oldest_s": (NIGHT + 7_200_000 - 5) / 1_000 }
+        ] },
+        "quarantine": { "payloads": 1, "bytes": 4, "only_copies": 0 },
     });
     assert_eq!(answer, wanted);
+    bench.batch(
+        "INSERT INTO feed_sent VALUES ('paris-1', 'cloudevents', 10);
+         INSERT INTO deleted VALUES ('paris-1', 'event', 1700000000000, 7)",
+    );
+    let answer: serde_json::Value = serde_json::from_str(&get(&site, "/health").await.text).unwrap();
+    let unpublished = serde_json::json!([{ "form": "cloudevents", "events": 0, "oldest_s": null }]);
+    assert_eq!(answer["feed"]["unpublished"], unpublished);
+    let deleted = serde_json::json!([
+        { "store": "paris-1", "table": "event", "before": "2023-11-14T22:13:20Z", "rows": 7 }
+    ]);
+    assert_eq!(answer["deleted"], deleted);
     let page = get(&site, "/").await.text;
     assert!(page.contains("Messages that could not be used: 1"), "{page}");
     assert!(page.contains("begins with &#34;junk&#34; and not with &#34;HTAG&#34;"), "{page}");
@@ -352,7 +368,7 @@ async fn a_writer_that_fails_is_told_to_monitors() {
     let why = Failing { since: Timestamp::UNIX_EPOCH, why: "disk full".into() };
     let (_broker, broker) = watch::channel(Broker::unknown());
     let (writer, failing) = watch::channel(Some(why));
-    let (site, _changed) = site_with(&bench, "", Vitals { broker, failing });
+    let (site, _changed) = site_with(&bench, "", Vitals { broker, failing, forms: vec![Form::CloudEvents] });
     let answer = get(&site, "/health").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     for said in ["\"failing\"", "\"connecting\"", "1970-01-01T00:00:00Z", "disk full", "\"events\":11"] {
@@ -372,7 +388,7 @@ async fn a_broker_that_stays_away_is_told_to_monitors() {
     let why = Some("connection refused".to_owned());
     let (connection, broker) = watch::channel(Broker::Connecting { since, why });
     let (_writer, failing) = watch::channel(None);
-    let (site, _changed) = site_with(&bench, "", Vitals { broker, failing });
+    let (site, _changed) = site_with(&bench, "", Vitals { broker, failing, forms: vec![Form::CloudEvents] });
     let answer = get(&site, "/health").await;
     assert_eq!(answer.status, StatusCode::OK, "starting central anew would not help");
     let told: serde_json::Value = serde_json::from_str(&answer.text).unwrap();

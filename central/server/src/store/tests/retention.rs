@@ -1,0 +1,205 @@
+//! What is deleted because of its age, and what stays right without it.
+
+use hangtag_central_core::feed::{Form, Line as Feed, Sequence};
+use hangtag_central_core::sale::{Goods, Kind, Line, Place, Receipt, StockCount};
+use hangtag_protocol::epc::Gtin;
+
+use super::*;
+use crate::pos::Rows;
+use crate::store::{Deleted, Feeder, Hours, Keeper, Limits, Roller, Verified, verify};
+
+const HOUR: i64 = 3_600_000;
+/// Some midnight.
+const MIDNIGHT: i64 = 500_016 * HOUR;
+/// The end of the first hour of that day, as long after as what is told of events may be kept.
+const NOW: UnixMillis = UnixMillis(MIDNIGHT + HOUR + KEPT);
+const KEPT: i64 = 100 * 24 * HOUR;
+
+fn clocked(batch: Batch) -> Batch {
+    Batch { anchors: vec![anchor(0, MIDNIGHT, 20)], ..batch }
+}
+
+/// A garment that is picked up in an hour of the day, from 0 on.
+fn at(hour: u64, ms: u64) -> Event {
+    picked(hour * HOUR.cast_unsigned() + ms, TAG)
+}
+
+fn limits() -> Limits {
+    Limits { events: Some(KEPT), feed: Some(KEPT), ..Limits::default() }
+}
+
+impl Bench {
+    fn roll(&self) {
+        let mut roller = Roller::open(&self.address, tenant()).unwrap();
+        while roller.roll(1).unwrap() > 0 {}
+    }
+
+    fn age(&self, limits: Limits) -> u64 {
+        Keeper::open(&self.address, tenant(), limits).unwrap().pass(NOW, &mut || true).unwrap()
+    }
+
+    /// What the page would read, by a reader that remembers nothing.
+    fn hours(&self) -> Hours {
+        let day = (MIDNIGHT / HOUR, MIDNIGHT / HOUR + 23);
+        Reader::new(self.address.clone()).hours(gateway().store, day, |_| true).unwrap().1
+    }
+
+    fn handled(&self) -> usize {
+        self.hours().values().map(|piece| piece.handled.len()).sum()
+    }
+
+    fn rows(&self, table: &str) -> i64 {
+        self.ask(&format!("SELECT count(*) FROM {table}"))
+    }
+
+    fn verified(&self) -> Verified {
+        verify(&self.address).unwrap()
+    }
+}
+
+#[test]
+fn events_go_by_whole_hours_and_what_they_add_up_to_stays() {
+    let mut bench = Bench::new();
+    let mut events: Vec<Event> = (1..=5).map(|n| at(0, n * 1_000)).collect();
+    events.extend((1..=3).map(|n| at(1, n)));
+    let sent = clocked(batch(1, events));
+    bench.send(&sent);
+    assert_eq!(bench.age(limits()), 8, "only the feed's places: no sheet says yet what the hour was");
+    assert_eq!(bench.rows("event"), 8);
+    bench.roll();
+    let before = bench.hours();
+    assert_eq!(bench.age(limits()), 5);
+    assert_eq!((bench.rows("event"), bench.hours()), (3, before));
+    assert_eq!(bench.age(limits()), 0);
+    bench.roll();
+    assert_eq!(bench.verified(), Verified { right: 1, alone: 1, ..Verified::default() });
+    let deleted = Reader::new(bench.address.clone()).deleted().unwrap();
+    let of = |what: &str, before_ms: i64, count: u64| Deleted {
+        store: "paris-1".into(),
+        what: what.into(),
+        before_ms,
+        count,
+    };
+    assert_eq!(deleted, [of("event", MIDNIGHT + HOUR, 5), of("feed", MIDNIGHT + HOUR, 8)]);
+    // What is settled stays so: the same again is known, and its numbers are not handed out anew.
+    bench.send(&sent);
+    assert_eq!((bench.rows("event"), bench.rows("quarantine"), bench.settled_to()), (3, 0, 8));
+    assert_eq!(Reader::new(bench.address.clone()).totals().unwrap().events, 8);
+}
+
+#[test]
+fn an_event_that_comes_after_its_hour_is_put_away_counts_at_once_and_for_good() {
+    let mut bench = Bench::new();
+    bench.send(&clocked(batch(1, vec![at(0, 1), at(0, 2)])));
+    bench.roll();
+    bench.age(limits());
+    assert_eq!((bench.rows("event"), bench.handled()), (0, 2));
+    for (seq, handled) in [(3, 3), (4, 4)] {
+        bench.send(&batch(seq, vec![at(0, seq)]));
+        assert_eq!((bench.rows("event"), bench.handled()), (1, handled), "before it is deleted");
+        bench.roll();
+        assert_eq!(bench.handled(), handled, "and when others have been rolled up");
+        bench.age(Limits { feed: None, ..limits() });
+        assert_eq!(bench.rows("event"), 1, "its place in the feed is still offered");
+        assert_eq!(bench.age(limits()), 2);
+        assert_eq!((bench.rows("event"), bench.handled()), (0, handled), "and after");
+        assert_eq!(bench.verified(), Verified { alone: 1, ..Verified::default() });
+    }
+    // A sheet of which nothing can be made again is not thrown away.
+    Roller::open(&bench.address, tenant()).unwrap().forget("paris-1", MIDNIGHT / HOUR).unwrap();
+    bench.roll();
+    assert_eq!(bench.handled(), 4);
+    let damaged = match bench.address {
+        Address::File(_) => "UPDATE sheet SET body = x'ff'",
+        Address::Server(_) => "UPDATE sheet SET body = decode('ff', 'hex')",
+    };
+    bench.batch(damaged);
+    assert_eq!(bench.verified().gone, [("paris-1".to_owned(), MIDNIGHT / HOUR)]);
+}
+
+#[test]
+fn what_is_not_published_in_every_form_stays() {
+    let mut bench = Bench::new();
+    bench.send(&clocked(batch(1, vec![at(0, 1), at(0, 2)])));
+    bench.send(&batch(3, vec![at(0, 3)]));
+    bench.roll();
+    let limits = || Limits { forms: vec![Form::CloudEvents, Form::Epcis], ..limits() };
+    let publish = |form, to| {
+        let mut feeder = Feeder::open(&bench.address, tenant()).unwrap();
+        let sent = [(Feed { store: gateway().store, form }, Sequence(to))].into();
+        assert!(feeder.hold("x", (UnixMillis(0), UnixMillis(1)), &sent).unwrap());
+    };
+    assert_eq!(bench.age(limits()), 0);
+    publish(Form::CloudEvents, 3);
+    publish(Form::Epcis, 2);
+    assert_eq!(bench.age(limits()), 2, "the places of the first two");
+    assert_eq!(bench.rows("event"), 3);
+    let page = |after| Reader::new(bench.address.clone()).feed(gateway().store, Sequence(after), 9).unwrap();
+    assert_eq!((page(0).first, page(0).events.len(), page(2).events.len()), (Sequence(3), 1, 1));
+    publish(Form::Epcis, 3);
+    assert_eq!(bench.age(limits()), 4);
+    assert_eq!((bench.rows("event"), bench.rows("feed"), page(0).first), (0, 0, Sequence(4)));
+    bench.send(&batch(4, vec![at(2, 1)]));
+    let page = Reader::new(bench.address.clone()).feed(gateway().store, Sequence(3), 9).unwrap();
+    assert_eq!((page.events[0].sequence, page.first), (Sequence(4), Sequence(4)), "numbers go on");
+}
+
+#[test]
+fn a_retraction_goes_after_the_event_that_it_retracts() {
+    let mut bench = Bench::new();
+    let events = vec![at(0, 1), at(0, 2), retraction(HOUR.cast_unsigned() + 1, 1)];
+    bench.send(&clocked(batch(1, events)));
+    bench.roll();
+    // The hour of the mistake changed since it was rolled up.
+    bench.send(&batch(4, vec![at(0, 9)]));
+    let both = Limits { events: Some(KEPT - HOUR), ..limits() };
+    bench.age(both.clone());
+    assert_eq!(bench.list("SELECT kind FROM event ORDER BY seq"), "picked_up,picked_up,retracted,picked_up");
+    bench.roll();
+    bench.age(both.clone());
+    bench.age(both);
+    assert_eq!((bench.rows("event"), bench.handled()), (0, 2));
+}
+
+#[test]
+fn what_has_no_time_of_day_goes_by_when_it_came() {
+    let mut bench = Bench::new();
+    bench.send(&batch(1, vec![at(0, 1)]));
+    assert_eq!(bench.age(limits()), 0, "it waits for its clock, to be told to others");
+    bench.batch("DELETE FROM feed_waiting");
+    assert_eq!(bench.age(limits()), 1);
+    assert_eq!((bench.rows("event"), bench.settled_to()), (0, 1));
+}
+
+#[test]
+fn what_tills_told_goes_but_for_the_last_count_and_only_copies_stay_in_quarantine() {
+    let mut bench = Bench::new();
+    let gtin = Gtin::new("4006381333931").unwrap();
+    let goods = Goods::new(Some(gtin), None).unwrap();
+    let old = NOW.0 - KEPT;
+    let line = |receipt: &str, at: i64| Line {
+        receipt: Receipt::new(receipt).unwrap(),
+        line: 1,
+        at: UnixMillis(at),
+        kind: Kind::Sale,
+        quantity: goods.pieces(1).unwrap(),
+        goods,
+        price: None,
+    };
+    let count = |at: i64, quantity| StockCount { gtin, place: Place::All, at: UnixMillis(at), quantity };
+    let store = gateway().store;
+    let lines = vec![(store, line("1", old - 1)), (store, line("2", old))];
+    let counts = vec![(store, count(old - 9, 1)), (store, count(old - 5, 2)), (store, count(old + 5, 3))];
+    bench.store.append_sales(&Rows::Lines(lines), UnixMillis(5)).unwrap();
+    bench.store.append_sales(&Rows::Counts(counts), UnixMillis(5)).unwrap();
+    bench.send_bytes(Channel::Events, newer(&plain(3, 4)));
+    bench.send_bytes(Channel::Status, b"{".into());
+    assert_eq!(bench.age(Limits::default()), 0);
+    let kept = Some(KEPT);
+    let limits = Limits { sales: kept, stock: kept, quarantine: kept, ..Limits::default() };
+    assert_eq!(bench.age(limits.clone()), 3);
+    assert_eq!(bench.list("SELECT receipt FROM sale"), "2");
+    assert_eq!(bench.list("SELECT CAST(quantity AS TEXT) FROM stock ORDER BY at_ms"), "2,3");
+    assert_eq!(bench.list("SELECT kind FROM quarantine"), "settled");
+    assert_eq!(bench.age(limits), 0);
+}
