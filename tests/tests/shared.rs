@@ -2,10 +2,12 @@
 //! again while events flow.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use hangtag_tests::emulator::carousel::Carousel;
 use hangtag_tests::harness::broker::Mosquitto;
 use hangtag_tests::harness::cluster::Cluster;
@@ -167,6 +169,55 @@ async fn whichever_central_is_killed_every_accepted_event_is_on_the_server_exact
     assert!(verdict.is_exact(), "{verdict:?}");
     assert_eq!(verdict.epochs, 1, "nothing gave reason to begin anew");
     assert!(killed.iter().all(|times| *times > 0) || !long(), "both were killed: {killed:?}");
+    Ok(())
+}
+
+/// The port of a central's page.
+fn web(site: &Site, name: &str) -> anyhow::Result<String> {
+    let text = fs::read_to_string(site.folder.join(format!("{name}.toml")))?;
+    let listen = text.lines().find_map(|line| line.strip_prefix("listen = "));
+    Ok(format!("http://{}", listen.context("no page")?.trim_matches('"')))
+}
+
+#[test]
+fn a_page_is_told_of_what_another_central_stores() -> anyhow::Result<()> {
+    if let Some(why) = Cluster::missing() {
+        return skip(why);
+    }
+    let folder = folder()?;
+    let cluster = Cluster::start()?;
+    let broker_port = free_port()?;
+    let _broker = Mosquitto::start(&folder.path().join("mosquitto"), broker_port)?;
+    let site = Site::for_test(folder.path(), broker_port)?;
+    let mut centrals = start_two(&site, &cluster, broker_port)?;
+    let hears = |times: usize| {
+        let text = fs::read_to_string(site.folder.join("other.log")).unwrap_or_default();
+        Ok((text.matches("hears of what other centrals store").count() >= times).then_some(()))
+    };
+    for round in 1..=2 {
+        wait_for("a central that hears of the other", PATIENCE, || hears(round))?;
+        let url = format!("{}/live", web(&site, "other")?);
+        let mut live = BufReader::new(ureq::get(&url).call()?.into_body().into_reader());
+        let url = format!("{}/api/v1/pos/demo-shop/sale", web(&site, "one")?);
+        let line = format!(
+            r#"{{"receipt":"{round}","line":1,"time":"2026-11-22T14:03:11Z","gtin":"4006381333931","quantity":1}}"#
+        );
+        wait_for("the page of the one that a till tells", PATIENCE, || {
+            centrals.iter_mut().try_for_each(Central::check)?;
+            let told = ureq::post(&url).header("content-type", "application/json").send(&line);
+            Ok(told.is_ok().then_some(()))
+        })?;
+        let mut said = String::new();
+        while !said.contains("changed") {
+            said.clear();
+            anyhow::ensure!(live.read_line(&mut said)? > 0, "the page's stream ended");
+        }
+        // It hears again after it lost its connections.
+        tell(&cluster, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'other'")?;
+    }
+    for central in centrals {
+        central.process.map_or(Ok(()), |process| process.stop(STOPS_WITHIN))?;
+    }
     Ok(())
 }
 

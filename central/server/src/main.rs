@@ -17,6 +17,7 @@ mod import;
 mod ingest;
 mod keys;
 mod log;
+mod neighbours;
 mod outbox;
 mod pipeline;
 mod pos;

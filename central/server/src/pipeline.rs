@@ -1,11 +1,13 @@
 //! The wiring: which tasks there are, and every channel between them.
 //!
 //! ```text
-//! broker ⇄ connection ──events──▶ ingest ──input──▶ writer (thread) ──changed──▶ page
+//! broker ⇄ connection ──events──▶ ingest ──input──▶ writer (thread) ──changed──▶
 //!                    ◀─requests──        ◀─output──   ▲    └──failing──▶ health
 //!                                              tills ──┘ input, each with its answer
 //!                                        ──broker──────────────────────▶ health
 //! changed ──▶ rollups ──▶ database ◀── retention
+//! changed ──▶ neighbours ⇄ other centrals
+//!                        ──news──▶ page
 //! broker ◀───────────────── courier ◀──changed── writer
 //! ```
 //!
@@ -30,6 +32,7 @@ use crate::feed::hourly::Hourly;
 use crate::feed::mqtt::Connect;
 use crate::goods::Goods;
 use crate::ingest::{self, Broker, Ingest};
+use crate::neighbours;
 use crate::problem::{self, Problem};
 use crate::retention;
 use crate::rollups;
@@ -120,6 +123,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let reader = Reader::new(address.clone());
     let rolling = rollups::run(address.clone(), config.tenant, commits.clone(), stopping.clone());
     let rolling = tokio::spawn(rolling);
+    // What this process commits is rolled up and published by it; the page shows what all commit.
+    let (news, heard) = watch::channel(0);
+    let hearing = tokio::spawn(neighbours::run(address.clone(), commits, news, stopping.clone()));
     let keeping = retention::run(address.clone(), config.tenant, config.limits(), stopping.clone());
     let keeping = tokio::spawn(keeping);
     let site = Arc::new(Site {
@@ -128,7 +134,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         scene,
         shops,
         goods,
-        commits,
+        commits: heard,
         vitals: Vitals { broker: broker_known, failing: writer_failing, forms: config.feed.publish.forms() },
         stopping: stopping.clone(),
         now: Timestamp::now,
@@ -155,6 +161,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     page.await.context("page")?.context("page")?;
     rolling.await.context("rollups")?;
     keeping.await.context("retention")?;
+    hearing.await.context("neighbours")?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -16,6 +16,7 @@ mod postgres;
 mod server;
 mod sqlite;
 mod value;
+mod word;
 
 use postgres::Postgres;
 use sqlite::Sqlite;
@@ -23,6 +24,7 @@ use sqlite::Sqlite;
 pub(crate) use error::DbError;
 pub(crate) use server::Server;
 pub(super) use value::{Bind, FromValue, IntoBind, Owned, Value};
+pub(crate) use word::Word;
 
 /// What is bound to the places of a statement, from the first on.
 macro_rules! binds {

@@ -90,6 +90,7 @@ pub(crate) use address::Address;
 pub(crate) use append::{Message, Options, Store};
 pub(crate) use backlog::QuarantineSum;
 pub(crate) use backup::{back_up, restore, restored};
+pub(crate) use db::Word;
 pub(crate) use epoch::Key;
 pub(crate) use fed::Page;
 pub(crate) use feeder::Feeder;

@@ -74,7 +74,7 @@ pub(crate) struct Site {
     pub scene: Scene,
     /// The trade items.
     pub goods: Arc<Goods>,
-    /// Changes with every commit.
+    /// Changes with every commit, also of other processes.
     pub commits: watch::Receiver<u64>,
     /// What the other tasks say of themselves.
     pub vitals: Vitals,

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::tls::NoTlsStream;
+use tokio_postgres::{Client, Config, Connection, NoTls, Socket};
 
 use super::DbError;
 use super::postgres::Session;
@@ -76,6 +77,14 @@ impl Server {
         }
         config.connect_timeout(CONNECT).keepalives_idle(SILENT).tcp_user_timeout(SILENT);
         Ok(Self { config, idle: Mutex::default() })
+    }
+
+    /// Opens a session that whoever asks drives.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or refuses.
+    pub(super) async fn open(&self) -> Result<(Client, Connection<Socket, NoTlsStream>), DbError> {
+        Ok(self.config.connect(NoTls).await?)
     }
 
     /// Opens a session.
