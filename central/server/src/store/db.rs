@@ -15,6 +15,7 @@ mod error;
 mod postgres;
 mod server;
 mod sqlite;
+mod tls;
 mod value;
 mod word;
 

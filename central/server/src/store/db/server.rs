@@ -8,13 +8,14 @@ use std::str::FromStr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{Client, Config, Connection, NoTls, Socket};
+use tokio_postgres::{Client, Config};
 
 use super::DbError;
 use super::postgres::Session;
+use super::tls::{Messages, Tls};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -31,6 +32,7 @@ const SETTINGS: &str = "SET lock_timeout = 5000; SET idle_in_transaction_session
 /// A server, and who asks it for what.
 pub(crate) struct Server {
     config: Config,
+    tls: Tls,
     idle: Mutex<Vec<Session>>,
 }
 
@@ -43,7 +45,8 @@ impl Server {
         if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err("is no URL like postgres://hangtag@db.example/hangtag".into());
         }
-        let mut config = Config::from_str(url).map_err(|why| {
+        let (url, tls) = Tls::split(url)?;
+        let mut config = Config::from_str(&url).map_err(|why| {
             let why = std::error::Error::source(&why).map_or_else(|| why.to_string(), ToString::to_string);
             format!("cannot be read: {why}")
         })?;
@@ -58,16 +61,9 @@ impl Server {
                 "names no database: write it behind the host, like postgres://db.example/hangtag".into()
             );
         }
-        match config.get_ssl_mode() {
-            SslMode::Require => {
-                return Err(
-                    "asks for TLS with sslmode=require, which this program does not speak to a database: \
-                            use a socket, a network that you trust, or a tunnel, and sslmode=disable"
-                        .into(),
-                );
-            }
-            SslMode::Disable | SslMode::Prefer => {}
-            _ => return Err("has an sslmode that this program does not know".into()),
+        if let Tls::On(_) = tls {
+            // Or a server without TLS would be spoken to in the clear.
+            config.ssl_mode(SslMode::Require);
         }
         if let Some(password) = password {
             config.password(password);
@@ -76,15 +72,15 @@ impl Server {
             config.application_name("hangtag-central");
         }
         config.connect_timeout(CONNECT).keepalives_idle(SILENT).tcp_user_timeout(SILENT);
-        Ok(Self { config, idle: Mutex::default() })
+        Ok(Self { config, tls, idle: Mutex::default() })
     }
 
     /// Opens a session that whoever asks drives.
     ///
     /// # Errors
     /// When the server cannot be reached, or refuses.
-    pub(super) async fn open(&self) -> Result<(Client, Connection<Socket, NoTlsStream>), DbError> {
-        Ok(self.config.connect(NoTls).await?)
+    pub(super) async fn open(&self) -> Result<(Client, Messages), DbError> {
+        Ok(self.tls.clone().connect(&self.config).await?)
     }
 
     /// Opens a session.
@@ -92,14 +88,17 @@ impl Server {
     /// # Errors
     /// When the server cannot be reached, or refuses.
     pub(super) fn connect(&self) -> Result<Session, DbError> {
-        let config = self.config.clone();
+        let (config, tls) = (self.config.clone(), self.tls.clone());
         let runtime = runtime()?;
-        let connecting = runtime.spawn(async move { config.connect(NoTls).await });
-        let (client, connection) =
+        let connecting = runtime.spawn(async move { tls.connect(&config).await });
+        let (client, mut messages) =
             pollster::block_on(connecting).map_err(|why| DbError::Driver(why.to_string()))??;
         runtime.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a session with the database ended");
+            while let Some(message) = messages.next().await {
+                if let Err(error) = message {
+                    tracing::debug!(%error, "a session with the database ended");
+                    return;
+                }
             }
         });
         prepare(&client)?;
@@ -199,8 +198,10 @@ mod tests {
             ("postgres://u:hunter2@h/d", "holds a password"),
             ("postgres://u@/d", "names no host"),
             ("postgres://u@h", "names no database"),
-            ("postgres://u@h/d?sslmode=require", "does not speak"),
-            ("postgres://u@h/d?sslmode=verify-full", "sslmode"),
+            ("postgres://u@h/d?sslmode=verify-ca", "sslmode that is not known"),
+            ("postgres://u@h/d?sslmode=verify-full", "without sslrootcert"),
+            ("postgres://u@h/d?sslmode=verify-full&sslrootcert=/absent%20x", "/absent x"),
+            ("postgres://u@h/d?sslrootcert=/x", "verify-full alone"),
             ("postgres://u@h:hunter2/d", "port"),
         ] {
             let why = Server::new(url, None).unwrap_err();

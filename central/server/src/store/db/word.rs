@@ -1,9 +1,9 @@
 //! Word between processes on one server: that something was committed. Enters: that this process did. Leaves: that another
 //! one did, which works on the same tables. Word may get lost with a connection: whoever connects asks anew.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Client};
 
@@ -35,14 +35,14 @@ impl Word {
     }
 
     async fn listen(server: &Arc<Server>) -> Result<Self, DbError> {
-        let (client, mut connection) = server.open().await?;
+        let (client, mut messages) = server.open().await?;
         let (tell, heard) = mpsc::channel(HELD);
         let (name, is_named) = tokio::sync::oneshot::channel::<(String, i32)>();
         tokio::spawn(async move {
             let mut named = Some(is_named);
             let mut own: Option<(String, i32)> = None;
             loop {
-                match poll_fn(|context| connection.poll_message(context)).await {
+                match messages.next().await {
                     Some(Ok(AsyncMessage::Notification(word))) => {
                         own = own.or_else(|| named.take().and_then(|mut named| named.try_recv().ok()));
                         let is_others = own.as_ref().is_none_or(|(schema, pid)| {

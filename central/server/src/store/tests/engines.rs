@@ -13,7 +13,7 @@ use super::Bench;
 
 #[expect(unreachable_pub, reason = "it is the harness of the end-to-end tests")]
 #[path = "../../../../../tests/src/harness/cluster.rs"]
-mod cluster;
+pub(super) mod cluster;
 
 use cluster::Cluster;
 
