@@ -143,6 +143,17 @@ pub struct Picked {
     pub put_back: u16,
 }
 
+/// A garment that was on a rail or shelf: picked up from it, or put down on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shown {
+    /// Index in [`Day::zones`].
+    pub zone: u16,
+    /// Index in [`Day::articles`].
+    pub article: u32,
+    /// Tells garments of one product apart, also those of different days: a part of a hash of the tag.
+    pub tag: u32,
+}
+
 /// Codes that were scanned in one zone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scans {
@@ -171,6 +182,8 @@ pub struct Day {
     pub items: Vec<Item>,
     /// Distinct garments that were picked up.
     pub picked: Vec<Picked>,
+    /// Distinct garments on rails and shelves, by zone.
+    pub shown: Vec<Shown>,
     /// Scans per zone.
     pub scans: Vec<Scans>,
     /// What passed the till.

@@ -12,8 +12,11 @@
 //! | [`loyalty`] | which number stands for a sealed loyalty code |
 //! | [`matching`] | whether what was tried on was bought |
 //! | [`measures`] | shares with their intervals, quantiles |
+//! | [`rail`] | what rails show, and how often hands go there |
+//! | [`rate`] | counts beside what they are measured by, and which differ by more than chance |
 //! | [`sale`] | what lines of tills and counts of stock can be |
 //! | [`size`] | which of two sizes is the smaller one |
+//! | [`spot`] | which rails draw more hands than others, and which fewer |
 
 #![no_std]
 
@@ -29,5 +32,8 @@ pub mod loyalty;
 pub mod matching;
 pub mod measures;
 pub mod period;
+pub mod rail;
+pub mod rate;
 pub mod sale;
 pub mod size;
+pub mod spot;

@@ -1,13 +1,17 @@
 //! How a day is added up. Enters: events, one after the other. Leaves: the day.
 
 use alloc::vec::Vec;
+use core::hash::BuildHasher as _;
 
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::epc::{Epc, Gtin};
 use hangtag_protocol::event::Kind;
 use hangtag_protocol::id::ZoneId;
+use rustc_hash::FxBuildHasher;
 
-use super::{AFTERWARDS_MS, Cell, Day, Item, Outcome, PUT_BACK_MS, Picked, Scans, Sold, Span, Stay, Till};
+use super::{
+    AFTERWARDS_MS, Cell, Day, Item, Outcome, PUT_BACK_MS, Picked, Scans, Shown, Sold, Span, Stay, Till,
+};
 use crate::handled::{Article, Handled, Map, Visit};
 use crate::matching::{self, By, TryOn};
 use crate::sale::{self, Line};
@@ -53,6 +57,7 @@ pub(super) struct Sums<'a> {
     cells: Map<(u8, u16, u32), [u16; 4]>,
     visits: Map<Visit, Open>,
     tags: Map<Epc, Tag>,
+    shown: Map<Shown, ()>,
 }
 
 impl<'a> Sums<'a> {
@@ -66,6 +71,7 @@ impl<'a> Sums<'a> {
             cells: Map::default(),
             visits: Map::default(),
             tags: Map::default(),
+            shown: Map::default(),
         }
     }
 
@@ -121,6 +127,7 @@ impl<'a> Sums<'a> {
                 let (zone, article) = (self.zone(event.zone), self.article(tag));
                 let what = if event.kind == Kind::PickedUp { PICKED_UP } else { PUT_DOWN };
                 self.count(event.at, zone, article, what);
+                self.shown.insert(Shown { zone, article, tag: part_of_hash(&event.epc) }, ());
             }
             return;
         };
@@ -213,6 +220,7 @@ impl<'a> Sums<'a> {
             stays,
             items,
             picked,
+            shown: self.shown.into_keys().collect(),
             scans,
             tills,
         }
@@ -283,6 +291,13 @@ fn dwell(items: &[(u32, Seen)]) -> Option<u32> {
     let came = each.iter().map(|(came, _)| came.0).min()?;
     let went = each.iter().map(|(_, went)| went.0).max()?;
     u32::try_from((went - came) / 100).ok()
+}
+
+/// The same for the same tag, on every day and in every program of this version.
+fn part_of_hash(epc: &Epc) -> u32 {
+    let hash = FxBuildHasher.hash_one(epc);
+    // Both halves, so that it does not matter in which of them the hash is good.
+    (hash ^ (hash >> 32)) as u32
 }
 
 /// A place in a list of a day, which is far shorter than 2³².

@@ -1,0 +1,336 @@
+//! Which rails draw more hands than others, and which fewer. Enters: what rails show and how often hands went there, and
+//! when the readers listened that may have watched each. Leaves: per rail the pick-ups that were to be expected, how far
+//! from that it is, and whether it is hot or cold.
+//!
+//! **Expected** are the pick-ups that a rail would have if each garment on it drew as many hands as garments of its
+//! category do in the whole shop at that hour of the week, while its reader listened (indirect standardisation; Breslow
+//! and Day 1987, *Statistical Methods in Cancer Research* II, chapter 2; Spiegelhalter 2005, *Funnel plots for comparing
+//! institutional performance*):
+//!
+//! ```text
+//! expected(rail) = Σ categories garments(rail, category) × rate(category) × Σ hours listened(rail, hour) × busy(hour)
+//! busy(hour)     = pick-ups of the shop in the hour / Σ rails garments × listened(rail, hour)
+//! rate(category) = pick-ups of the category / Σ rails garments(rail, category) × Σ hours listened × busy
+//! ```
+//!
+//! scaled so that the rails of a shop together expect what they have. Shops are not compared with one another. A category
+//! that hangs on fewer than [`FEWEST_RAILS`] rails of a shop could only be compared with itself: such categories share one
+//! rate.
+//!
+//! A rail that differs from the others would make those of its categories differ too, the other way: the farthest one that
+//! is called hot or cold is left out of `busy` and `rate`, and then the next farthest, as long as two rails are left of
+//! each category and at most a third of a shop's rails are left out.
+//!
+//! Garments that nobody touched are not known to be there, so that a cold rail is somewhat colder than it is said to be.
+//!
+//! Which reader watches a rail central does not know, only which gateway. Expected is the mean over the gateway's readers;
+//! but a rail is called cold only if it were so with the reader that listened least, and hot only if it were so with the
+//! one that listened most.
+//!
+//! **Hot and cold** are those whose distance is more than chance when of all rails that are called so one in twenty may
+//! be (Benjamini and Hochberg 1995). Hands come in bursts, so that counts vary more than Poisson's; how much more is taken
+//! from how the counts of one gateway's rails vary from hour to hour and from day to day beyond what all of them share
+//! (Pearson's χ² of rails × hours and of rails × days over its degrees of freedom; the larger one, at least 1). From fewer
+//! than [`FEWEST_DEGREES`] nothing is concluded.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use hangtag_protocol::id::ZoneId;
+
+use crate::handled::{Article, Map};
+use crate::rail::{Rail, Rails, Slot, WEEK, Week};
+use crate::rate::{self, Rate};
+
+/// In shops of fewer rails nothing is compared, and a category on fewer rails has no rate of its own.
+pub const FEWEST_RAILS: usize = 3;
+/// With fewer degrees of freedom it is not known how much counts vary.
+pub const FEWEST_DEGREES: u64 = 10;
+/// Of the rails that are called hot or cold, so many may be so by chance.
+const BY_CHANCE: f64 = 0.05;
+
+/// Who may have watched a rail.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Watch {
+    /// Rails of the same number had the same readers.
+    pub group: u32,
+    /// The readers that may have: how many hours each listened while the shop was open, by hour of the week.
+    pub readers: Vec<alloc::boxed::Box<Week<f64>>>,
+}
+
+/// What is concluded of a rail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Hands go there more often than to others,
+    Hot,
+    /// or less often.
+    Cold,
+    /// No more of either than chance.
+    Even,
+    /// Nobody listened, or there is nothing to compare with.
+    Unknown,
+}
+
+/// A rail beside the others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spot {
+    /// The shop, numbered by the caller.
+    pub shop: u32,
+    /// The rail or shelf.
+    pub zone: ZoneId,
+    /// Distinct garments that were handled there: at least so many hung there.
+    pub garments: u64,
+    /// How long was listened while the shop was open, in hours: the mean of the readers.
+    pub hours: f64,
+    /// Pick-ups in hours of the week that were listened to; others are not compared.
+    pub picked_up: u64,
+    /// Pick-ups by garments and hours, at most: there may be garments that nobody touched.
+    pub rate: Option<Rate>,
+    /// Pick-ups by those that were expected.
+    pub ratio: Option<Rate>,
+    /// Standard deviations from what was expected.
+    pub distance: f64,
+    /// What is concluded.
+    pub verdict: Verdict,
+}
+
+/// Rails beside each other.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spots {
+    /// The rails, by shop and zone.
+    pub all: Vec<Spot>,
+    /// How many times as much as Poisson's the counts vary, at least 1; `None` when that is not known.
+    pub dispersion: Option<f64>,
+}
+
+/// A rail that is being compared.
+struct Case<'a> {
+    key: (u32, ZoneId),
+    rail: &'a Rail,
+    watch: Watch,
+    /// Hours listened by hour of the week, the mean of the readers.
+    listened: Week<f64>,
+    garments: BTreeMap<u64, f64>,
+    picked_up: u64,
+    /// Whether others are not compared with it.
+    is_aside: bool,
+    /// Expected, and the least and the most of it.
+    expected: [f64; 3],
+}
+
+impl Rails {
+    /// Compares the rails of each shop. `category` tells the category of an article, `watch` who watched a rail.
+    #[must_use]
+    pub fn spots(&self, category: &dyn Fn(Article) -> u64, watch: &dyn Fn(u32, ZoneId) -> Watch) -> Spots {
+        let mut cases: Vec<Case<'_>> =
+            self.all.iter().map(|(key, rail)| Case::new(*key, rail, watch(key.0, key.1), category)).collect();
+        let dispersion = dispersion(&cases);
+        for shop in cases.chunk_by_mut(|a, b| a.key.0 == b.key.0) {
+            expect(shop, category);
+        }
+        let mut all = judge(&cases, dispersion);
+        while set_aside(&mut cases, &all) {
+            for shop in cases.chunk_by_mut(|a, b| a.key.0 == b.key.0) {
+                expect(shop, category);
+            }
+            all = judge(&cases, dispersion);
+        }
+        Spots { all, dispersion }
+    }
+}
+
+/// What is concluded of rails of which it is known what was expected.
+fn judge(cases: &[Case<'_>], dispersion: Option<f64>) -> Vec<Spot> {
+    let mut all: Vec<Spot> = cases.iter().map(|case| case.spot(dispersion)).collect();
+    let judged: Vec<usize> = (0..all.len()).filter(|at| all[*at].verdict == Verdict::Even).collect();
+    let chances: Vec<f64> = judged.iter().map(|at| cases[*at].chance(dispersion.unwrap_or(1.0))).collect();
+    for (at, stands) in judged.iter().zip(rate::stand(&chances, BY_CHANCE)) {
+        if stands {
+            all[*at].verdict = if all[*at].distance > 0.0 { Verdict::Hot } else { Verdict::Cold };
+        }
+    }
+    all
+}
+
+/// Sets the farthest rail of each shop aside that is called hot or cold and may be. Whether there was one.
+fn set_aside(cases: &mut [Case<'_>], spots: &[Spot]) -> bool {
+    let mut was_any = false;
+    let mut begin = 0;
+    for shop in cases.chunk_by_mut(|a, b| a.key.0 == b.key.0) {
+        let spots = &spots[begin..begin + shop.len()];
+        begin += shop.len();
+        if (shop.iter().filter(|case| case.is_aside).count() + 1) * 3 > shop.len() {
+            continue;
+        }
+        let others = |own: usize, of: &u64| {
+            let others = (0..).zip(&*shop).filter(|(at, case)| *at != own && !case.is_aside);
+            others.filter(|(_, case)| case.garments.contains_key(of)).count()
+        };
+        let farthest = (0..shop.len())
+            .filter(|at| matches!(spots[*at].verdict, Verdict::Hot | Verdict::Cold) && !shop[*at].is_aside)
+            .filter(|at| shop[*at].garments.keys().all(|of| others(*at, of) >= 2))
+            .max_by(|a, b| spots[*a].distance.abs().total_cmp(&spots[*b].distance.abs()));
+        if let Some(at) = farthest {
+            (shop[at].is_aside, was_any) = (true, true);
+        }
+    }
+    was_any
+}
+
+impl<'a> Case<'a> {
+    fn new(key: (u32, ZoneId), rail: &'a Rail, watch: Watch, category: &dyn Fn(Article) -> u64) -> Self {
+        let mut listened = [0.0; WEEK];
+        for hours in &watch.readers {
+            listened.iter_mut().zip(hours.iter()).for_each(|(sum, hours)| *sum += hours);
+        }
+        listened.iter_mut().for_each(|sum| *sum /= watch.readers.len().max(1) as f64);
+        let mut garments = BTreeMap::new();
+        for article in rail.garments.values() {
+            *garments.entry(category(*article)).or_insert(0.0) += 1.0;
+        }
+        let heard = rail.by_hour.iter().zip(&listened).filter(|(_, hours)| **hours > 0.0);
+        let picked_up = heard.map(|(picked_up, _)| u64::from(*picked_up)).sum();
+        Self { key, rail, watch, listened, garments, picked_up, is_aside: false, expected: [0.0; 3] }
+    }
+
+    fn shown(&self) -> f64 {
+        self.rail.garments.len() as f64
+    }
+
+    fn spot(&self, dispersion: Option<f64>) -> Spot {
+        let hours: f64 = self.listened.iter().sum();
+        let wide = dispersion.unwrap_or(1.0);
+        let [expected, ..] = self.expected;
+        let is_known = dispersion.is_some() && expected > 0.0;
+        Spot {
+            shop: self.key.0,
+            zone: self.key.1,
+            garments: self.rail.garments.len() as u64,
+            hours,
+            picked_up: self.picked_up,
+            rate: Rate::of(self.picked_up, self.shown() * hours, wide),
+            ratio: Rate::of(self.picked_up, expected, wide),
+            distance: rate::distance(self.picked_up as f64, expected, wide),
+            verdict: if is_known { Verdict::Even } else { Verdict::Unknown },
+        }
+    }
+
+    /// How likely chance alone goes so far, whichever of the readers watched the rail.
+    fn chance(&self, dispersion: f64) -> f64 {
+        let observed = self.picked_up as f64;
+        let [expected, least, most] = self.expected;
+        let z = if observed > expected {
+            rate::distance(observed, most, dispersion).max(0.0)
+        } else {
+            rate::distance(observed, least, dispersion).min(0.0)
+        };
+        rate::chance(z)
+    }
+}
+
+/// Writes down what the rails of a shop were to expect.
+fn expect(rails: &mut [Case<'_>], category: &dyn Fn(Article) -> u64) {
+    if rails.iter().filter(|case| case.picked_up > 0 || case.listened.iter().any(|h| *h > 0.0)).count()
+        < FEWEST_RAILS
+    {
+        return;
+    }
+    let mut on_rails: BTreeMap<u64, usize> = BTreeMap::new();
+    rails.iter().flat_map(|case| case.garments.keys()).for_each(|of| *on_rails.entry(*of).or_default() += 1);
+    let own = |of: u64| Some(of).filter(|of| on_rails.get(of).is_some_and(|rails| *rails >= FEWEST_RAILS));
+    let mut busy = [0.0; WEEK];
+    for (hour, busy) in busy.iter_mut().enumerate() {
+        let picked_up = |case: &Case<'_>| {
+            f64::from(case.rail.by_hour[hour]) * f64::from(u8::from(case.listened[hour] > 0.0))
+        };
+        let (count, by) = rails.iter().filter(|case| !case.is_aside).fold((0.0, 0.0), |(count, by), case| {
+            (count + picked_up(case), by + case.shown() * case.listened[hour])
+        });
+        *busy = if by > 0.0 { count / by } else { 0.0 };
+    }
+    let exposure = |listened: &Week<f64>| -> f64 { listened.iter().zip(&busy).map(|(l, b)| l * b).sum() };
+    // Of each category its pick-ups, and by what they are measured.
+    let mut rates: BTreeMap<Option<u64>, (f64, f64)> = BTreeMap::new();
+    for case in rails.iter().filter(|case| !case.is_aside) {
+        for (article, picked_up) in &case.rail.by_article {
+            rates.entry(own(category(*article))).or_default().0 += f64::from(*picked_up);
+        }
+        for (of, garments) in &case.garments {
+            rates.entry(own(*of)).or_default().1 += garments * exposure(&case.listened);
+        }
+    }
+    let rate =
+        |of: u64| rates.get(&own(of)).map_or(0.0, |(count, by)| if *by > 0.0 { count / by } else { 0.0 });
+    for case in &mut *rails {
+        let drawn: f64 = case.garments.iter().map(|(of, garments)| garments * rate(*of)).sum();
+        let each = case.watch.readers.iter().map(|hours| drawn * exposure(hours));
+        let (least, most) = each.fold((f64::INFINITY, 0.0), |(least, most), e| (e.min(least), e.max(most)));
+        case.expected = [drawn * exposure(&case.listened), least.min(most), most];
+    }
+    let sum = |of: &dyn Fn(&Case<'_>) -> f64| rails.iter().filter(|case| !case.is_aside).map(of).sum::<f64>();
+    let (observed, expected) = (sum(&|case| case.picked_up as f64), sum(&|case| case.expected[0]));
+    let scale = if expected > 0.0 { observed / expected } else { 0.0 };
+    rails.iter_mut().flat_map(|case| &mut case.expected).for_each(|expected| *expected *= scale);
+}
+
+/// How many times as much as Poisson's counts vary.
+fn dispersion(cases: &[Case<'_>]) -> Option<f64> {
+    let mut groups: BTreeMap<(u32, u32), Vec<&[Slot]>> = BTreeMap::new();
+    for case in cases.iter().filter(|case| !case.rail.slots.is_empty()) {
+        groups.entry((case.key.0, case.watch.group)).or_default().push(&case.rail.slots);
+    }
+    let by = |column: &dyn Fn(&Slot) -> (i32, u8)| {
+        let tables = groups.values().map(|rails| chi_squared(rails, column));
+        let (sum, degrees) = tables.fold((0.0, 0), |(sum, degrees), (s, d)| (sum + s, degrees + d));
+        (degrees >= FEWEST_DEGREES).then(|| sum / degrees as f64)
+    };
+    let (hours, days) = (by(&|slot| (slot.day, slot.hour)), by(&|slot| (slot.day, 0)));
+    // Neither below what is known to hold.
+    hours.into_iter().chain(days).reduce(f64::max).map(|most| most.max(1.0))
+}
+
+/// Counts by day, or by day and hour.
+type Counts = Map<(i32, u8), f64>;
+
+/// Pearson's χ² of rails × columns against what rails and columns alone would give, and its degrees of freedom.
+fn chi_squared(rails: &[&[Slot]], column: &dyn Fn(&Slot) -> (i32, u8)) -> (f64, u64) {
+    let mut columns = Counts::default();
+    let mut cells: Vec<(f64, Counts)> = Vec::new();
+    for rail in rails {
+        let mut row = Counts::default();
+        for slot in *rail {
+            let n = f64::from(slot.picked_up);
+            *row.entry(column(slot)).or_insert(0.0) += n;
+            *columns.entry(column(slot)).or_insert(0.0) += n;
+        }
+        cells.push((row.values().sum(), row));
+    }
+    let total: f64 = columns.values().sum();
+    // Σ (n − μ)² / μ is Σ n² / μ − Σ n, and cells without anything add nothing to that.
+    let squares: f64 = cells
+        .iter()
+        .flat_map(|(row, of)| of.iter().map(move |(at, n)| (row, at, n)))
+        .map(|(row, at, n)| columns.get(at).map_or(0.0, |column| n * n * total / (row * column)))
+        .sum();
+    let degrees = (cells.len() as u64).saturating_sub(1) * (columns.len() as u64).saturating_sub(1);
+    (if total > 0.0 { squares - total } else { 0.0 }, degrees)
+}
+
+impl Spots {
+    /// Those that are hot or cold, the hottest and the coldest by how far they are from what was expected.
+    #[must_use]
+    pub fn most(&self, verdict: Verdict) -> Option<&Spot> {
+        let of = self.all.iter().filter(|spot| spot.verdict == verdict);
+        of.max_by(|a, b| a.distance.abs().total_cmp(&b.distance.abs()))
+    }
+
+    /// In how many shops a rail was compared.
+    #[must_use]
+    pub fn shops(&self) -> usize {
+        let compared = self.all.iter().filter(|spot| spot.verdict != Verdict::Unknown);
+        compared.map(|spot| spot.shop).collect::<BTreeSet<_>>().len()
+    }
+}
+
+#[cfg(test)]
+mod tests;
