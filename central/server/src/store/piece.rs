@@ -3,14 +3,14 @@
 //! both, where the sheet stands alone and events came after that. What was read from events is kept in memory for as
 //! long as it does not change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hangtag_central_core::handled::{Handled, Scanned, Visit};
 use hangtag_protocol::clock::{UNKNOWN_ERROR, UnixMillis};
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::event::ReaderState;
-use hangtag_protocol::id::{Epoch, GatewayId, Seq, StoreId};
+use hangtag_protocol::id::{Epoch, GatewayId, Seq, StoreId, ZoneId};
 
 use super::changed::HOUR_MS;
 use super::db::{Db, binds};
@@ -34,6 +34,8 @@ pub(crate) struct Piece {
     pub unvouched: u64,
     /// Stretches of the readers' lives that ended in it.
     pub coverage: Vec<Coverage>,
+    /// Which gateways told of garments in which zones: each pair once, in order.
+    pub watching: Vec<(ZoneId, GatewayId)>,
 }
 
 impl Piece {
@@ -106,35 +108,41 @@ impl Pieces {
 /// Reads an hour from its events.
 pub(super) fn read(db: &Db, id: &str, hour: i64) -> Result<Piece, StoreError> {
     let (from, to) = (hour * HOUR_MS, (hour + 1) * HOUR_MS);
-    let (handled, unvouched) = handled(db, id, from, to)?;
+    let (handled, unvouched, watching) = handled(db, id, from, to)?;
     let (scanned, coverage) = (scanned(db, id, from, to)?, coverage(db, id, from, to)?);
-    Ok(Piece { handled, scanned, unvouched, coverage })
+    Ok(Piece { handled, scanned, unvouched, coverage, watching })
 }
 
-/// The events about garments, and how many of them nobody vouches for.
-fn handled(db: &Db, id: &str, from: i64, to: i64) -> Result<(Vec<Handled>, u64), StoreError> {
+/// Events about garments, how many of them nobody vouches for, and which gateways told of which zones.
+type Told = (Vec<Handled>, u64, Vec<(ZoneId, GatewayId)>);
+
+/// The events about garments.
+fn handled(db: &Db, id: &str, from: i64, to: i64) -> Result<Told, StoreError> {
     let question = format!(
         "SELECT wall_ms, kind, epc, zone, gateway, epoch, visit, dwell, clock_error FROM event AS e
          WHERE store = ?1 AND wall_ms >= ?2 AND wall_ms < ?3 AND {HANDLED} AND {NOT_RETRACTED}
          ORDER BY wall_ms, gateway, epoch, seq"
     );
     let mut unvouched = 0;
+    let mut watching = BTreeSet::new();
     let handled = db.all(&question, binds![id, from, to], |row| {
         let (gateway, epoch): (GatewayId, Epoch) =
             (parse(row.get(4)?, "a gateway")?, parse(row.get(5)?, "an epoch")?);
         unvouched += u64::from(row.get::<Option<u32>>(8)? == Some(UNKNOWN_ERROR));
         let opened_by: Option<i64> = row.get(6)?;
         let epc: &str = row.get(2)?;
+        let zone: ZoneId = parse(row.get(3)?, "a zone")?;
+        watching.insert((zone, gateway));
         Ok(Handled {
             at: UnixMillis(row.get(0)?),
             kind: kind(row.get(1)?)?,
             epc: Epc::from_hex(epc).map_err(|_| content(epc, "an EPC"))?,
-            zone: parse(row.get(3)?, "a zone")?,
+            zone,
             visit: opened_by.map(|seq| Visit { gateway, epoch, opened_by: Seq(seq.cast_unsigned()) }),
             dwell_ds: row.get(7)?,
         })
     })?;
-    Ok((handled, unvouched))
+    Ok((handled, unvouched, watching.into_iter().collect()))
 }
 
 /// What scanners read.

@@ -4,7 +4,7 @@
 //! version must read this one for ever.
 //!
 //! ```text
-//!  0   1  version, 1
+//!  0   1  version, 2
 //!  1   …  postcard:
 //!         start       Unix milliseconds of the hour
 //!         zones, tags, visits, gateways, readers    what the rows name by its place
@@ -12,6 +12,7 @@
 //!         scanned     [ms since the row before, zone, visit + 1 or 0, whether it is a product's]
 //!         unvouched   count
 //!         coverage    [gateway, reader, state, from and to: ms since the start, signed]
+//!         watching    [zone, gateway]
 //! ```
 
 use hangtag_central_core::handled::{Handled, Map, Scanned, Visit};
@@ -25,7 +26,7 @@ use super::Coverage;
 use super::piece::Piece;
 
 /// The version that this program writes.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Sheet {
@@ -39,6 +40,7 @@ struct Sheet {
     scanned: Vec<(u32, u16, u32, bool)>,
     unvouched: u64,
     coverage: Vec<(u16, u16, ReaderState, i64, i64)>,
+    watching: Vec<(u16, u16)>,
 }
 
 /// Packs the piece of an hour that starts at this moment. `None` when it is too large for a sheet: more than 65,535
@@ -90,12 +92,20 @@ pub(super) fn pack(start: UnixMillis, piece: &Piece) -> Option<Vec<u8>> {
             Some((gateway, reader, row.state, row.from.0 - start.0, row.to.0 - start.0))
         })
         .collect();
+    let watching: Option<Vec<_>> = piece
+        .watching
+        .iter()
+        .map(|(zone, gateway)| {
+            Some((small(zones.insert_full(*zone, ()).0)?, small(gateways.insert_full(*gateway, ()).0)?))
+        })
+        .collect();
     let sheet = Sheet {
         start: start.0,
         handled: handled?,
         scanned: scanned?,
         unvouched: piece.unvouched,
         coverage: coverage?,
+        watching: watching?,
         zones: zones.into_keys().collect(),
         tags: tags.into_keys().collect(),
         gateways: gateways.into_keys().collect(),
@@ -165,7 +175,20 @@ pub(super) fn unpack(bytes: &[u8]) -> Option<Piece> {
             })
         })
         .collect();
-    Some(Piece { handled: handled?, scanned: scanned?, unvouched: sheet.unvouched, coverage: coverage? })
+    let watching: Option<Vec<(ZoneId, GatewayId)>> = sheet
+        .watching
+        .iter()
+        .map(|(zone, gateway)| {
+            Some((*sheet.zones.get(usize::from(*zone))?, *sheet.gateways.get(usize::from(*gateway))?))
+        })
+        .collect();
+    Some(Piece {
+        handled: handled?,
+        scanned: scanned?,
+        unvouched: sheet.unvouched,
+        coverage: coverage?,
+        watching: watching?,
+    })
 }
 
 /// A place that two bytes hold.
@@ -213,6 +236,10 @@ mod tests {
                 from: UnixMillis(-5),
                 to: UnixMillis(4_000_000),
             }],
+            watching: vec![
+                (zone("booth-1"), GatewayId::new("gw-1").expect("a name")),
+                (zone("rail-1"), GatewayId::new("gw-3").expect("a name")),
+            ],
         }
     }
 
