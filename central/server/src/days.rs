@@ -10,7 +10,7 @@ use hangtag_central_core::day::{AFTERWARDS_MS, AROUND_MS, Day, Outcome, Span, St
 use hangtag_central_core::sale::{Place, StockCount};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::epc::Gtin;
-use hangtag_protocol::id::StoreId;
+use hangtag_protocol::id::{GatewayId, StoreId, ZoneId};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -37,6 +37,17 @@ pub(crate) struct ShopDay {
     pub unvouched: u64,
     /// Stretches of the readers' lives, cut to the day, by reader.
     pub coverage: Vec<Coverage>,
+    /// Which gateways told of garments in which zones: each pair once, in order.
+    pub watching: Vec<(ZoneId, GatewayId)>,
+}
+
+/// How many pieces of a product were counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stock {
+    /// Everywhere,
+    pub all: u64,
+    /// and on the floor, where that was counted apart.
+    pub floor: Option<u64>,
 }
 
 /// The days. Clones remember the same.
@@ -152,7 +163,7 @@ impl Days {
     ///
     /// # Errors
     /// When the database fails.
-    pub(crate) fn stock(&self, shop: &Shop, date: Date) -> Result<BTreeMap<Gtin, u64>, StoreError> {
+    pub(crate) fn stock(&self, shop: &Shop, date: Date) -> Result<BTreeMap<Gtin, Stock>, StoreError> {
         let Some((_, end)) = shop.bounds(date) else { return Ok(BTreeMap::new()) };
         let counts = self.reader.stock(shop.id, UnixMillis(end.timestamp().as_millisecond()))?;
         let mut parts: BTreeMap<Gtin, Vec<StockCount>> = BTreeMap::new();
@@ -162,11 +173,12 @@ impl Days {
             let parts: Vec<_> = counts.iter().filter(|count| count.place != Place::All).collect();
             let are_newer =
                 parts.len() == 2 && parts.iter().all(|part| whole.is_none_or(|whole| part.at > whole.at));
-            let sum: u64 = match whole {
+            let all: u64 = match whole {
                 Some(whole) if !are_newer => whole.quantity.into(),
                 Some(_) | None => parts.iter().map(|count| u64::from(count.quantity)).sum(),
             };
-            (gtin, sum)
+            let floor = counts.iter().find(|count| count.place == Place::Floor);
+            (gtin, Stock { all, floor: floor.map(|count| count.quantity.into()) })
         };
         Ok(parts.into_iter().map(sum).collect())
     }
@@ -199,8 +211,11 @@ impl Days {
         let coverage = joined(coverage);
         let inside = wanted.begin / HOUR_MS..(wanted.end + HOUR_MS - 1) / HOUR_MS;
         let unvouched = hours.range(inside).map(|(_, piece)| piece.unvouched).sum();
+        let mut watching: Vec<_> = pieces().flat_map(|piece| piece.watching.iter().copied()).collect();
+        watching.sort_unstable();
+        watching.dedup();
         let is_whole = near().flat_map(|piece| &piece.handled).all(|event| event.at.0 < until);
-        Ok((ShopDay { day, unvouched, coverage }, is_whole && to.0 <= until))
+        Ok((ShopDay { day, unvouched, coverage, watching }, is_whole && to.0 <= until))
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
@@ -274,16 +289,18 @@ fn has_open(day: &Day) -> bool {
 }
 
 /// How many bytes a day takes, about.
-fn size(ShopDay { day, coverage, .. }: &ShopDay) -> usize {
+fn size(ShopDay { day, coverage, watching, .. }: &ShopDay) -> usize {
     512 + size_of_val(&day.articles[..])
         + size_of_val(&day.zones[..])
         + size_of_val(&day.cells[..])
         + size_of_val(&day.stays[..])
         + size_of_val(&day.items[..])
         + size_of_val(&day.picked[..])
+        + size_of_val(&day.shown[..])
         + size_of_val(&day.scans[..])
         + size_of_val(&day.tills[..])
         + size_of_val(&coverage[..])
+        + size_of_val(&watching[..])
 }
 
 /// Puts stretches together that follow one another in the same state.

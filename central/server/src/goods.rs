@@ -22,6 +22,7 @@ pub(crate) struct Goods {
     /// What people call each of them; empty where no product has a name.
     style_names: Vec<String>,
     sizes: Vec<String>,
+    categories: Vec<String>,
     places: BTreeMap<Gtin, Place>,
 }
 
@@ -55,6 +56,7 @@ impl Goods {
             names.into_iter().filter(|name| !name.is_empty()).cloned().collect()
         };
         let (styles, sizes) = (names(|item| &item.style), names(|item| &item.size));
+        let categories = names(|item| &item.category);
         let place = |(gtin, item): (Gtin, &Item)| {
             let number = |names: &[String], name| names.binary_search(name).ok();
             // Without a style in the catalogue it is one of its own.
@@ -72,7 +74,7 @@ impl Goods {
                 name.clone_from(&item.name);
             }
         }
-        Self { styles, style_names, sizes, places, catalogue }
+        Self { styles, style_names, sizes, categories, places, catalogue }
     }
 
     /// The catalogue.
@@ -95,6 +97,17 @@ impl Goods {
             Article::Product(gtin) => self.product(gtin),
             Article::Unknown => Place { style: UNKNOWN, size: None },
         }
+    }
+
+    /// The number of an article's category; all that have none share one.
+    #[must_use]
+    pub(crate) fn category(&self, article: Article) -> u64 {
+        let item = match article {
+            Article::Product(gtin) => self.catalogue.item(gtin),
+            Article::Unknown => None,
+        };
+        let number = item.and_then(|item| self.categories.binary_search(&item.category).ok());
+        number.map_or(UNKNOWN, |number| number as u64)
     }
 
     /// What an article is, and whether it is wanted.

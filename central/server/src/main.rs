@@ -22,6 +22,7 @@ mod outbox;
 mod pipeline;
 mod pos;
 mod problem;
+mod rails;
 mod report;
 mod retention;
 mod rollups;

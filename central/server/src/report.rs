@@ -17,6 +17,7 @@ use jiff::civil::Date;
 
 use crate::days::{Days, ShopDay};
 use crate::goods::{Goods, Wanted};
+use crate::rails::Floor;
 use crate::shop::Shop;
 use crate::store::{Coverage, StoreError};
 
@@ -31,6 +32,8 @@ pub(crate) struct Report {
     pub listened: BTreeSet<HourOf>,
     /// How the last shop was watched on the last day, by reader.
     pub last_coverage: Vec<Coverage>,
+    /// The rails, and who watched them; of what something is compared with there are none.
+    pub floor: Option<Floor>,
     /// Whether a till of any of the shops told of anything: if none did, what was bought is not known.
     pub has_tills: bool,
 }
@@ -88,7 +91,9 @@ impl Report {
         let threads =
             std::thread::available_parallelism().map_or(1, NonZero::get).min(range.shops.len()).max(1);
         let share = range.shops.len().div_ceil(threads).max(1);
-        let mut report = Self::default();
+        let days_asked = Self::number(range.to) - Self::number(range.from) + 1;
+        let floor = range.beside.is_none().then(|| Floor::new(days_asked));
+        let mut report = Self { floor, ..Self::default() };
         // The same goods are there day after day.
         let places = RefCell::new(Map::default());
         let place =
@@ -125,7 +130,12 @@ impl Report {
                     let number = u32::try_from(shop).unwrap_or(u32::MAX);
                     let of = Of { shop: number, day: Self::number(date), is_all, has_tills };
                     report.period.add(of, &day.day, &place);
-                    report.watch(of, &shops[shop], (date, &day), range.cut_of(&shops[shop], now), now);
+                    let until = range.cut_of(&shops[shop], now).unwrap_or(UnixMillis(now.as_millisecond()));
+                    report.watch(of, &shops[shop], (date, &day), until);
+                    if let Some(floor) = &mut report.floor {
+                        let passes = |article| place(article).1;
+                        floor.add((number, &shops[shop]), (of.day, date), &day, until, &passes);
+                    }
                 }
             }
             if end == range.to {
@@ -137,15 +147,7 @@ impl Report {
     }
 
     /// Takes note of how a day was watched.
-    fn watch(
-        &mut self,
-        of: Of,
-        shop: &Shop,
-        (date, day): (Date, &ShopDay),
-        cut: Option<UnixMillis>,
-        now: Timestamp,
-    ) {
-        let until = cut.unwrap_or(UnixMillis(now.as_millisecond()));
+    fn watch(&mut self, of: Of, shop: &Shop, (date, day): (Date, &ShopDay), until: UnixMillis) {
         self.last_coverage.clone_from(&day.coverage);
         let hours = shop.hours(date);
         let starts: Vec<i64> = hours.iter().map(|hour| hour.start.timestamp().as_millisecond()).collect();

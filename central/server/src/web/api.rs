@@ -130,13 +130,23 @@ fn cell(value: &Value) -> Json {
     let round = |number: f64| (number * 10_000.0).round() / 10_000.0;
     match value {
         Value::Text(text) => json!(text),
+        Value::Word(word) => json!(word),
         Value::Count(count) => json!(count),
         Value::Share(Some(share)) => json!({
             "value": round(share.value), "part": share.part, "whole": share.whole,
             "low": round(share.low), "high": round(share.high),
         }),
+        Value::Rate(Some(rate)) | Value::Ratio(Some(rate)) => json!({
+            "value": round(rate.value), "part": rate.part, "whole": round(rate.whole),
+            "low": round(rate.low), "high": round(rate.high),
+        }),
         Value::Duration(Some(ds)) => json!(f64::from(*ds) / 10.0),
         Value::Number(Some(number)) => json!(round(*number)),
-        Value::Share(None) | Value::Duration(None) | Value::Number(None) | Value::Hidden => Json::Null,
+        Value::Share(None)
+        | Value::Rate(None)
+        | Value::Ratio(None)
+        | Value::Duration(None)
+        | Value::Number(None)
+        | Value::Hidden => Json::Null,
     }
 }

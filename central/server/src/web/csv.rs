@@ -1,5 +1,5 @@
-//! The page's tables as CSV (RFC 4180): the same rows. A text never reaches a spreadsheet as a formula. A share has five
-//! columns: itself, its numerator and denominator, and the ends of its 95 % interval.
+//! The page's tables as CSV (RFC 4180): the same rows. A text never reaches a spreadsheet as a formula. A share or a
+//! rate has five columns: itself, its numerator and denominator, and the ends of its 95 % interval.
 
 use csv::{Terminator, WriterBuilder};
 
@@ -34,7 +34,9 @@ pub(crate) fn write(table: &Table, filter: &Filter, lang: Lang) -> Result<Vec<u8
 /// The names of a column's fields.
 fn names(name: &str, kind: Kind) -> Vec<String> {
     match kind {
-        Kind::Share => ["", "_part", "_whole", "_low", "_high"].map(|end| format!("{name}{end}")).into(),
+        Kind::Share | Kind::Rate | Kind::Ratio => {
+            ["", "_part", "_whole", "_low", "_high"].map(|end| format!("{name}{end}")).into()
+        }
         Kind::Duration => vec![format!("{name}_s")],
         Kind::Text | Kind::Count | Kind::Number => vec![name.into()],
     }
@@ -43,14 +45,25 @@ fn names(name: &str, kind: Kind) -> Vec<String> {
 fn fields(value: &Value, kind: Kind) -> Vec<String> {
     match value {
         Value::Text(text) => vec![harmless(text)],
+        Value::Word(word) => vec![(*word).into()],
         Value::Count(count) => vec![count.to_string()],
         Value::Share(Some(share)) => {
             let [value, low, high] = [share.value, share.low, share.high].map(|part| format!("{part:.4}"));
             vec![value, share.part.to_string(), share.whole.to_string(), low, high]
         }
+        Value::Rate(Some(rate)) | Value::Ratio(Some(rate)) => {
+            let [value, whole, low, high] =
+                [rate.value, rate.whole, rate.low, rate.high].map(|part| format!("{part:.4}"));
+            vec![value, rate.part.to_string(), whole, low, high]
+        }
         Value::Duration(Some(ds)) => vec![format!("{}.{}", ds / 10, ds % 10)],
         Value::Number(Some(number)) => vec![format!("{number:.2}")],
-        Value::Share(None) | Value::Duration(None) | Value::Number(None) | Value::Hidden => {
+        Value::Share(None)
+        | Value::Rate(None)
+        | Value::Ratio(None)
+        | Value::Duration(None)
+        | Value::Number(None)
+        | Value::Hidden => {
             vec![String::new(); names("", kind).len()]
         }
     }

@@ -263,11 +263,15 @@ pub(crate) fn quadrant(source: &Source<'_>, lang: Lang) -> Drawn {
 }
 
 /// Sizes, tried against sold.
-pub(crate) fn ladder(source: &Source<'_>, stock: &BTreeMap<Gtin, u64>, lang: Lang) -> Drawn {
+pub(crate) fn ladder(source: &Source<'_>, lang: Lang) -> Drawn {
     let Source { report, site, .. } = *source;
+    let mut stock: BTreeMap<Gtin, u64> = BTreeMap::new();
+    for ((_, gtin), of) in source.stock {
+        *stock.entry(*gtin).or_default() += of.all;
+    }
     let mut sizes: BTreeMap<u32, (Sums, Option<u64>)> =
         source.by_size().into_iter().map(|(size, sums)| (size, (sums, None))).collect();
-    for (gtin, quantity) in stock {
+    for (gtin, quantity) in &stock {
         let (place, is_wanted) = site.goods.wanted(Article::Product(*gtin), &source.filter.wanted);
         if let Some(size) = place.size.filter(|_| is_wanted) {
             *sizes.entry(size).or_default().1.get_or_insert(0) += quantity;

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::days::Days;
+use crate::days::{Days, Stock};
 use crate::feed::Scene;
 use crate::goods::Goods;
 use crate::report::{Range, Report};
@@ -42,6 +42,7 @@ mod lang;
 mod quality;
 mod rows;
 mod schema;
+mod spots;
 mod table;
 mod tables;
 mod tile;
@@ -177,6 +178,8 @@ struct Answer {
     now: Timestamp,
     report: Report,
     compared: Option<Report>,
+    /// The latest counts of stock, by shop.
+    stock: BTreeMap<(u32, Gtin), Stock>,
 }
 
 impl Answer {
@@ -194,23 +197,18 @@ impl Answer {
             adds_up(&Range { shops, from, to, beside: Some(filter.to) })
         });
         let compared = compared.transpose()?;
-        Ok(Self { site, filter, lang, now, report, compared })
+        let mut stock = BTreeMap::new();
+        for shop in &filter.shops {
+            let number = u32::try_from(*shop).unwrap_or(u32::MAX);
+            let of = site.days.stock(&site.shops[*shop], filter.to)?;
+            stock.extend(of.into_iter().map(|(gtin, stock)| ((number, gtin), stock)));
+        }
+        Ok(Self { site, filter, lang, now, report, compared, stock })
     }
 
     fn source(&self) -> Source<'_> {
-        let Self { site, filter, report, compared, .. } = self;
-        Source { site, filter, report, compared: compared.as_ref() }
-    }
-
-    /// The latest counts of stock, all shops together.
-    fn stock(&self) -> Result<BTreeMap<Gtin, u64>, StoreError> {
-        let mut stock = BTreeMap::new();
-        for shop in &self.filter.shops {
-            for (gtin, quantity) in self.site.days.stock(&self.site.shops[*shop], self.filter.to)? {
-                *stock.entry(gtin).or_default() += quantity;
-            }
-        }
-        Ok(stock)
+        let Self { site, filter, report, compared, stock, .. } = self;
+        Source { site, filter, report, compared: compared.as_ref(), stock }
     }
 
     /// How good the data of the shops are.
@@ -250,8 +248,7 @@ fn language(asked: Option<&str>, headers: &HeaderMap) -> Lang {
 
 async fn page(State(site): State<Arc<Site>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let made = answer(site, query.unwrap_or_default(), &headers, |answer| {
-        let view =
-            View::new(&answer.source(), &answer.stock()?, &answer.qualities()?, answer.lang, answer.now);
+        let view = View::new(&answer.source(), &answer.qualities()?, answer.lang, answer.now);
         let nonce = nonce();
         let body = Page { nonce: &nonce, view: &view, lang: answer.lang }.render()?;
         let mut page = html(StatusCode::OK, &nonce, body);

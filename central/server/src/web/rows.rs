@@ -2,10 +2,12 @@
 //! share of each row drawn.
 
 use hangtag_central_core::measures::Share;
+use hangtag_central_core::rate::Rate;
 
 use super::chart::share;
 use super::chart::svg::{Caption, Svg};
 use super::lang::Lang;
+use super::spots::of_expected;
 use super::table::{Kind, Table, Value};
 
 /// The most rows of a table that stand on the page; all are in its CSV file.
@@ -47,8 +49,12 @@ impl TableView {
         let class = |at: usize| match (table.columns[at].kind, table.columns[at].minor) {
             (Kind::Text, false) => "text",
             (Kind::Text, true) => "text minor",
-            (Kind::Count | Kind::Share | Kind::Duration | Kind::Number, false) => "",
-            (Kind::Count | Kind::Share | Kind::Duration | Kind::Number, true) => "minor",
+            (Kind::Count | Kind::Share | Kind::Rate | Kind::Ratio | Kind::Duration | Kind::Number, false) => {
+                ""
+            }
+            (Kind::Count | Kind::Share | Kind::Rate | Kind::Ratio | Kind::Duration | Kind::Number, true) => {
+                "minor"
+            }
         };
         let heads = table.columns.iter().enumerate();
         // Shares that a phone shows as well are drawn, all of a column on the same scale.
@@ -57,9 +63,14 @@ impl TableView {
         let top = drawn.map_or(1.0, |at| {
             let ends = table.rows.iter().take(SHOWN).filter_map(|row| match &row.cells[at] {
                 Value::Share(share) => share.map(|share| share.high),
-                Value::Text(_) | Value::Count(_) | Value::Duration(_) | Value::Number(_) | Value::Hidden => {
-                    None
-                }
+                Value::Text(_)
+                | Value::Word(_)
+                | Value::Count(_)
+                | Value::Rate(_)
+                | Value::Ratio(_)
+                | Value::Duration(_)
+                | Value::Number(_)
+                | Value::Hidden => None,
             });
             ends.fold(0.1, f64::max)
         });
@@ -73,7 +84,10 @@ impl TableView {
             }
             Value::Share(_)
             | Value::Text(_)
+            | Value::Word(_)
             | Value::Count(_)
+            | Value::Rate(_)
+            | Value::Ratio(_)
             | Value::Duration(_)
             | Value::Number(_)
             | Value::Hidden => None,
@@ -107,27 +121,48 @@ impl TableView {
 fn words(value: &Value, lang: Lang) -> (String, String) {
     let none = || ("–".to_owned(), String::new());
     match value {
-        Value::Text(text) => {
-            let named = match text.as_str() {
-                "asked" => lang.text("stretch-asked"),
-                "compared" => lang.text("stretch-compared"),
-                "one_style_one_size" => lang.text("shape-one-one"),
-                "one_style_sizes" => lang.text("shape-one-many"),
-                "styles_one_size" => lang.text("shape-many-one"),
-                "styles_and_sizes" => lang.text("shape-many-many"),
-                _ => text.clone(),
-            };
-            (named, String::new())
-        }
+        Value::Text(text) => (text.clone(), String::new()),
+        Value::Word(word) => (said(word, lang), String::new()),
         Value::Count(count) => (lang.count(*count), String::new()),
         Value::Share(Some(share)) => {
             let below = format!("{}, {}", of_whole(share, lang), interval(share, lang));
             (lang.percent(share.value), below)
         }
+        Value::Rate(Some(rate)) => {
+            let args = [("count", rate.part.into()), ("hours", (rate.whole.round() as u64).into())];
+            (format!("{:.1}", rate.value), format!("{}, {}", lang.format("rate-of", &args), ends(rate, lang)))
+        }
+        Value::Ratio(Some(ratio)) => {
+            (format!("× {:.2}", ratio.value), format!("{}, {}", of_expected(ratio, lang), ends(ratio, lang)))
+        }
         Value::Duration(Some(ds)) => (lang.seconds(u64::from(*ds) / 10), String::new()),
         Value::Number(Some(number)) => (format!("{number:.1}"), String::new()),
-        Value::Share(None) | Value::Duration(None) | Value::Number(None) => none(),
+        Value::Share(None)
+        | Value::Rate(None)
+        | Value::Ratio(None)
+        | Value::Duration(None)
+        | Value::Number(None) => none(),
         Value::Hidden => (lang.text("hidden"), String::new()),
+    }
+}
+
+/// A word of a table, in the reader's language.
+fn said(word: &str, lang: Lang) -> String {
+    match word {
+        "asked" => lang.text("stretch-asked"),
+        "compared" => lang.text("stretch-compared"),
+        "one_style_one_size" => lang.text("shape-one-one"),
+        "one_style_sizes" => lang.text("shape-one-many"),
+        "styles_one_size" => lang.text("shape-many-one"),
+        "styles_and_sizes" => lang.text("shape-many-many"),
+        "hot" => lang.text("verdict-hot"),
+        "cold" => lang.text("verdict-cold"),
+        "even" => lang.text("verdict-even"),
+        "unknown" => lang.text("verdict-unknown"),
+        "floor" => lang.text("known-floor"),
+        "stock" => lang.text("known-stock"),
+        "seen" => lang.text("known-seen"),
+        _ => word.into(),
     }
 }
 
@@ -141,4 +176,10 @@ pub(super) fn of_whole(share: &Share, lang: Lang) -> String {
 
 pub(super) fn interval(share: &Share, lang: Lang) -> String {
     lang.format("interval", &[("percents", lang.percents(share.low, share.high).into())])
+}
+
+/// The two ends of a rate's interval.
+fn ends(rate: &Rate, lang: Lang) -> String {
+    let [low, high] = [rate.low, rate.high].map(|end| format!("{end:.1}"));
+    lang.format("interval", &[("percents", format!("{low}–{high}").into())])
 }

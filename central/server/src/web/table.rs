@@ -2,6 +2,7 @@
 //! from.
 
 use hangtag_central_core::measures::Share;
+use hangtag_central_core::rate::Rate;
 
 /// A table.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +37,10 @@ pub(crate) enum Kind {
     Count,
     /// A share: numerator, denominator, value, and its interval.
     Share,
+    /// A count by what it is measured by: value, both, and its interval.
+    Rate,
+    /// A count by what was expected: the same.
+    Ratio,
     /// A time, in tenths of a second.
     Duration,
     /// A number without a unit.
@@ -56,10 +61,16 @@ pub(crate) struct Row {
 pub(crate) enum Value {
     /// A name or a moment.
     Text(String),
+    /// One of the words that tables have, which the page says in the reader's language.
+    Word(&'static str),
     /// A count.
     Count(u64),
     /// A share; `None` of nothing.
     Share(Option<Share>),
+    /// A rate; `None` by nothing.
+    Rate(Option<Rate>),
+    /// A count by what was expected; `None` where nothing was.
+    Ratio(Option<Rate>),
     /// Tenths of a second; `None` when there is none.
     Duration(Option<u32>),
     /// A number; `None` when there is none.

@@ -10,10 +10,13 @@ use hangtag_central_core::handled::{Article, Counts};
 use hangtag_central_core::measures::Share;
 use hangtag_central_core::period::{Sums, Zone};
 use hangtag_central_core::{period, size};
+use hangtag_protocol::epc::Gtin;
 
 use super::Site;
 use super::filter::Filter;
+use super::spots::{self, OnShow};
 use super::table::{Column, Kind, Row, Table, Value, column, minor};
+use crate::days::Stock;
 use crate::report::Report;
 
 /// Fewer visits than these are not told of, where visits are broken down by what shoppers did.
@@ -45,11 +48,15 @@ pub(crate) struct Source<'a> {
     pub report: &'a Report,
     /// What it is compared with.
     pub compared: Option<&'a Report>,
+    /// The latest counts of stock, by shop.
+    pub stock: &'a BTreeMap<(u32, Gtin), Stock>,
 }
 
 /// The names of all tables.
-pub(crate) const NAMES: [&str; 11] =
-    ["summary", "days", "hours", "week", "styles", "products", "zones", "sizes", "pairs", "shapes", "stores"];
+pub(crate) const NAMES: [&str; 12] = [
+    "summary", "days", "hours", "week", "styles", "products", "zones", "spots", "sizes", "pairs", "shapes",
+    "stores",
+];
 
 impl Source<'_> {
     /// A table by its name.
@@ -63,6 +70,7 @@ impl Source<'_> {
             "styles" => self.styles(),
             "products" => self.products(),
             "zones" => self.zones(),
+            "spots" => spots::table(self),
             "sizes" => self.sizes(),
             "pairs" => self.pairs(),
             "shapes" => self.shapes(),
@@ -114,11 +122,11 @@ impl Source<'_> {
             column("stay_p90", "col-stay-p90", Kind::Duration),
             column("listened_percent", "col-listened-percent", Kind::Number),
         ];
-        let row = |name: &str, of: &Report| {
+        let row = |name: &'static str, of: &Report| {
             let total = &of.period.total;
             let [picked, down, carried, tried] = counts(total.counts);
             let cells = vec![
-                text(name),
+                Value::Word(name),
                 Value::Count(of.period.visits),
                 picked,
                 down,
@@ -219,6 +227,7 @@ impl Source<'_> {
     pub(crate) fn styles(&self) -> Table {
         let mut styles: Vec<(u64, Sums)> = self.by_style().into_iter().collect();
         styles.sort_by_key(|(style, sums)| (*style == u64::MAX, std::cmp::Reverse(weight(sums)), *style));
+        let shown = spots::styles(self);
         let row = |(style, sums): (u64, Sums)| {
             let name = self.site.goods.style(style);
             let link = name.as_ref().map(|name| self.filter.query_of_style(&self.site.shops, name));
@@ -231,6 +240,7 @@ impl Source<'_> {
                 .into_iter()
                 .chain(outcome(self.report, &sums))
                 .chain([told(Share::of(hunts.hunts, hunts.visits))])
+                .chain(OnShow::cells(shown.get(&style)))
                 .collect();
             Row { link: link.unwrap_or_default(), cells }
         };
@@ -238,6 +248,11 @@ impl Source<'_> {
             .into_iter()
             .chain(OUTCOME)
             .chain([minor("size_hunt", "col-size-hunt", Kind::Share)])
+            .chain([
+                minor("on_show", "col-on-show", Kind::Count),
+                minor("on_show_known", "col-on-show-known", Kind::Text),
+                minor("pick_up_rate", "col-pick-up-rate", Kind::Rate),
+            ])
             .collect();
         Table { name: "styles", columns, rows: styles.into_iter().map(row).collect() }
     }
@@ -387,9 +402,9 @@ impl Source<'_> {
     pub(crate) fn shapes(&self) -> Table {
         let period::Shapes { one_one, one_many, many_one, many_many } = self.report.period.shapes;
         let told = withhold([one_one, one_many, many_one, many_many]);
-        let row = |(name, count): (&str, Option<u64>)| Row {
+        let row = |(name, count): (&'static str, Option<u64>)| Row {
             link: String::new(),
-            cells: vec![text(name), count.map_or(Value::Hidden, Value::Count)],
+            cells: vec![Value::Word(name), count.map_or(Value::Hidden, Value::Count)],
         };
         let columns =
             vec![column("shape", "col-shape", Kind::Text), column("visits", "col-visits", Kind::Count)];

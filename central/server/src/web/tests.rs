@@ -27,10 +27,10 @@ const UNKNOWN: &str = "e28068900000500e88c6a4a7";
 /// 2026-10-25 02:30 in Paris, for the first time: the day has 25 hours.
 const NIGHT: i64 = 1_792_888_200_000;
 
-struct Answer {
+pub(super) struct Answer {
     status: StatusCode,
     headers: axum::http::HeaderMap,
-    text: String,
+    pub(super) text: String,
 }
 
 pub(super) fn site(bench: &Bench, catalogue: &str) -> (Arc<Site>, watch::Sender<u64>) {
@@ -62,7 +62,7 @@ fn site_with(bench: &Bench, catalogue: &str, vitals: Vitals) -> (Arc<Site>, watc
     (Arc::new(site), changed)
 }
 
-async fn get(site: &Arc<Site>, path: &str) -> Answer {
+pub(super) async fn get(site: &Arc<Site>, path: &str) -> Answer {
     let request = Request::get(path).body(Body::empty()).unwrap();
     let answer = router(site.clone()).oneshot(request).await.unwrap();
     let (parts, body) = answer.into_parts();

@@ -1,9 +1,6 @@
 //! What the page says. Enters: a report and what it is compared with, the tables, how good the data are, a language.
 //! Leaves: texts and drawings that the template writes as they are.
 
-use std::collections::BTreeMap;
-
-use hangtag_protocol::epc::Gtin;
 use jiff::Timestamp;
 
 use crate::report::Report;
@@ -15,6 +12,7 @@ use super::draw;
 use super::lang::Lang;
 use super::quality::{self, QualityView};
 use super::rows::TableView;
+use super::spots;
 use super::table::Table;
 use super::tables::Source;
 use super::tile::{self, Tile};
@@ -65,14 +63,8 @@ pub(crate) struct Section {
 
 impl View {
     /// Makes a page. `qualities` are those of the shops of the filter, in its order.
-    pub(crate) fn new(
-        source: &Source<'_>,
-        stock: &BTreeMap<Gtin, u64>,
-        qualities: &[Quality],
-        lang: Lang,
-        now: Timestamp,
-    ) -> Self {
-        let Source { site, filter, report, compared } = *source;
+    pub(crate) fn new(source: &Source<'_>, qualities: &[Quality], lang: Lang, now: Timestamp) -> Self {
+        let Source { site, filter, report, compared, .. } = *source;
         let shops = &site.shops;
         let others = Lang::ALL.into_iter().filter(|other| *other != lang);
         let last = qualities.iter().filter_map(|quality| quality.last).max();
@@ -99,7 +91,7 @@ impl View {
             }),
             notes: notes(report, qualities, lang),
             tiles: tile::tiles(report, compared, lang),
-            sections: sections(source, stock, lang),
+            sections: sections(source, lang),
             quality: quality::quality(source, qualities, lang, now),
             query: filter.query(shops),
         }
@@ -119,7 +111,7 @@ fn notes(report: &Report, qualities: &[Quality], lang: Lang) -> Vec<String> {
     notes
 }
 
-fn sections(source: &Source<'_>, stock: &BTreeMap<Gtin, u64>, lang: Lang) -> Vec<Section> {
+fn sections(source: &Source<'_>, lang: Lang) -> Vec<Section> {
     let Source { filter, site, .. } = *source;
     let section = |id, title: String, (svg, finding), table: Option<Table>, is_open| Section {
         id,
@@ -170,12 +162,19 @@ fn sections(source: &Source<'_>, stock: &BTreeMap<Gtin, u64>, lang: Lang) -> Vec
     all.push(section(
         "sizes",
         lang.text("section-sizes"),
-        draw::ladder(source, stock, lang),
+        draw::ladder(source, lang),
         Some(source.sizes()),
         false,
     ));
     let finding = (None, draw::zones_finding(source, lang));
     all.push(section("zones", lang.text("section-zones"), finding, Some(source.zones()), true));
+    all.push(section(
+        "spots",
+        lang.text("section-spots"),
+        spots::draw(source, lang),
+        Some(spots::table(source)),
+        false,
+    ));
     let finding = (None, draw::pairs_finding(source, lang));
     all.push(section("pairs", lang.text("section-pairs"), finding, Some(source.pairs()), true));
     let finding = (None, lang.text("finding-shapes"));

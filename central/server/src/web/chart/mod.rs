@@ -8,6 +8,7 @@
 //! | [`heat`] | a matrix such as weekday by hour |
 //! | [`ladder`] | sizes, tried against sold |
 //! | [`quadrant`] | styles by try-ons and sales, with links |
+//! | [`spread`] | counts by what was expected, within the limits of chance |
 //! | [`share`] | a share with its interval, in a table's cell |
 //!
 //! Nothing is told apart by colour alone: series are also hatched and dotted, and what was not measured is crossed
@@ -22,6 +23,7 @@ mod legend;
 mod place;
 pub(crate) mod quadrant;
 pub(crate) mod share;
+pub(crate) mod spread;
 pub(crate) mod svg;
 mod width;
 

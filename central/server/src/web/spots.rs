@@ -1,0 +1,233 @@
+//! Hot and cold rails, and how often garments are picked up. Enters: a report with its rails, counts of stock. Leaves: the
+//! table of rails beside what was expected of them, its drawing and sentence, and the pick-up rate of styles.
+
+use std::collections::BTreeMap;
+
+use hangtag_central_core::handled::Article;
+use hangtag_central_core::rate::{self, Rate, Z95, Z998};
+use hangtag_central_core::spot::{Spot, Spots, Verdict};
+
+use crate::goods::Goods;
+
+use super::chart::spread::{Point, Spread, Stand};
+use super::chart::svg::Caption;
+use super::draw::Drawn;
+use super::lang::Lang;
+use super::table::{Kind, Row, Table, Value, column, minor};
+use super::tables::Source;
+
+/// Rates are told for so many garments on show, in an hour.
+const GARMENTS: f64 = 100.0;
+
+/// The rails beside each other; none without a report of them.
+fn spots(source: &Source<'_>) -> Spots {
+    source.report.floor.as_ref().map(|floor| floor.spots(&source.site.goods)).unwrap_or_default()
+}
+
+/// How a verdict is written in tables.
+fn name(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Hot => "hot",
+        Verdict::Cold => "cold",
+        Verdict::Even => "even",
+        Verdict::Unknown => "unknown",
+    }
+}
+
+/// Per rail, those first that are farthest from what was expected.
+#[must_use]
+pub(super) fn table(source: &Source<'_>) -> Table {
+    let mut all = spots(source).all;
+    all.sort_by(|a, b| {
+        b.distance.abs().total_cmp(&a.distance.abs()).then((a.shop, a.zone).cmp(&(b.shop, b.zone)))
+    });
+    let row = |spot: Spot| {
+        let cells = vec![
+            Value::Text(spot.zone.to_string()),
+            Value::Text(source.site.shops[spot.shop as usize].id.to_string()),
+            Value::Word(name(spot.verdict)),
+            Value::Ratio(spot.ratio),
+            Value::Count(spot.picked_up),
+            Value::Rate(spot.rate.map(|rate| rate.per(GARMENTS))),
+            Value::Count(spot.garments),
+            Value::Number(Some(spot.hours)),
+        ];
+        Row { link: String::new(), cells }
+    };
+    let columns = vec![
+        column("zone", "col-zone", Kind::Text),
+        minor("store", "col-store", Kind::Text),
+        column("verdict", "col-verdict", Kind::Text),
+        column("of_expected", "col-of-expected", Kind::Ratio),
+        minor("picked_up", "col-picked-up", Kind::Count),
+        column("pick_up_rate", "col-pick-up-rate", Kind::Rate),
+        minor("garments", "col-garments", Kind::Count),
+        minor("listened_hours", "col-listened-hours", Kind::Number),
+    ];
+    Table { name: "spots", columns, rows: all.into_iter().map(row).collect() }
+}
+
+/// The rails by what was expected of them.
+#[must_use]
+pub(super) fn draw(source: &Source<'_>, lang: Lang) -> Drawn {
+    let spots = spots(source);
+    let title = lang.text("section-spots");
+    let finding = finding(source, &spots, lang);
+    let points: Vec<Point> = spots
+        .all
+        .iter()
+        .filter(|spot| spot.verdict != Verdict::Unknown)
+        .filter_map(|spot| Some((spot, spot.ratio?)))
+        .map(|(spot, ratio)| Point {
+            label: label(source, spot),
+            expected: ratio.whole,
+            times: ratio.value,
+            stand: match spot.verdict {
+                Verdict::Hot => Stand::Up,
+                Verdict::Cold => Stand::Down,
+                Verdict::Even | Verdict::Unknown => Stand::Among,
+            },
+            tip: format!("{} · {}", label(source, spot), of_expected(&ratio, lang)),
+        })
+        .collect();
+    let Some(dispersion) = spots.dispersion.filter(|_| !points.is_empty()) else { return (None, finding) };
+    let [across, up, wide, narrow] =
+        ["axis-expected", "axis-of-expected", "funnel-wide", "funnel-narrow"].map(|key| lang.text(key));
+    let spread = Spread {
+        caption: Caption { id: "spots", title: &title, desc: &finding },
+        axes: [&across, &up],
+        funnels: [&wide, &narrow],
+        points: &points,
+        limits: &|expected| [Z998, Z95].map(|z| rate::limits(expected, dispersion, z)),
+        number: &|n| lang.count(n),
+    };
+    (Some(spread.draw()), finding)
+}
+
+fn finding(source: &Source<'_>, spots: &Spots, lang: Lang) -> String {
+    let of = |verdict| {
+        let spot = spots.most(verdict)?;
+        Some((label(source, spot), format!("{:.1}", spot.ratio?.value)))
+    };
+    match (of(Verdict::Hot), of(Verdict::Cold)) {
+        (Some((hot, many)), Some((cold, few))) => {
+            let args =
+                [("hot", hot.into()), ("many", many.into()), ("cold", cold.into()), ("few", few.into())];
+            lang.format("finding-spots", &args)
+        }
+        (Some((hot, many)), None) => {
+            lang.format("finding-spots-hot", &[("hot", hot.into()), ("many", many.into())])
+        }
+        (None, Some((cold, few))) => {
+            lang.format("finding-spots-cold", &[("cold", cold.into()), ("few", few.into())])
+        }
+        (None, None) if spots.shops() > 0 => lang.text("finding-spots-even"),
+        (None, None) => lang.text("finding-spots-unknown"),
+    }
+}
+
+/// Two shops may have a rail of the same name.
+fn label(source: &Source<'_>, spot: &Spot) -> String {
+    match source.filter.shops.len() {
+        1 => spot.zone.to_string(),
+        _ => format!("{} ({})", spot.zone, source.site.shops[spot.shop as usize].name),
+    }
+}
+
+/// `412 picked up, 290 expected`.
+#[must_use]
+pub(super) fn of_expected(ratio: &Rate, lang: Lang) -> String {
+    // Not negative, and far below what a float counts exactly.
+    let args = [("count", ratio.part.into()), ("expected", (ratio.whole.round() as u64).into())];
+    lang.format("ratio-of", &args)
+}
+
+/// From what it is known how many garments were on show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Known {
+    /// Counted on the floor.
+    Floor,
+    /// Counted, the back room included.
+    Stock,
+    /// So many were handled: at least so many were there.
+    Seen,
+}
+
+/// How often a style was picked up, by the garments on show and the hours in which was listened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OnShow {
+    garments: u64,
+    known: Known,
+    picked_up: u64,
+    garment_hours: f64,
+}
+
+impl OnShow {
+    /// How many garments, how that is known, and the rate.
+    #[must_use]
+    pub(super) fn cells(of: Option<&Self>) -> [Value; 3] {
+        let Some(of) = of else { return [Value::Number(None), Value::Word(""), Value::Rate(None)] };
+        let known = match of.known {
+            Known::Floor => "floor",
+            Known::Stock => "stock",
+            Known::Seen => "seen",
+        };
+        let rate = Rate::of(of.picked_up, of.garment_hours, 1.0).map(|rate| rate.per(GARMENTS));
+        [Value::Count(of.garments), Value::Word(known), Value::Rate(rate)]
+    }
+}
+
+/// A style in a shop: garments seen, counted on the floor, counted at all; pick-ups.
+#[derive(Default)]
+struct InShop {
+    seen: u64,
+    on_floor: Option<u64>,
+    in_stock: Option<u64>,
+    picked_up: u64,
+}
+
+/// The styles that were on show where readers listened.
+#[must_use]
+pub(super) fn styles(source: &Source<'_>) -> BTreeMap<u64, OnShow> {
+    let mut all = BTreeMap::new();
+    let Some(floor) = &source.report.floor else { return all };
+    let goods: &Goods = &source.site.goods;
+    let mut of: BTreeMap<(u32, u64), InShop> = BTreeMap::new();
+    for ((shop, article), seen) in floor.rails.garments() {
+        of.entry((shop, goods.place(article).style)).or_default().seen += seen;
+    }
+    for ((shop, article), picked_up) in floor.rails.picked_up() {
+        of.entry((shop, goods.place(article).style)).or_default().picked_up += picked_up;
+    }
+    for ((shop, gtin), stock) in source.stock {
+        let (place, is_wanted) = goods.wanted(Article::Product(*gtin), &source.filter.wanted);
+        if let Some(counts) = of.get_mut(&(*shop, place.style)).filter(|_| is_wanted) {
+            if let Some(floor) = stock.floor {
+                *counts.on_floor.get_or_insert(0) += floor;
+            }
+            *counts.in_stock.get_or_insert(0) += stock.all;
+        }
+    }
+    for ((shop, style), InShop { seen, on_floor, in_stock, picked_up }) in of {
+        let hours = floor.listened(shop);
+        let (counted, known) = match (on_floor, in_stock) {
+            (Some(counted), _) => (counted, Known::Floor),
+            (None, Some(counted)) => (counted, Known::Stock),
+            (None, None) => (0, Known::Seen),
+        };
+        // Of what was counted too low, or after it was sold, more were there.
+        let (garments, known) = if seen > counted { (seen, Known::Seen) } else { (counted, known) };
+        if hours <= 0.0 || garments == 0 {
+            continue;
+        }
+        let sum = all.entry(style).or_insert(OnShow { garments: 0, known, picked_up: 0, garment_hours: 0.0 });
+        sum.garments += garments;
+        sum.known = sum.known.max(known);
+        sum.picked_up += picked_up;
+        sum.garment_hours += garments as f64 * hours;
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests;

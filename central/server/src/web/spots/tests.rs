@@ -1,0 +1,135 @@
+//! A Saturday in Paris, from 10:00 to 19:30, with two gateways of three rails each; one of them is silent from 14:00.
+
+use hangtag_protocol::clock::{UnixMillis, Uptime};
+use hangtag_protocol::epc::{Epc, Gtin, Serial, Sgtin};
+use hangtag_protocol::event::{Coverage, Event, Evidence, Handling, ReaderState, What};
+use hangtag_protocol::id::{Epoch, GatewayId, ReaderId, ZoneId};
+use hangtag_protocol::topic::{Channel, Gateway};
+
+use super::super::tests::{get, site};
+use crate::store::Message;
+use crate::store::tests::{Bench, anchor, batch, gateway, picked};
+
+/// 2026-10-24 10:00 in Paris.
+const OPENS: i64 = 1_792_828_800_000;
+const HOUR: u64 = 3_600_000;
+const DAY: &str = "store=paris-1&from=2026-10-24";
+
+fn tag(item: u64, serial: u64) -> Epc {
+    let serial = Serial::Number(serial);
+    Sgtin { filter: 1, company: 614_141, company_digits: 7, item, serial }.encode_96().unwrap()
+}
+
+fn gtin(item: u64) -> Gtin {
+    tag(item, 1).sgtin().unwrap().gtin()
+}
+
+/// From which hour to which, in tenths, a reader was in a state.
+fn coverage(reader: &str, state: ReaderState, from: u64, to: u64) -> Event {
+    let of = Coverage { reader: ReaderId::new(reader).unwrap(), state, from: Uptime(from * HOUR / 10) };
+    Event { at: Uptime(to * HOUR / 10), what: What::Coverage(of), ..picked(0, &tag(1, 1).to_string()) }
+}
+
+/// Every garment of a rail is picked up so many times in each hour that is listened to.
+fn send(bench: &mut Bench, name: &str, rails: [(u64, u64); 3], hours: u64, coverages: &[Event]) {
+    let mut events = Vec::new();
+    for hour in 0..hours {
+        for (rail, times) in rails {
+            for n in 0..times * 10 {
+                let zone = ZoneId::new(&format!("rail-{rail}")).unwrap();
+                let of = Handling { epc: tag(rail, n % 10), zone, evidence: Evidence::default() };
+                let at = Uptime(hour * HOUR + 60_000 * n);
+                events.push(Event { at, what: What::PickedUp(of), ..picked(0, &tag(1, 1).to_string()) });
+            }
+        }
+    }
+    events.extend_from_slice(coverages);
+    let mut message = batch(1, events);
+    message.header.gateway = Gateway { gateway: GatewayId::new(name).unwrap(), ..gateway() };
+    message.header.epoch = Epoch(u64::from(name.ends_with('2')) + 1);
+    message.anchors = vec![anchor(0, OPENS, 10)];
+    let topic = message.header.gateway.topic(Channel::Events);
+    let payload = message.encode().unwrap();
+    bench.store.append(&[Message { topic, payload, received: UnixMillis(5) }]).unwrap();
+}
+
+fn two_gateways() -> Bench {
+    let mut bench = Bench::new();
+    let all_day = [coverage("a", ReaderState::Listening, 0, 95)];
+    send(&mut bench, "gw-1", [(1, 2), (2, 2), (3, 2)], 9, &all_day);
+    let half = [coverage("a", ReaderState::Listening, 0, 40), coverage("a", ReaderState::Absent, 40, 95)];
+    send(&mut bench, "gw-2", [(4, 2), (5, 2), (6, 5)], 4, &half);
+    bench
+}
+
+async fn rows(bench: &Bench, path: &str) -> Vec<serde_json::Value> {
+    let (site, _changed) =
+        site(bench, &format!("{},S1,red,M,Dress,1\n{},S2,red,M,Skirt,1\n", gtin(1), gtin(2)));
+    let text = get(&site, path).await.text;
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    json["rows"].as_array().unwrap_or_else(|| panic!("{text}")).clone()
+}
+
+#[tokio::test]
+async fn a_rail_is_measured_by_the_hours_in_which_its_gateway_listened() {
+    let bench = two_gateways();
+    let rows = rows(&bench, &format!("/api/v1/measures/spots?{DAY}")).await;
+    assert_eq!(rows.len(), 6);
+    for row in &rows {
+        let half = ["rail-4", "rail-5", "rail-6"].contains(&row["zone"].as_str().unwrap());
+        let (hours, picked_up) = if half { (4.0, 20 * 4) } else { (9.5, 20 * 9) };
+        assert_eq!((&row["listened_hours"], &row["garments"]), (&hours.into(), &10.into()), "{row}");
+        if row["zone"] == "rail-6" {
+            assert_eq!((&row["picked_up"], &row["verdict"]), (&200.into(), &"hot".into()), "{row}");
+            continue;
+        }
+        assert_eq!((&row["picked_up"], &row["verdict"]), (&picked_up.into(), &"even".into()), "{row}");
+        // Of 10 garments twice in an hour: 200 of 100 garments, of those of the last half hour none.
+        let rate = row["pick_up_rate"]["value"].as_f64().unwrap();
+        assert!((rate - 100.0 * picked_up as f64 / (10.0 * hours)).abs() < 1e-3, "{row}");
+    }
+    let (site, _changed) = site(&bench, "");
+    let page = get(&site, &format!("/?{DAY}")).await.text;
+    let section = page.split("<section id=\"spots\">").nth(1).unwrap().split("</section>").next().unwrap();
+    assert!(section.contains("rail-6 draws 2.5 times the hands that were to be expected"), "{section}");
+    assert!(section.contains("class=\"drawing spread\"") && section.contains("▲ hot"), "{section}");
+}
+
+#[tokio::test]
+async fn without_readers_that_listened_there_is_no_rate() {
+    let mut bench = Bench::new();
+    send(&mut bench, "gw-1", [(1, 2), (2, 2), (3, 2)], 9, &[coverage("a", ReaderState::Silent, 0, 95)]);
+    for row in rows(&bench, &format!("/api/v1/measures/spots?{DAY}")).await {
+        assert_eq!(
+            (&row["verdict"], &row["pick_up_rate"], &row["of_expected"]),
+            (&"unknown".into(), &().into(), &().into())
+        );
+    }
+    for row in rows(&bench, &format!("/api/v1/measures/styles?{DAY}")).await {
+        assert_eq!((&row["pick_up_rate"], &row["on_show_known"]), (&().into(), &"".into()), "{row}");
+    }
+}
+
+#[tokio::test]
+async fn a_style_is_measured_by_what_was_counted_on_the_floor() {
+    let mut bench = two_gateways();
+    let count = |item: u64, place: &str, quantity: u32| {
+        format!(
+            r#"{{"gtin":"{}","place":"{place}","time":"2026-10-24T08:00:00Z","quantity":{quantity}}}"#,
+            gtin(item)
+        )
+    };
+    // Of the skirt fewer were counted than were seen.
+    let counts = [count(1, "floor", 25), count(1, "back_room", 100), count(2, "floor", 3)];
+    let payload = format!("[{}]", counts.join(",")).into_bytes();
+    let topic = "hangtag/v1/demo/pos/paris-1/stock".into();
+    bench.store.append(&[Message { topic, payload, received: UnixMillis(5) }]).unwrap();
+    let rows = rows(&bench, &format!("/api/v1/measures/styles?{DAY}")).await;
+    let of = |name: &str| rows.iter().find(|row| row["style"] == name).unwrap().clone();
+    let (dress, skirt) = (of("S1"), of("S2"));
+    assert_eq!((&dress["on_show"], &dress["on_show_known"]), (&25.into(), &"floor".into()));
+    assert_eq!((&skirt["on_show"], &skirt["on_show_known"]), (&10.into(), &"seen".into()));
+    // The two gateways listened 9.5 and 4 hours.
+    assert_eq!(dress["pick_up_rate"]["whole"], 25.0 * 6.75);
+    assert_eq!(dress["pick_up_rate"]["part"], 180);
+}
