@@ -1,8 +1,7 @@
 //! What days add up to under a filter. Enters: days of shops, and which goods count and what they are. Leaves: sums
-//! per product, zone, shop and hour; the stays, what was tried together in them, and in how many sizes.
+//! per product, zone, shop and hour; the stays.
 //!
-//! Under a filter a stay counts when a garment that passes it was in the booth; what was compared in it is told of all
-//! garments in it.
+//! Under a filter a stay counts when a garment that passes it was in the booth.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -77,28 +76,6 @@ pub struct HourOf {
     pub shop: u32,
 }
 
-/// Whether shoppers compared sizes, and styles.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shapes {
-    /// Stays in which one style was tried in one size,
-    pub one_one: u64,
-    /// one style in several sizes,
-    pub one_many: u64,
-    /// several styles, each in one size,
-    pub many_one: u64,
-    /// several styles, and one of them at least in several sizes.
-    pub many_many: u64,
-}
-
-/// How often a style was tried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Style {
-    /// Stays in which it was tried,
-    pub visits: u64,
-    /// and those in which it was tried in two sizes or more.
-    pub hunts: u64,
-}
-
 /// A sum over days.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Period {
@@ -112,16 +89,10 @@ pub struct Period {
     pub hours: BTreeMap<HourOf, Counts>,
     /// Stays.
     pub visits: u64,
-    /// Those in which something was tried on,
+    /// Those in which something was tried on.
     pub trying: u64,
-    /// by what was compared in them.
-    pub shapes: Shapes,
     /// How long stays lasted, in tenths of a second, where that is known.
     pub dwells: Vec<u32>,
-    /// Per style, the stays in which it was tried.
-    pub styles: Map<u64, Style>,
-    /// Pairs of styles, the smaller number first, by the stays in which both were tried.
-    pub pairs: Map<(u64, u64), u64>,
     /// Tags that are no SGTIN, per day.
     pub unknown_tags: u64,
 }
@@ -137,23 +108,6 @@ pub struct Of {
     pub is_all: bool,
     /// Whether a till of the shop tells what was sold.
     pub has_tills: bool,
-}
-
-/// Two styles that were tried in the same stays.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pair {
-    /// The style after which one may look for the other,
-    pub first: u64,
-    /// and the other.
-    pub second: u64,
-    /// Stays in which both were tried.
-    pub both: u64,
-    /// Their share of all stays in which anything was tried.
-    pub support: Share,
-    /// Of the stays with the first, the share with the second.
-    pub confidence: Share,
-    /// How many times as often as if one had nothing to do with the other.
-    pub lift: f64,
 }
 
 impl Period {
@@ -229,81 +183,13 @@ impl Period {
         zone.visits += 1;
         self.dwells.extend(stay.dwell_ds);
         zone.dwells.extend(stay.dwell_ds);
-        // What is compared in a stay is compared with all that is tried in it, whatever the filter lets through.
-        let tried_on = || items.iter().filter(|item| item.tried);
-        if !tried_on().any(passes) {
-            return;
-        }
-        let mut tried: Vec<(u64, Option<u32>)> = tried_on()
-            .map(|item| places[item.article as usize].0)
-            .map(|place| (place.style, place.size))
-            .collect();
-        tried.sort_unstable();
-        tried.dedup();
-        let wanted = |style: u64| {
-            is_all || tried_on().any(|item| passes(item) && places[item.article as usize].0.style == style)
-        };
-        self.trying += 1;
-        let mut sizes: Vec<(u64, usize)> = Vec::new();
-        for (style, size) in &tried {
-            let known = usize::from(size.is_some());
-            match sizes.last_mut() {
-                Some((last, sizes)) if last == style => *sizes += known,
-                _ => sizes.push((*style, known)),
-            }
-        }
-        let hunts = sizes.iter().any(|(_, sizes)| *sizes > 1);
-        *match (sizes.len() > 1, hunts) {
-            (false, false) => &mut self.shapes.one_one,
-            (false, true) => &mut self.shapes.one_many,
-            (true, false) => &mut self.shapes.many_one,
-            (true, true) => &mut self.shapes.many_many,
-        } += 1;
-        for (at, (style, sizes_tried)) in sizes.iter().enumerate() {
-            let is_wanted = wanted(*style);
-            let of = self.styles.entry(*style).or_default();
-            of.visits += 1;
-            of.hunts += u64::from(*sizes_tried > 1);
-            for (other, _) in sizes[at + 1..].iter().filter(|(other, _)| is_wanted || wanted(*other)) {
-                *self.pairs.entry((*style, *other)).or_default() += 1;
-            }
-        }
+        self.trying += u64::from(items.iter().any(|item| item.tried && passes(item)));
     }
 
     /// Of the distinct garments picked up, the share that was tried on later the same day.
     #[must_use]
     pub fn tried_of_picked(&self) -> Option<Share> {
         Share::of(self.total.then_tried, self.total.picked)
-    }
-
-    /// Pairs of styles that were tried together in at least so many stays, the strongest first. Each pair is there
-    /// once, with the style of fewer stays first: its confidence is the larger one.
-    #[must_use]
-    pub fn pairs(&self, least: u64) -> Vec<Pair> {
-        let visits = |style: u64| self.styles.get(&style).map_or(0, |style| style.visits);
-        let pair = |(&(a, b), &both): (&(u64, u64), &u64)| {
-            if both < least {
-                return None;
-            }
-            let (first, second) = if visits(a) <= visits(b) { (a, b) } else { (b, a) };
-            let expected = visits(first) as f64 * visits(second) as f64 / self.trying as f64;
-            Some(Pair {
-                first,
-                second,
-                both,
-                support: Share::of(both, self.trying)?,
-                confidence: Share::of(both, visits(first))?,
-                lift: both as f64 / expected,
-            })
-        };
-        let mut pairs: Vec<Pair> = self.pairs.iter().filter_map(pair).collect();
-        pairs.sort_by(|a, b| {
-            b.lift
-                .total_cmp(&a.lift)
-                .then(b.both.cmp(&a.both))
-                .then((a.first, a.second).cmp(&(b.first, b.second)))
-        });
-        pairs
     }
 
     /// A quantile of the stays, in tenths of a second: 0.5 is the median.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::sync::Arc;
 
+use hangtag_central_core::compare::{Told, Week};
 use hangtag_central_core::handled::Map;
 use hangtag_central_core::measures::Share;
 use hangtag_central_core::period::{HourOf, Of, Period};
@@ -28,6 +29,10 @@ pub(crate) struct Report {
     pub period: Period,
     /// How the shops were watched, by position.
     pub watched: BTreeMap<usize, Watched>,
+    /// What visits compared, in the whole weeks that ended in these days; nothing for a comparison.
+    pub told: Told,
+    /// Whether all goods count.
+    pub is_all: bool,
     /// The hours in which a reader of the shop listened, for a part at least.
     pub listened: BTreeSet<HourOf>,
     /// How the last shop was watched on the last day, by reader.
@@ -72,6 +77,11 @@ impl Range {
     }
 }
 
+/// The Sunday of a day's week.
+fn week_end(date: Date) -> Date {
+    date.saturating_add(jiff::Span::new().days(6 - date.weekday().to_monday_zero_offset()))
+}
+
 /// The first day that has a number.
 const FIRST_DAY: Date = Date::constant(2000, 1, 1);
 
@@ -93,7 +103,7 @@ impl Report {
         let share = range.shops.len().div_ceil(threads).max(1);
         let days_asked = Self::number(range.to) - Self::number(range.from) + 1;
         let floor = range.beside.is_none().then(|| Floor::new(days_asked));
-        let mut report = Self { floor, ..Self::default() };
+        let mut report = Self { floor, is_all: wanted.is_all(), ..Self::default() };
         // The same goods are there day after day.
         let places = RefCell::new(Map::default());
         let place =
@@ -105,8 +115,10 @@ impl Report {
             }
         }
         report.has_tills = !tills.is_empty();
+        let mut weeks: BTreeMap<usize, Week> = BTreeMap::new();
+        let first_week = range.beside.is_none().then(|| week_end(range.from)).filter(|end| *end <= range.to);
         // Week by week, so that what is in memory at a time is bounded, whatever is asked.
-        let mut begin = range.from;
+        let mut begin = first_week.map_or(range.from, |end| end.saturating_sub(jiff::Span::new().days(6)));
         while begin <= range.to {
             let end = begin.saturating_add(jiff::Span::new().days(6)).min(range.to);
             let read = |part: &[usize]| -> Result<Vec<(usize, Date, Arc<ShopDay>)>, StoreError> {
@@ -126,6 +138,18 @@ impl Report {
             for part in parts {
                 let part = part.map_err(|_| StoreError::Panicked("while days were added up".into()))?;
                 for (shop, date, day) in part? {
+                    let end = week_end(date);
+                    // While a week grows, every visit in it could be seen to come.
+                    if first_week.is_some() && end <= range.to && end < shops[shop].today(now) {
+                        let week = weeks.entry(shop).or_default();
+                        week.add(&day.day, &|article| place(article).0);
+                        if date == end {
+                            report.told += std::mem::take(week).told();
+                        }
+                    }
+                    if date < range.from {
+                        continue;
+                    }
                     let (is_all, has_tills) = (wanted.is_all(), tills.contains(&shop));
                     let number = u32::try_from(shop).unwrap_or(u32::MAX);
                     let of = Of { shop: number, day: Self::number(date), is_all, has_tills };

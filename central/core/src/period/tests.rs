@@ -95,40 +95,6 @@ fn a_stay_counts_under_a_filter_when_something_in_it_passes() {
 }
 
 #[test]
-fn stays_are_told_apart_by_what_was_compared() {
-    let days = [day_of(&[&[0], &[0, 1], &[0, 2], &[0, 1, 2], &[3], &[3, 3]])];
-    let period = period(&days, &place);
-    assert_eq!(period.shapes, Shapes { one_one: 3, one_many: 1, many_one: 1, many_many: 1 });
-    assert_eq!(period.styles[&0], Style { visits: 4, hunts: 2 });
-    assert_eq!(period.styles[&2], Style { visits: 2, hunts: 0 }, "of unknown sizes nothing is said");
-}
-
-#[test]
-fn under_a_filter_what_was_compared_is_still_told() {
-    let days = [day_of(&[&[0, 1, 2], &[0, 2], &[2, 3]])];
-    let period = period(&days, &only(0));
-    assert_eq!(period.shapes, Shapes { many_many: 1, many_one: 1, ..Shapes::default() });
-    assert_eq!(period.styles[&0], Style { visits: 2, hunts: 1 });
-    let pairs: Vec<_> = period.pairs(1).iter().map(|pair| (pair.first, pair.second, pair.both)).collect();
-    assert_eq!(pairs, [(0, 1, 2)], "the third visit has nothing of the style, nor has its pair");
-}
-
-#[test]
-fn pairs_are_counted_by_stays_and_compared_with_chance() {
-    // 10 stays: style 0 in 5, style 1 in 4, both in 3.
-    let stays: [&[usize]; 10] = [&[0, 2], &[1, 2], &[0, 1, 2], &[0], &[1], &[2], &[3], &[3], &[3], &[3]];
-    let period = period(&[day_of(&stays)], &place);
-    let pairs = period.pairs(1);
-    assert_eq!(pairs.len(), 1);
-    let pair = pairs[0];
-    assert_eq!((pair.first, pair.second, pair.both), (1, 0, 3));
-    assert_eq!((pair.support.part, pair.support.whole), (3, 10));
-    assert_eq!((pair.confidence.part, pair.confidence.whole), (3, 4));
-    assert!((pair.lift - 3.0 * 10.0 / (4.0 * 5.0)).abs() < 1e-12, "{pair:?}");
-    assert_eq!(period.pairs(4), []);
-}
-
-#[test]
 fn outcomes_are_shares_of_what_is_known() {
     let mut day = day_of(&[&[0], &[0], &[0], &[0], &[0]]);
     let became = [

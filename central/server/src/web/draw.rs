@@ -20,7 +20,6 @@ use super::chart::ladder::{Ladder, Size};
 use super::chart::quadrant::{Point, Quadrant};
 use super::chart::svg::{Caption, Svg};
 use super::lang::Lang;
-use super::table::{Table, Value};
 use super::tables::Source;
 
 /// The most styles that are drawn.
@@ -345,22 +344,6 @@ pub(crate) fn zones_finding(source: &Source<'_>, lang: Lang) -> String {
             lang.format("finding-one-zone", &args)
         }
         (None, _) => lang.text("finding-nothing-picked"),
-    }
-}
-
-/// What is tried together.
-pub(crate) fn pairs_finding(source: &Source<'_>, lang: Lang) -> String {
-    let Table { rows, .. } = source.pairs();
-    match rows.first().map(|row| &row.cells[..]) {
-        Some([Value::Text(first), Value::Text(second), Value::Count(both), ..]) => {
-            let args = [
-                ("first", first.as_str().into()),
-                ("second", second.as_str().into()),
-                ("count", (*both).into()),
-            ];
-            lang.format("finding-pair", &args)
-        }
-        Some(_) | None => lang.format("finding-no-pair", &[("count", super::tables::FEWEST.into())]),
     }
 }
 

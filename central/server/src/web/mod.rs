@@ -48,6 +48,7 @@ mod tables;
 mod tile;
 mod tills;
 mod view;
+mod visits;
 
 use filter::{Compare, Filter, FilterError};
 pub(crate) use health::Vitals;

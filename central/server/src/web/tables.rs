@@ -1,26 +1,24 @@
 //! The page's numbers as tables. Enters: a report. Leaves: tables of values, from which the page, the CSV files and
 //! the JSON answers are written: so all three say the same.
 //!
-//! What could tell of single shoppers, pairs of styles and how visits compared sizes, is not told of fewer than
-//! [`FEWEST`] visits; where one number of several that add up is withheld, a second one is, or it could be computed.
+//! What visits compared is in [`super::visits`]. Under a filter of goods no visits are counted: from those with one style,
+//! with another and with either one would know those with both.
 
 use std::collections::BTreeMap;
 
 use hangtag_central_core::handled::{Article, Counts};
 use hangtag_central_core::measures::Share;
 use hangtag_central_core::period::{Sums, Zone};
-use hangtag_central_core::{period, size};
+use hangtag_central_core::size;
 use hangtag_protocol::epc::Gtin;
 
 use super::Site;
 use super::filter::Filter;
 use super::spots::{self, OnShow};
 use super::table::{Column, Kind, Row, Table, Value, column, minor};
+use super::visits;
 use crate::days::Stock;
 use crate::report::Report;
-
-/// Fewer visits than these are not told of, where visits are broken down by what shoppers did.
-pub(crate) const FEWEST: u64 = 5;
 
 const COUNTS: [Column; 4] = [
     column("picked_up", "col-picked-up", Kind::Count),
@@ -72,8 +70,8 @@ impl Source<'_> {
             "zones" => self.zones(),
             "spots" => spots::table(self),
             "sizes" => self.sizes(),
-            "pairs" => self.pairs(),
-            "shapes" => self.shapes(),
+            "pairs" => visits::pairs(self),
+            "shapes" => visits::shapes(self),
             "stores" => self.stores(),
             _ => return None,
         })
@@ -127,7 +125,7 @@ impl Source<'_> {
             let [picked, down, carried, tried] = counts(total.counts);
             let cells = vec![
                 Value::Word(name),
-                Value::Count(of.period.visits),
+                of.visits(of.period.visits),
                 picked,
                 down,
                 carried,
@@ -139,8 +137,8 @@ impl Source<'_> {
                 Value::Share(of.bought(total.left())),
                 of.passed(total.sold),
                 of.passed(total.returned),
-                Value::Duration(of.period.dwell(0.5)),
-                Value::Duration(of.period.dwell(0.9)),
+                of.stay(of.period.visits, of.period.dwell(0.5)),
+                of.stay(of.period.visits, of.period.dwell(0.9)),
                 Value::Number(of.share_listened().map(|share| share * 100.0)),
             ];
             Row { link: String::new(), cells }
@@ -231,7 +229,6 @@ impl Source<'_> {
         let row = |(style, sums): (u64, Sums)| {
             let name = self.site.goods.style(style);
             let link = name.as_ref().map(|name| self.filter.query_of_style(&self.site.shops, name));
-            let hunts = self.report.period.styles.get(&style).copied().unwrap_or_default();
             let keys = [
                 text(self.site.goods.style_name(style).or(name.as_deref()).unwrap_or_default()),
                 text(name.unwrap_or_default()),
@@ -239,7 +236,7 @@ impl Source<'_> {
             let cells = keys
                 .into_iter()
                 .chain(outcome(self.report, &sums))
-                .chain([told(Share::of(hunts.hunts, hunts.visits))])
+                .chain([visits::hunts(self.report, style)])
                 .chain(OnShow::cells(shown.get(&style)))
                 .collect();
             Row { link: link.unwrap_or_default(), cells }
@@ -297,9 +294,9 @@ impl Source<'_> {
         let row = |(&(shop, name), zone): (&(u32, hangtag_protocol::id::ZoneId), &Zone)| {
             let keys = [text(name), text(self.site.shops[shop as usize].id)];
             let stays = [
-                Value::Count(zone.visits),
-                Value::Duration(zone.dwell(0.5)),
-                Value::Duration(zone.dwell(0.9)),
+                self.report.visits(zone.visits),
+                self.report.stay(zone.visits, zone.dwell(0.5)),
+                self.report.stay(zone.visits, zone.dwell(0.9)),
             ];
             let scans = [zone.loyalty_scans, zone.product_scans].map(Value::Count);
             let cells = keys.into_iter().chain(counts(zone.counts)).chain(stays);
@@ -336,44 +333,6 @@ impl Source<'_> {
         Table { name: "sizes", columns, rows: sizes.into_iter().map(row).collect() }
     }
 
-    /// Pairs of styles that were tried in the same visits.
-    #[must_use]
-    pub(crate) fn pairs(&self) -> Table {
-        let name = |style: u64| {
-            let goods = &self.site.goods;
-            text(
-                goods.style_name(style).map(str::to_owned).or_else(|| goods.style(style)).unwrap_or_default(),
-            )
-        };
-        let row = |pair: period::Pair| Row {
-            link: String::new(),
-            cells: vec![
-                name(pair.first),
-                name(pair.second),
-                Value::Count(pair.both),
-                Value::Share(Some(pair.support)),
-                Value::Share(Some(pair.confidence)),
-                Value::Number(Some(pair.lift)),
-            ],
-        };
-        let columns = vec![
-            column("first", "col-first", Kind::Text),
-            column("second", "col-second", Kind::Text),
-            column("visits", "col-visits", Kind::Count),
-            minor("support", "col-support", Kind::Share),
-            column("confidence", "col-confidence", Kind::Share),
-            column("lift", "col-lift", Kind::Number),
-        ];
-        // Of tags that are no product there is nothing to say.
-        let pairs = self
-            .report
-            .period
-            .pairs(FEWEST)
-            .into_iter()
-            .filter(|pair| pair.first.max(pair.second) < u64::MAX);
-        Table { name: "pairs", columns, rows: pairs.map(row).collect() }
-    }
-
     /// Per shop.
     #[must_use]
     pub(crate) fn stores(&self) -> Table {
@@ -395,46 +354,6 @@ impl Source<'_> {
             .chain([column("listened_percent", "col-listened-percent", Kind::Number)])
             .collect();
         Table { name: "stores", columns, rows: shops.into_iter().map(row).collect() }
-    }
-
-    /// How many visits compared sizes of one style, and styles.
-    #[must_use]
-    pub(crate) fn shapes(&self) -> Table {
-        let period::Shapes { one_one, one_many, many_one, many_many } = self.report.period.shapes;
-        let told = withhold([one_one, one_many, many_one, many_many]);
-        let row = |(name, count): (&'static str, Option<u64>)| Row {
-            link: String::new(),
-            cells: vec![Value::Word(name), count.map_or(Value::Hidden, Value::Count)],
-        };
-        let columns =
-            vec![column("shape", "col-shape", Kind::Text), column("visits", "col-visits", Kind::Count)];
-        Table { name: "shapes", columns, rows: SHAPES.into_iter().zip(told).map(row).collect() }
-    }
-}
-
-/// What is compared in a visit: one style in one size, one in several, several in one size each, several and of one
-/// several sizes.
-const SHAPES: [&str; 4] = ["one_style_one_size", "one_style_sizes", "styles_one_size", "styles_and_sizes"];
-
-/// Withholds numbers of 1 to [`FEWEST`] - 1, and if that is one, the smallest of the others that is not 0: all add up to
-/// a number that is told.
-fn withhold<const N: usize>(numbers: [u64; N]) -> [Option<u64>; N] {
-    let few = |n: u64| (1..FEWEST).contains(&n);
-    let mut told = numbers.map(|n| (!few(n)).then_some(n));
-    if told.iter().filter(|n| n.is_none()).count() == 1
-        && let Some(next) = told.iter_mut().filter(|n| n.is_some_and(|n| n > 0)).min_by_key(|n| **n)
-    {
-        *next = None;
-    }
-    told
-}
-
-/// A share of visits, withheld when it or what is left tells of few.
-fn told(share: Option<Share>) -> Value {
-    let few = |n: u64| (1..FEWEST).contains(&n);
-    match share {
-        Some(share) if few(share.part) || few(share.whole - share.part) => Value::Hidden,
-        share => Value::Share(share),
     }
 }
 
@@ -473,17 +392,4 @@ impl Report {
 /// By what goods are put in order.
 fn weight(sums: &Sums) -> (u64, u64, u64, u64) {
     (sums.counts.tried_on, sums.counts.picked_up, sums.counts.carried_in, sums.sold)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_tells_of_few_visits_is_withheld_and_cannot_be_computed() {
-        assert_eq!(withhold([5, 6, 7, 0]), [Some(5), Some(6), Some(7), Some(0)]);
-        assert_eq!(withhold([100, 3, 20, 0]), [Some(100), None, None, Some(0)]);
-        assert_eq!(withhold([2, 3, 20, 0]), [None, None, Some(20), Some(0)]);
-        assert_eq!(withhold([4, 0, 0, 0]), [None, Some(0), Some(0), Some(0)]);
-    }
 }

@@ -1,6 +1,7 @@
 //! The sums at the top of the page. Enters: a report and what it is compared with. Leaves: numbers and differences in
 //! words.
 
+use hangtag_central_core::compare::FEWEST;
 use hangtag_central_core::measures::Share;
 
 use crate::report::Report;
@@ -42,12 +43,18 @@ pub(super) fn tiles(report: &Report, compared: Option<&Report>, lang: Lang) -> V
         let value = value.map_or("–".into(), |share| lang.percent(share.value));
         Tile { label, value, change, notes }
     };
-    let visits = lang.format("tile-tried-on-visits", &[("count", report.period.trying.into())]);
-    let dwell = |of: &Report| of.period.dwell(0.5).map(|ds| u64::from(ds) / 10);
-    let p90 = report.period.dwell(0.9).map(|ds| lang.seconds(u64::from(ds) / 10));
+    // Of some goods visits are not counted: see `tables`.
+    let visits =
+        report.is_all.then(|| lang.format("tile-tried-on-visits", &[("count", report.period.trying.into())]));
+    let stay = |of: &Report, quantile| {
+        let stay = of.period.dwell(quantile).filter(|_| of.is_all || of.period.visits >= FEWEST);
+        stay.map(|ds| u64::from(ds) / 10)
+    };
+    let dwell = |of: &Report| stay(of, 0.5);
+    let p90 = stay(report, 0.9).map(|seconds| lang.seconds(seconds));
     let none_picked = || lang.text("tile-none-picked");
     vec![
-        count(lang.text("tile-tried-on"), |of| of.period.total.counts.tried_on, vec![visits]),
+        count(lang.text("tile-tried-on"), |of| of.period.total.counts.tried_on, visits.into_iter().collect()),
         count(lang.text("tile-picked-up"), |of| of.period.total.counts.picked_up, Vec::new()),
         share(lang.text("tile-pick-to-try"), none_picked(), |of| of.period.tried_of_picked()),
         share(

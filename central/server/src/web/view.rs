@@ -16,6 +16,7 @@ use super::spots;
 use super::table::Table;
 use super::tables::Source;
 use super::tile::{self, Tile};
+use super::visits;
 
 /// A page.
 pub(crate) struct View {
@@ -175,10 +176,10 @@ fn sections(source: &Source<'_>, lang: Lang) -> Vec<Section> {
         Some(spots::table(source)),
         false,
     ));
-    let finding = (None, draw::pairs_finding(source, lang));
-    all.push(section("pairs", lang.text("section-pairs"), finding, Some(source.pairs()), true));
-    let finding = (None, lang.text("finding-shapes"));
-    all.push(section("shapes", lang.text("section-shapes"), finding, Some(source.shapes()), true));
+    let finding = (None, visits::pairs_finding(source, lang));
+    all.push(section("pairs", lang.text("section-pairs"), finding, Some(visits::pairs(source)), true));
+    let finding = (None, visits::shapes_finding(source, lang));
+    all.push(section("shapes", lang.text("section-shapes"), finding, Some(visits::shapes(source)), true));
     let finding = (None, lang.text("finding-products"));
     // Whoever looks at one style wants its sizes and colours.
     let is_open = !filter.wanted.styles.is_empty() || site.goods.catalogue().len() == 0;

@@ -1,0 +1,110 @@
+//! Somebody who asks twice and subtracts. It is Sunday, 25 October 2026, in Paris.
+
+use hangtag_protocol::epc::{Epc, Serial, Sgtin};
+use hangtag_protocol::event::What;
+
+use super::super::tests::{get, site};
+use crate::store::tests::{Bench, anchor, batch, fitting};
+
+/// 2026-10-12 12:00 in Paris, a Monday.
+const MONDAY: i64 = 1_791_799_200_000;
+const DAY: u64 = 86_400_000;
+
+fn tag(item: u64) -> Epc {
+    let serial = Serial::Number(7);
+    Sgtin { filter: 1, company: 614_141, company_digits: 7, item, serial }.encode_96().unwrap()
+}
+
+/// From Monday the 12th on, so many visits a day to which both styles are taken, and as many to each of them alone.
+fn shop(days: &[(u64, u64)]) -> Bench {
+    let mut bench = Bench::new();
+    let mut events = Vec::new();
+    for (day, visits) in days {
+        for visit in 0..*visits {
+            let at = day * DAY + visit * 600_000;
+            for items in [&[1, 2][..], &[1], &[2]] {
+                let opened_by = events.len() as u64 + 1;
+                for item in items {
+                    let garment = tag(*item).to_string();
+                    events.push(fitting(at + opened_by, &garment, opened_by, What::TriedOn));
+                }
+            }
+        }
+    }
+    let mut message = batch(1, events);
+    message.anchors = vec![anchor(0, MONDAY, 10)];
+    bench.send(&message);
+    bench
+}
+
+async fn rows(bench: &Bench, table: &str, query: &str) -> Vec<serde_json::Value> {
+    let gtin = |item| tag(item).sgtin().unwrap().gtin();
+    let catalogue = format!("{},S1,red,M,Dress,1\n{},S2,red,M,Skirt,1\n", gtin(1), gtin(2));
+    let (site, _changed) = site(bench, &catalogue);
+    let text = get(&site, &format!("/api/v1/measures/{table}?store=paris-1&{query}")).await.text;
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    json["rows"].as_array().unwrap_or_else(|| panic!("{text}")).clone()
+}
+
+/// The visits with both styles, by the days that are asked for.
+async fn together(bench: &Bench, from: &str, to: &str) -> Option<u64> {
+    let rows = rows(bench, "pairs", &format!("from=2026-10-{from}&to=2026-10-{to}")).await;
+    rows.first().map(|row| row["visits"].as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn neighbouring_days_cannot_be_subtracted() {
+    // Ten visits of each kind on Monday, one on Sunday; ten on the Monday after.
+    let bench = shop(&[(0, 10), (6, 1), (7, 10)]);
+    for (from, to, told) in [
+        ("12", "18", Some(11)),
+        ("12", "17", None),
+        ("18", "18", Some(11)),
+        ("13", "18", Some(11)),
+        ("11", "19", Some(11)),
+        ("12", "24", Some(11)),
+        // The week after is not over.
+        ("12", "25", Some(11)),
+        ("19", "25", None),
+    ] {
+        assert_eq!(together(&bench, from, to).await, told, "{from} to {to}");
+    }
+}
+
+#[tokio::test]
+async fn goods_cannot_be_subtracted() {
+    let bench = shop(&[(0, 2)]);
+    let week = "from=2026-10-12&to=2026-10-18";
+    assert_eq!(together(&bench, "12", "18").await, None, "two visits");
+    // Those with one, those with the other, those with either: the sum of the first two less the third had both.
+    for goods in ["style=S1", "style=S2", "style=S1&style=S2"] {
+        let asked = format!("{week}&{goods}");
+        for (table, columns) in
+            [("summary", &["visits", "stay_median"][..]), ("zones", &["visits", "stay_p90"])]
+        {
+            for row in rows(&bench, table, &asked).await {
+                for column in columns {
+                    assert!(row[column].is_null(), "{goods} {table} {column}: {row}");
+                }
+            }
+        }
+        assert!(rows(&bench, "shapes", &asked).await.iter().all(|row| row["visits"].is_null()));
+        let tried: u64 = rows(&bench, "summary", &asked).await[0]["tried_on"].as_u64().unwrap();
+        assert_eq!(tried, if goods.len() > 8 { 8 } else { 4 }, "garments are counted");
+    }
+    let page = get(&site(&bench, "").0, &format!("/?store=paris-1&{week}&style=S1")).await.text;
+    assert!(!page.contains("visits to a fitting room"), "nor on the page");
+    assert!(page.contains("is told of all goods only"), "{page}");
+}
+
+#[tokio::test]
+async fn a_filter_chooses_which_pairs_are_shown() {
+    let bench = shop(&[(0, 10)]);
+    let all = rows(&bench, "pairs", "from=2026-10-12&to=2026-10-18").await;
+    assert_eq!(
+        (all.len(), &all[0]["confidence"]["part"], &all[0]["confidence"]["whole"]),
+        (1, &10.into(), &20.into())
+    );
+    assert_eq!(rows(&bench, "pairs", "from=2026-10-12&to=2026-10-18&style=S2").await, all);
+    assert!(rows(&bench, "pairs", "from=2026-10-12&to=2026-10-18&style=S3").await.is_empty());
+}
