@@ -5,6 +5,7 @@
 //! | [`admit`] | whether the content of a readable batch is possible at all |
 //! | [`adopt`] | in which epoch of their own events go whose numbers another run has used |
 //! | [`compare`] | what visits compared, told so that nothing can be learnt of a few |
+//! | [`delay`] | how late events come |
 //! | [`feed`] | what other systems are told of an event |
 //! | [`ledger`] | which numbers of an epoch are new, known, lost; what its watermark is |
 //! | [`handled`] | what is counted |
@@ -27,6 +28,7 @@ pub mod admit;
 pub mod adopt;
 pub mod compare;
 pub mod day;
+pub mod delay;
 pub mod feed;
 pub mod handled;
 pub mod ledger;

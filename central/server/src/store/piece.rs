@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hangtag_central_core::delay::Delays;
 use hangtag_central_core::handled::{Handled, Scanned, Visit};
 use hangtag_protocol::clock::{UNKNOWN_ERROR, UnixMillis};
 use hangtag_protocol::epc::Epc;
@@ -36,6 +37,8 @@ pub(crate) struct Piece {
     pub coverage: Vec<Coverage>,
     /// Which gateways told of garments in which zones: each pair once, in order.
     pub watching: Vec<(ZoneId, GatewayId)>,
+    /// How late the events about garments came whose time of day is vouched for.
+    pub delays: Delays,
 }
 
 impl Piece {
@@ -108,33 +111,39 @@ impl Pieces {
 /// Reads an hour from its events.
 pub(super) fn read(db: &Db, id: &str, hour: i64) -> Result<Piece, StoreError> {
     let (from, to) = (hour * HOUR_MS, (hour + 1) * HOUR_MS);
-    let (handled, unvouched, watching) = handled(db, id, from, to)?;
+    let (handled, unvouched, watching, delays) = handled(db, id, from, to)?;
     let (scanned, coverage) = (scanned(db, id, from, to)?, coverage(db, id, from, to)?);
-    Ok(Piece { handled, scanned, unvouched, coverage, watching })
+    Ok(Piece { handled, scanned, unvouched, coverage, watching, delays })
 }
 
-/// Events about garments, how many of them nobody vouches for, and which gateways told of which zones.
-type Told = (Vec<Handled>, u64, Vec<(ZoneId, GatewayId)>);
+/// Events about garments, how many of them nobody vouches for, which gateways told of which zones, and how late.
+type Told = (Vec<Handled>, u64, Vec<(ZoneId, GatewayId)>, Delays);
 
 /// The events about garments.
 fn handled(db: &Db, id: &str, from: i64, to: i64) -> Result<Told, StoreError> {
     let question = format!(
-        "SELECT wall_ms, kind, epc, zone, gateway, epoch, visit, dwell, clock_error FROM event AS e
+        "SELECT wall_ms, kind, epc, zone, gateway, epoch, visit, dwell, clock_error, received FROM event AS e
          WHERE store = ?1 AND wall_ms >= ?2 AND wall_ms < ?3 AND {HANDLED} AND {NOT_RETRACTED}
          ORDER BY wall_ms, gateway, epoch, seq"
     );
     let mut unvouched = 0;
     let mut watching = BTreeSet::new();
+    let mut delays = Delays::default();
     let handled = db.all(&question, binds![id, from, to], |row| {
         let (gateway, epoch): (GatewayId, Epoch) =
             (parse(row.get(4)?, "a gateway")?, parse(row.get(5)?, "an epoch")?);
-        unvouched += u64::from(row.get::<Option<u32>>(8)? == Some(UNKNOWN_ERROR));
+        let at = UnixMillis(row.get(0)?);
+        if row.get::<Option<u32>>(8)? == Some(UNKNOWN_ERROR) {
+            unvouched += 1;
+        } else {
+            delays.note(row.get::<i64>(9)? - at.0);
+        }
         let opened_by: Option<i64> = row.get(6)?;
         let epc: &str = row.get(2)?;
         let zone: ZoneId = parse(row.get(3)?, "a zone")?;
         watching.insert((zone, gateway));
         Ok(Handled {
-            at: UnixMillis(row.get(0)?),
+            at,
             kind: kind(row.get(1)?)?,
             epc: Epc::from_hex(epc).map_err(|_| content(epc, "an EPC"))?,
             zone,
@@ -142,7 +151,7 @@ fn handled(db: &Db, id: &str, from: i64, to: i64) -> Result<Told, StoreError> {
             dwell_ds: row.get(7)?,
         })
     })?;
-    Ok((handled, unvouched, watching.into_iter().collect()))
+    Ok((handled, unvouched, watching.into_iter().collect(), delays))
 }
 
 /// What scanners read.

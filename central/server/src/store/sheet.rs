@@ -4,7 +4,7 @@
 //! version must read this one for ever.
 //!
 //! ```text
-//!  0   1  version, 2
+//!  0   1  version, 3
 //!  1   …  postcard:
 //!         start       Unix milliseconds of the hour
 //!         zones, tags, visits, gateways, readers    what the rows name by its place
@@ -13,8 +13,10 @@
 //!         unvouched   count
 //!         coverage    [gateway, reader, state, from and to: ms since the start, signed]
 //!         watching    [zone, gateway]
+//!         delays      [step, count], see `Delays`
 //! ```
 
+use hangtag_central_core::delay::Delays;
 use hangtag_central_core::handled::{Handled, Map, Scanned, Visit};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::epc::Epc;
@@ -26,7 +28,7 @@ use super::Coverage;
 use super::piece::Piece;
 
 /// The version that this program writes.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 
 #[derive(Serialize, Deserialize)]
 struct Sheet {
@@ -41,6 +43,7 @@ struct Sheet {
     unvouched: u64,
     coverage: Vec<(u16, u16, ReaderState, i64, i64)>,
     watching: Vec<(u16, u16)>,
+    delays: Vec<(u8, u64)>,
 }
 
 /// Packs the piece of an hour that starts at this moment. `None` when it is too large for a sheet: more than 65,535
@@ -106,6 +109,7 @@ pub(super) fn pack(start: UnixMillis, piece: &Piece) -> Option<Vec<u8>> {
         unvouched: piece.unvouched,
         coverage: coverage?,
         watching: watching?,
+        delays: piece.delays.steps().collect(),
         zones: zones.into_keys().collect(),
         tags: tags.into_keys().collect(),
         gateways: gateways.into_keys().collect(),
@@ -182,7 +186,10 @@ pub(super) fn unpack(bytes: &[u8]) -> Option<Piece> {
             Some((*sheet.zones.get(usize::from(*zone))?, *sheet.gateways.get(usize::from(*gateway))?))
         })
         .collect();
+    let mut delays = Delays::default();
+    sheet.delays.iter().for_each(|(step, count)| delays.add(*step, *count));
     Some(Piece {
+        delays,
         handled: handled?,
         scanned: scanned?,
         unvouched: sheet.unvouched,
@@ -236,6 +243,11 @@ mod tests {
                 from: UnixMillis(-5),
                 to: UnixMillis(4_000_000),
             }],
+            delays: {
+                let mut delays = Delays::default();
+                [200, 700_000].into_iter().for_each(|ms| delays.note(ms));
+                delays
+            },
             watching: vec![
                 (zone("booth-1"), GatewayId::new("gw-1").expect("a name")),
                 (zone("rail-1"), GatewayId::new("gw-3").expect("a name")),
