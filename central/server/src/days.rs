@@ -7,6 +7,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hangtag_central_core::day::{AFTERWARDS_MS, AROUND_MS, Day, Outcome, Span, Start};
+use hangtag_central_core::delay::Delays;
 use hangtag_central_core::sale::{Place, StockCount};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::epc::Gtin;
@@ -39,6 +40,8 @@ pub(crate) struct ShopDay {
     pub coverage: Vec<Coverage>,
     /// Which gateways told of garments in which zones: each pair once, in order.
     pub watching: Vec<(ZoneId, GatewayId)>,
+    /// How late its events came.
+    pub delays: Delays,
 }
 
 /// How many pieces of a product were counted.
@@ -210,12 +213,14 @@ impl Days {
             .collect();
         let coverage = joined(coverage);
         let inside = wanted.begin / HOUR_MS..(wanted.end + HOUR_MS - 1) / HOUR_MS;
-        let unvouched = hours.range(inside).map(|(_, piece)| piece.unvouched).sum();
+        let unvouched = hours.range(inside.clone()).map(|(_, piece)| piece.unvouched).sum();
         let mut watching: Vec<_> = pieces().flat_map(|piece| piece.watching.iter().copied()).collect();
         watching.sort_unstable();
         watching.dedup();
+        let mut delays = Delays::default();
+        hours.range(inside.clone()).for_each(|(_, piece)| delays += &piece.delays);
         let is_whole = near().flat_map(|piece| &piece.handled).all(|event| event.at.0 < until);
-        Ok((ShopDay { day, unvouched, coverage, watching }, is_whole && to.0 <= until))
+        Ok((ShopDay { day, unvouched, coverage, watching, delays }, is_whole && to.0 <= until))
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {

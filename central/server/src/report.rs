@@ -7,6 +7,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 
 use hangtag_central_core::compare::{Told, Week};
+use hangtag_central_core::delay::Delays;
 use hangtag_central_core::handled::Map;
 use hangtag_central_core::measures::Share;
 use hangtag_central_core::period::{HourOf, Of, Period};
@@ -31,6 +32,8 @@ pub(crate) struct Report {
     pub watched: BTreeMap<usize, Watched>,
     /// What visits compared, in the whole weeks that ended in these days; nothing for a comparison.
     pub told: Told,
+    /// How late the events about garments came.
+    pub delays: Delays,
     /// Whether all goods count.
     pub is_all: bool,
     /// The hours in which a reader of the shop listened, for a part at least.
@@ -50,6 +53,8 @@ pub(crate) struct Watched {
     pub listened_ms: i64,
     /// Opening hours that have passed, in milliseconds.
     pub hours_ms: i64,
+    /// How long gateways told of their readers, whatever those did, in milliseconds, added up over the gateways.
+    pub reported_ms: i64,
     /// Events about garments whose time of day nobody vouches for.
     pub unvouched: u64,
     readers: BTreeSet<(GatewayId, ReaderId)>,
@@ -173,6 +178,7 @@ impl Report {
     /// Takes note of how a day was watched.
     fn watch(&mut self, of: Of, shop: &Shop, (date, day): (Date, &ShopDay), until: UnixMillis) {
         self.last_coverage.clone_from(&day.coverage);
+        self.delays += &day.delays;
         let hours = shop.hours(date);
         let starts: Vec<i64> = hours.iter().map(|hour| hour.start.timestamp().as_millisecond()).collect();
         for stretch in day.coverage.iter().filter(|stretch| stretch.state == ReaderState::Listening) {
@@ -200,6 +206,15 @@ impl Report {
         FIRST_DAY.until(date).map_or(0, |span| span.get_days())
     }
 
+    /// The share of the opening hours of which the gateways of all shops told what their readers did, 0 to 1; `None` while
+    /// no shop has been open.
+    #[must_use]
+    pub(crate) fn share_reported(&self) -> Option<f64> {
+        let sum = |of: fn(&Watched) -> i64| self.watched.values().map(of).sum::<i64>();
+        let possible = sum(Watched::reportable_ms);
+        (possible > 0).then(|| sum(|watched| watched.reported_ms) as f64 / possible as f64)
+    }
+
     /// The share of the opening hours in which the readers of all shops listened, 0 to 1; `None` while no shop has
     /// been open.
     #[must_use]
@@ -211,6 +226,12 @@ impl Report {
 }
 
 impl Watched {
+    /// How long the gateways could have told of their readers.
+    fn reportable_ms(&self) -> i64 {
+        let gateways: BTreeSet<GatewayId> = self.readers.iter().map(|(gateway, _)| *gateway).collect();
+        self.hours_ms * i64::try_from(gateways.len().max(1)).unwrap_or(1)
+    }
+
     /// The share of the opening hours in which the readers listened, 0 to 1; `None` while the shop has not been open.
     #[must_use]
     pub(crate) fn share(&self) -> Option<f64> {
@@ -231,6 +252,7 @@ impl Watched {
             return;
         }
         self.hours_ms += close.0 - open.0;
+        self.reported_ms += reported_ms(&day.coverage, open, close);
         for stretch in &day.coverage {
             self.readers.insert((stretch.gateway, stretch.reader));
             self.listened_ms += match stretch.state {
@@ -239,4 +261,20 @@ impl Watched {
             };
         }
     }
+}
+
+/// How long each gateway told of any of its readers from one moment to another, in milliseconds.
+fn reported_ms(coverage: &[Coverage], from: UnixMillis, to: UnixMillis) -> i64 {
+    let mut stretches: Vec<_> =
+        coverage.iter().map(|of| (of.gateway, of.from.max(from), of.to.min(to))).collect();
+    stretches.sort_unstable();
+    let mut last: Option<(GatewayId, UnixMillis)> = None;
+    let mut sum = 0;
+    for (gateway, from, to) in stretches {
+        // What another reader's stretch has covered is not counted again.
+        let known = last.filter(|(of, _)| *of == gateway).map_or(from, |(_, end)| end.max(from));
+        sum += (to.0 - known.0).max(0);
+        last = Some((gateway, known.max(to)));
+    }
+    sum
 }

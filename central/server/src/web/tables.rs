@@ -119,6 +119,8 @@ impl Source<'_> {
             column("stay_median", "col-stay-median", Kind::Duration),
             column("stay_p90", "col-stay-p90", Kind::Duration),
             column("listened_percent", "col-listened-percent", Kind::Number),
+            minor("reported_percent", "col-reported-percent", Kind::Number),
+            minor("delay_p95", "col-delay-p95", Kind::Duration),
         ];
         let row = |name: &'static str, of: &Report| {
             let total = &of.period.total;
@@ -140,6 +142,8 @@ impl Source<'_> {
                 of.stay(of.period.visits, of.period.dwell(0.5)),
                 of.stay(of.period.visits, of.period.dwell(0.9)),
                 Value::Number(of.share_listened().map(|share| share * 100.0)),
+                Value::Number(of.share_reported().map(|share| share * 100.0)),
+                Value::Duration(of.delays.quantile(0.95)),
             ];
             Row { link: String::new(), cells }
         };

@@ -40,8 +40,10 @@ pub(crate) struct View {
     pub tiles: Vec<Tile>,
     /// Drawings and tables.
     pub sections: Vec<Section>,
-    /// How good the data are.
+    /// How good the data are,
     pub quality: QualityView,
+    /// how late they came, and of how much of the time anything was told.
+    pub freshness: String,
     /// The query string of the same page.
     pub query: String,
 }
@@ -94,9 +96,19 @@ impl View {
             tiles: tile::tiles(report, compared, lang),
             sections: sections(source, lang),
             quality: quality::quality(source, qualities, lang, now),
+            freshness: freshness(report, lang),
             query: filter.query(shops),
         }
     }
+}
+
+fn freshness(report: &Report, lang: Lang) -> String {
+    let (Some(delay), Some(reported)) = (report.delays.quantile(0.95), report.share_reported()) else {
+        return String::new();
+    };
+    let args =
+        [("delay", lang.seconds(u64::from(delay) / 10).into()), ("percent", lang.percent(reported).into())];
+    lang.format("freshness", &args)
 }
 
 fn notes(report: &Report, qualities: &[Quality], lang: Lang) -> Vec<String> {

@@ -254,6 +254,8 @@ col-returned = Returned
 col-stay-median = Median stay
 col-stay-p90 = 9 of 10 stay under
 col-listened-percent = Readers listened, %
+col-reported-percent = Gateways reported, %
+col-delay-p95 = 19 of 20 events within
 col-day = Day
 col-store = Store
 col-hour = Hour from
@@ -292,6 +294,7 @@ quality-silent = Readers listened { $percent } of the opening hours; { $count } 
     [one] gateway is
    *[other] gateways are
   } silent now: a low count may mean that nobody listened, not that nobody was interested.
+freshness = 19 of 20 events were here within { $delay } of happening, and on this page a second later. Gateways reported on { $percent } of the opening hours.
 state-listening = listening
 state-silent = silent
 state-absent = absent

@@ -133,3 +133,33 @@ async fn a_style_is_measured_by_what_was_counted_on_the_floor() {
     assert_eq!(dress["pick_up_rate"]["whole"], 25.0 * 6.75);
     assert_eq!(dress["pick_up_rate"]["part"], 180);
 }
+
+#[tokio::test]
+async fn it_is_told_how_late_events_came_and_of_how_much_nothing_was_told() {
+    let mut bench = Bench::new();
+    send(&mut bench, "gw-1", [(1, 0), (2, 0), (3, 0)], 0, &[coverage("a", ReaderState::Silent, 0, 95)]);
+    let twice = [coverage("a", ReaderState::Listening, 0, 38), coverage("b", ReaderState::Listening, 19, 38)];
+    send(&mut bench, "gw-2", [(1, 0), (2, 0), (3, 0)], 0, &twice);
+    // 19 events that came 20 seconds late, and one that came an hour late.
+    let events = (0..20).map(|_| picked(HOUR, &tag(1, 1).to_string())).collect();
+    let mut message = batch(1, events);
+    message.anchors = vec![anchor(0, OPENS, 10)];
+    let at = OPENS + 3_600_000;
+    for (seqs, late) in [(0..19, 20_000), (19..20, 3_600_000)] {
+        let mut part = message.clone();
+        part.header.first.0 = 1 + seqs.start as u64;
+        part.events = message.events[seqs].to_vec();
+        part.header.count = part.events.len() as u32;
+        let topic = gateway().topic(Channel::Events);
+        let payload = part.encode().unwrap();
+        bench.store.append(&[Message { topic, payload, received: UnixMillis(at + late) }]).unwrap();
+    }
+    let row = &rows(&bench, &format!("/api/v1/measures/summary?{DAY}")).await[0];
+    // 13.3 hours of 19, and what another reader says at the same time is not counted again.
+    assert_eq!(row["reported_percent"], 70.0, "{row}");
+    let delay = row["delay_p95"].as_f64().unwrap();
+    assert!((20.0..24.0).contains(&delay), "{row}");
+    let (site, _changed) = site(&bench, "");
+    let page = get(&site, &format!("/?{DAY}")).await.text;
+    assert!(page.contains("Gateways reported on 70 % of the opening hours."), "{page}");
+}
