@@ -12,8 +12,11 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use hangtag_protocol::epc::Gtin;
+
 use crate::day::{Day, Item};
 use crate::handled::{Article, Map};
+use crate::lost::Hunt;
 use crate::measures::Share;
 use crate::period::Place;
 
@@ -33,6 +36,17 @@ pub struct Style {
     pub hunts: u64,
 }
 
+/// Of the visits that compared sizes of a style, what is known of the sizes beside those.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Visits of which it is known,
+    pub known: u64,
+    /// and those of them that lost a size.
+    pub lost: u64,
+    /// By the size that they lost, where that is told.
+    pub by_size: BTreeMap<u32, u64>,
+}
+
 /// What visits to one shop compared in one week.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Week {
@@ -42,6 +56,7 @@ pub struct Week {
     styles: Map<u64, Style>,
     /// Pairs of styles, the smaller number first, by the visits in which both were tried.
     pairs: Map<(u64, u64), u64>,
+    lost: Map<u64, Lost>,
 }
 
 /// What may be told of a week, or of several.
@@ -53,6 +68,8 @@ pub struct Told {
     pub shapes: Shapes<Option<u64>>,
     /// Per style, where that can be told.
     pub styles: BTreeMap<u64, Style>,
+    /// Per style, the sizes that were looked for and not there, where that can be told.
+    pub lost: BTreeMap<u64, Lost>,
     pairs: BTreeMap<(u64, u64), Together>,
 }
 
@@ -83,20 +100,36 @@ pub struct Pair {
 }
 
 impl Week {
-    /// Adds a day. `place` tells what an article is.
-    pub fn add(&mut self, day: &Day, place: &dyn Fn(Article) -> Place) {
+    /// Adds a day. `place` tells what an article is, `hunt` what is known of a visit that began in this hour of the day and
+    /// tried these products of a style in two sizes or more.
+    pub fn add(&mut self, day: &Day, place: &dyn Fn(Article) -> Place, hunt: &dyn Fn(u8, &[Gtin]) -> Hunt) {
         let places: Vec<Place> = day.articles.iter().map(|article| place(*article)).collect();
         for stay in &day.stays {
             let (first, items) = (stay.first as usize, stay.items as usize);
-            self.add_visit(&day.items[first..first + items], &places);
+            let items = &day.items[first..first + items];
+            for style in self.add_visit(items, &places) {
+                let tried =
+                    items.iter().filter(|item| item.tried && places[item.article as usize].style == style);
+                let products = tried.filter_map(|item| match day.articles[item.article as usize] {
+                    Article::Product(gtin) => Some(gtin),
+                    Article::Unknown => None,
+                });
+                if let Hunt::Known(sizes) = hunt(stay.hour, &products.collect::<Vec<_>>()) {
+                    let of = self.lost.entry(style).or_default();
+                    of.known += 1;
+                    of.lost += u64::from(!sizes.is_empty());
+                    sizes.into_iter().for_each(|size| *of.by_size.entry(size).or_default() += 1);
+                }
+            }
         }
     }
 
-    fn add_visit(&mut self, items: &[Item], places: &[Place]) {
+    /// Adds a visit; the styles that it tried in two sizes or more.
+    fn add_visit(&mut self, items: &[Item], places: &[Place]) -> Vec<u64> {
         let tried = items.iter().filter(|item| item.tried).map(|item| places[item.article as usize]);
         let mut tried: Vec<(u64, Option<u32>)> = tried.map(|place| (place.style, place.size)).collect();
         if tried.is_empty() {
-            return;
+            return Vec::new();
         }
         tried.sort_unstable();
         tried.dedup();
@@ -119,6 +152,7 @@ impl Week {
                 *self.pairs.entry((*style, *other)).or_default() += 1;
             }
         }
+        styles.into_iter().filter(|(_, sizes)| *sizes > 1).map(|(style, _)| style).collect()
     }
 
     /// What may be told of it.
@@ -144,8 +178,20 @@ impl Week {
                 .filter(|(_, of)| is_told(of))
                 .map(|(style, of)| (*style, *of))
                 .collect(),
+            lost: self.lost.iter().filter_map(|(style, of)| Some((*style, self.lost(*style, of)?))).collect(),
             pairs: self.pairs.iter().map(together).filter(|(_, of)| pair_is_told(of)).collect(),
         }
+    }
+
+    /// What may be told of the sizes of a style that were lost: neither those that lost one, nor the others, nor those of
+    /// which it is not known may be few.
+    fn lost(&self, style: u64, of: &Lost) -> Option<Lost> {
+        let hunts = self.styles.get(&style)?.hunts;
+        let is_told = |lost: u64| !few(lost) && !few(of.known - lost);
+        let by_size =
+            of.by_size.iter().filter(|(_, lost)| is_told(**lost)).map(|(size, lost)| (*size, *lost));
+        (of.known >= FEWEST && is_told(of.lost) && !few(hunts - of.known))
+            .then(|| Lost { by_size: by_size.collect(), ..*of })
     }
 }
 
@@ -158,6 +204,11 @@ impl core::ops::AddAssign for Told {
         for (style, of) in other.styles {
             let sum = self.styles.entry(style).or_default();
             (sum.visits, sum.hunts) = (sum.visits + of.visits, sum.hunts + of.hunts);
+        }
+        for (style, of) in other.lost {
+            let sum = self.lost.entry(style).or_default();
+            (sum.known, sum.lost) = (sum.known + of.known, sum.lost + of.lost);
+            of.by_size.into_iter().for_each(|(size, lost)| *sum.by_size.entry(size).or_default() += lost);
         }
         for (pair, of) in other.pairs {
             let sum = self.pairs.entry(pair).or_default();

@@ -11,6 +11,7 @@
 //! | [`handled`] | what is counted |
 //! | [`day`] | what one day of one shop adds up to, and what became of what was touched |
 //! | [`period`] | what days add up to under a filter |
+//! | [`lost`] | which sizes were looked for and not there |
 //! | [`loyalty`] | which number stands for a sealed loyalty code |
 //! | [`matching`] | whether what was tried on was bought |
 //! | [`measures`] | shares with their intervals, quantiles |
@@ -32,6 +33,7 @@ pub mod delay;
 pub mod feed;
 pub mod handled;
 pub mod ledger;
+pub mod lost;
 pub mod loyalty;
 pub mod matching;
 pub mod measures;

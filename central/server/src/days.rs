@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hangtag_central_core::day::{AFTERWARDS_MS, AROUND_MS, Day, Outcome, Span, Start};
 use hangtag_central_core::delay::Delays;
+use hangtag_central_core::lost;
 use hangtag_central_core::sale::{Place, StockCount};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::epc::Gtin;
@@ -169,21 +170,29 @@ impl Days {
     pub(crate) fn stock(&self, shop: &Shop, date: Date) -> Result<BTreeMap<Gtin, Stock>, StoreError> {
         let Some((_, end)) = shop.bounds(date) else { return Ok(BTreeMap::new()) };
         let counts = self.reader.stock(shop.id, UnixMillis(end.timestamp().as_millisecond()))?;
-        let mut parts: BTreeMap<Gtin, Vec<StockCount>> = BTreeMap::new();
-        counts.into_iter().for_each(|count| parts.entry(count.gtin).or_default().push(count));
         let sum = |(gtin, counts): (Gtin, Vec<StockCount>)| {
-            let whole = counts.iter().find(|count| count.place == Place::All);
-            let parts: Vec<_> = counts.iter().filter(|count| count.place != Place::All).collect();
-            let are_newer =
-                parts.len() == 2 && parts.iter().all(|part| whole.is_none_or(|whole| part.at > whole.at));
-            let all: u64 = match whole {
-                Some(whole) if !are_newer => whole.quantity.into(),
-                Some(_) | None => parts.iter().map(|count| u64::from(count.quantity)).sum(),
-            };
             let floor = counts.iter().find(|count| count.place == Place::Floor);
-            (gtin, Stock { all, floor: floor.map(|count| count.quantity.into()) })
+            let floor = floor.map(|count| count.quantity.into());
+            (gtin, Stock { all: lost::pieces(&counts).unwrap_or(0), floor })
         };
-        Ok(parts.into_iter().map(sum).collect())
+        Ok(by_product(counts).into_iter().map(sum).collect())
+    }
+
+    /// All counts of a shop's stock that are good in some part of these days, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn counts(
+        &self,
+        shop: &Shop,
+        (from, to): (Date, Date),
+    ) -> Result<BTreeMap<Gtin, Vec<StockCount>>, StoreError> {
+        let (Some((begin, _)), Some((_, end))) = (shop.bounds(from), shop.bounds(to)) else {
+            return Ok(BTreeMap::new());
+        };
+        let [begin, end] = [begin, end].map(|zoned| zoned.timestamp().as_millisecond());
+        let counts = self.reader.counts(shop.id, UnixMillis(begin - lost::HOLDS_MS), UnixMillis(end))?;
+        Ok(by_product(counts))
     }
 
     /// Adds up what happened before a moment, and says whether nothing of the day was left out.
@@ -286,6 +295,12 @@ impl Kept {
             self.bytes -= old.bytes;
         }
     }
+}
+
+fn by_product(counts: Vec<StockCount>) -> BTreeMap<Gtin, Vec<StockCount>> {
+    let mut of: BTreeMap<Gtin, Vec<StockCount>> = BTreeMap::new();
+    counts.into_iter().for_each(|count| of.entry(count.gtin).or_default().push(count));
+    of
 }
 
 /// Whether what became of a try-on is not known yet.

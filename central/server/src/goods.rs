@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hangtag_central_core::handled::Article;
 use hangtag_central_core::period::Place;
+use hangtag_central_core::size;
 use hangtag_protocol::epc::Gtin;
 
 use crate::catalogue::{Catalogue, Item};
@@ -24,6 +25,8 @@ pub(crate) struct Goods {
     sizes: Vec<String>,
     categories: Vec<String>,
     places: BTreeMap<Gtin, Place>,
+    /// For each product those of the next smaller and the next larger size of its style and colour.
+    beside: BTreeMap<Gtin, Vec<Gtin>>,
 }
 
 /// Which goods count. An empty list lets everything through.
@@ -65,6 +68,7 @@ impl Goods {
             (gtin, Place { style, size })
         };
         let places: BTreeMap<Gtin, Place> = catalogue.items().map(place).collect();
+        let beside = beside(&catalogue, &places);
         let mut style_names = vec![String::new(); styles.len()];
         for (gtin, item) in catalogue.items() {
             let style = places.get(&gtin).and_then(|place| usize::try_from(place.style).ok());
@@ -74,7 +78,7 @@ impl Goods {
                 name.clone_from(&item.name);
             }
         }
-        Self { styles, style_names, sizes, categories, places, catalogue }
+        Self { styles, style_names, sizes, categories, places, beside, catalogue }
     }
 
     /// The catalogue.
@@ -88,6 +92,12 @@ impl Goods {
     pub(crate) fn product(&self, gtin: Gtin) -> Place {
         let unlisted = || Place { style: UNLISTED | gtin.number(), size: None };
         self.places.get(&gtin).copied().unwrap_or_else(unlisted)
+    }
+
+    /// The products of the next smaller and the next larger size of a product's style and colour.
+    #[must_use]
+    pub(crate) fn beside(&self, gtin: Gtin) -> &[Gtin] {
+        self.beside.get(&gtin).map_or(&[], Vec::as_slice)
     }
 
     /// What an article is.
@@ -166,4 +176,22 @@ impl Goods {
             names.into_iter().filter(|name| !name.is_empty()).cloned().collect()
         })
     }
+}
+
+/// The neighbours of all products in their size runs.
+fn beside(catalogue: &Catalogue, places: &BTreeMap<Gtin, Place>) -> BTreeMap<Gtin, Vec<Gtin>> {
+    let mut runs: BTreeMap<(u64, &str), Vec<(&str, Gtin)>> = BTreeMap::new();
+    for (gtin, item) in catalogue.items().filter(|(_, item)| !item.size.is_empty()) {
+        let style = places.get(&gtin).map_or(UNKNOWN, |place| place.style);
+        runs.entry((style, item.colour.as_str())).or_default().push((item.size.as_str(), gtin));
+    }
+    let mut beside: BTreeMap<Gtin, Vec<Gtin>> = BTreeMap::new();
+    for mut run in runs.into_values() {
+        run.sort_by(|a, b| size::compare(a.0, b.0));
+        for pair in run.windows(2).filter(|pair| pair[0].0 != pair[1].0) {
+            beside.entry(pair[0].1).or_default().push(pair[1].1);
+            beside.entry(pair[1].1).or_default().push(pair[0].1);
+        }
+    }
+    beside
 }

@@ -9,9 +9,12 @@ use std::sync::Arc;
 use hangtag_central_core::compare::{Told, Week};
 use hangtag_central_core::delay::Delays;
 use hangtag_central_core::handled::Map;
+use hangtag_central_core::lost::{self, Shelf};
 use hangtag_central_core::measures::Share;
 use hangtag_central_core::period::{HourOf, Of, Period};
+use hangtag_central_core::sale::StockCount;
 use hangtag_protocol::clock::UnixMillis;
+use hangtag_protocol::epc::Gtin;
 use hangtag_protocol::event::ReaderState;
 use hangtag_protocol::id::{GatewayId, ReaderId};
 use jiff::Timestamp;
@@ -121,9 +124,13 @@ impl Report {
         }
         report.has_tills = !tills.is_empty();
         let mut weeks: BTreeMap<usize, Week> = BTreeMap::new();
+        let mut counted: BTreeMap<usize, BTreeMap<Gtin, Vec<StockCount>>> = BTreeMap::new();
         let first_week = range.beside.is_none().then(|| week_end(range.from)).filter(|end| *end <= range.to);
         // Week by week, so that what is in memory at a time is bounded, whatever is asked.
         let mut begin = first_week.map_or(range.from, |end| end.saturating_sub(jiff::Span::new().days(6)));
+        for shop in range.shops.iter().filter(|_| first_week.is_some()) {
+            counted.insert(*shop, days.counts(&shops[*shop], (begin, range.to))?);
+        }
         while begin <= range.to {
             let end = begin.saturating_add(jiff::Span::new().days(6)).min(range.to);
             let read = |part: &[usize]| -> Result<Vec<(usize, Date, Arc<ShopDay>)>, StoreError> {
@@ -147,7 +154,19 @@ impl Report {
                     // While a week grows, every visit in it could be seen to come.
                     if first_week.is_some() && end <= range.to && end < shops[shop].today(now) {
                         let week = weeks.entry(shop).or_default();
-                        week.add(&day.day, &|article| place(article).0);
+                        let hours = shops[shop].hours(date);
+                        let hunt = |hour: u8, tried: &[Gtin]| {
+                            let at = hours.get(usize::from(hour)).map(|hour| hour.start.timestamp());
+                            let at = UnixMillis(at.map_or(0, Timestamp::as_millisecond));
+                            let counts = |gtin| counted.get(&shop)?.get(&gtin);
+                            let stock = |gtin| lost::pieces_at(counts(gtin)?, at);
+                            let size = |gtin| goods.product(gtin).size;
+                            lost::hunt(
+                                tried,
+                                Shelf { size: &size, beside: &|gtin| goods.beside(gtin), stock: &stock },
+                            )
+                        };
+                        week.add(&day.day, &|article| place(article).0, &hunt);
                         if date == end {
                             report.told += std::mem::take(week).told();
                         }

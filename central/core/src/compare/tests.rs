@@ -38,7 +38,7 @@ fn day<'a>(visits: impl IntoIterator<Item = &'a [usize]>) -> Day {
 
 fn week(visits: &[&[usize]]) -> Week {
     let mut week = Week::default();
-    week.add(&day(visits.iter().copied()), &place);
+    week.add(&day(visits.iter().copied()), &place, &|_, _| Hunt::Unknown);
     week
 }
 
@@ -82,6 +82,26 @@ fn what_tells_of_few_visits_is_withheld_and_cannot_be_computed() {
     assert!(week(&all_but_one).told().styles.is_empty(), "the one that did not would be known");
 }
 
+#[test]
+fn sizes_that_were_lost_are_told_of_what_is_known() {
+    let hunts = |known: usize, lost: usize, unknown: usize| {
+        let visits =
+            [times(lost, &[0, 1]), times(known - lost, &[0, 1, 1]), times(unknown, &[0, 0, 1, 1])].concat();
+        let mut week = Week::default();
+        week.add(&day(visits), &place, &|hour, tried| match (hour, tried.len()) {
+            (12, 2) => Hunt::Known([3].into()),
+            (12, 3) => Hunt::Known([].into()),
+            _ => Hunt::Unknown,
+        });
+        week.told().lost.get(&0).map(|lost| (lost.known, lost.lost, lost.by_size.get(&3).copied()))
+    };
+    assert_eq!(hunts(15, 6, 5), Some((15, 6, Some(6))));
+    assert_eq!(hunts(15, 0, 0), Some((15, 0, None)));
+    for (known, lost, unknown) in [(15, 4, 5), (15, 11, 5), (15, 6, 1), (4, 0, 10)] {
+        assert_eq!(hunts(known, lost, unknown), None, "{known} {lost} {unknown}");
+    }
+}
+
 /// All numbers about visits that an answer has, in an order that is the same for every answer.
 fn numbers(told: &Told) -> BTreeMap<(u8, u64, u64), i128> {
     let mut all = BTreeMap::new();
@@ -91,6 +111,12 @@ fn numbers(told: &Told) -> BTreeMap<(u8, u64, u64), i128> {
     for (style, of) in &told.styles {
         all.insert((1, *style, 0), i128::from(of.visits));
         all.insert((1, *style, 1), i128::from(of.hunts));
+    }
+    for (style, of) in &told.lost {
+        let by_size = of.by_size.get(&7).copied().unwrap_or(0);
+        for (at, of) in [of.known, of.lost, of.known - of.lost, by_size].into_iter().enumerate() {
+            all.insert((6 + at as u8, *style, 0), i128::from(of));
+        }
     }
     for ((a, b), of) in &told.pairs {
         for (at, of) in [of.both, of.first - of.both, of.second - of.both].into_iter().enumerate() {
@@ -107,10 +133,18 @@ fn difference(a: &Told, b: &Told) -> Vec<i128> {
     keys.into_iter().map(|key| a.get(key).unwrap_or(&0) - b.get(key).unwrap_or(&0)).collect()
 }
 
+/// Every visit that hunted with another garment lost size 7; of those with three garments it is not known.
+fn odd(_: u8, tried: &[Gtin]) -> Hunt {
+    match tried.len() {
+        3 => Hunt::Unknown,
+        n => Hunt::Known((n == 4).then_some(7).into_iter().collect()),
+    }
+}
+
 /// What would be told of any days if only small numbers were withheld.
 fn of_any_days(days: &[Vec<Vec<usize>>]) -> Told {
     let mut week = Week::default();
-    days.iter().for_each(|visits| week.add(&day(visits.iter().map(Vec::as_slice)), &place));
+    days.iter().for_each(|visits| week.add(&day(visits.iter().map(Vec::as_slice)), &place, &odd));
     week.told()
 }
 

@@ -255,6 +255,19 @@ impl Reader {
         sale::stock(&open_to_read(&self.address)?, store, at)
     }
 
+    /// The counts of a shop's stock after one moment and until another, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn counts(
+        &self,
+        store: StoreId,
+        after: UnixMillis,
+        until: UnixMillis,
+    ) -> Result<Vec<StockCount>, StoreError> {
+        sale::counts(&open_to_read(&self.address)?, store, after, until)
+    }
+
     /// The marks of a shop's hours from one to another, both included: Unix milliseconds divided by those of an
     /// hour. An hour without a mark is empty; another mark tells of another content.
     ///

@@ -193,14 +193,28 @@ pub(super) fn stock(db: &Db, store: StoreId, at: UnixMillis) -> Result<Vec<Stock
          WHERE store = ?1 AND at_ms = (SELECT max(at_ms) FROM stock AS o
              WHERE o.store = s.store AND o.gtin = s.gtin AND o.place = s.place AND o.at_ms <= ?2)
          ORDER BY gtin, place";
-    db.all(question, binds![store.as_str(), at.0], |row| {
-        let place: &str = row.get(1)?;
-        Ok(StockCount {
-            gtin: gtin("stock", row.get(0)?)?,
-            place: named(Place::ALL, Place::name, place).ok_or_else(|| content("stock", place, "a place"))?,
-            at: UnixMillis(row.get(2)?),
-            quantity: row.get(3)?,
-        })
+    db.all(question, binds![store.as_str(), at.0], count)
+}
+
+/// The counts of a shop's stock after one moment and until another, oldest first.
+pub(super) fn counts(
+    db: &Db,
+    store: StoreId,
+    after: UnixMillis,
+    until: UnixMillis,
+) -> Result<Vec<StockCount>, StoreError> {
+    let question = "SELECT gtin, place, at_ms, quantity FROM stock
+         WHERE store = ?1 AND at_ms > ?2 AND at_ms <= ?3 ORDER BY at_ms, gtin, place";
+    db.all(question, binds![store.as_str(), after.0, until.0], count)
+}
+
+fn count(row: &Row<'_>) -> Result<StockCount, StoreError> {
+    let place: &str = row.get(1)?;
+    Ok(StockCount {
+        gtin: gtin("stock", row.get(0)?)?,
+        place: named(Place::ALL, Place::name, place).ok_or_else(|| content("stock", place, "a place"))?,
+        at: UnixMillis(row.get(2)?),
+        quantity: row.get(3)?,
     })
 }
 

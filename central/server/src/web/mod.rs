@@ -39,6 +39,7 @@ pub(crate) mod filter;
 mod gateway;
 mod health;
 mod lang;
+mod outcome;
 mod quality;
 mod rows;
 mod schema;

@@ -7,27 +7,27 @@
 use std::collections::BTreeMap;
 
 use hangtag_central_core::handled::{Article, Counts};
-use hangtag_central_core::measures::Share;
 use hangtag_central_core::period::{Sums, Zone};
 use hangtag_central_core::size;
 use hangtag_protocol::epc::Gtin;
 
 use super::Site;
 use super::filter::Filter;
+use super::outcome::{OUTCOME, outcome, weight};
 use super::spots::{self, OnShow};
 use super::table::{Column, Kind, Row, Table, Value, column, minor};
 use super::visits;
 use crate::days::Stock;
 use crate::report::Report;
 
-const COUNTS: [Column; 4] = [
+pub(super) const COUNTS: [Column; 4] = [
     column("picked_up", "col-picked-up", Kind::Count),
     minor("put_down", "col-put-down", Kind::Count),
     minor("carried_in", "col-carried-in", Kind::Count),
     column("tried_on", "col-tried-on", Kind::Count),
 ];
 
-fn counts(of: Counts) -> [Value; 4] {
+pub(super) fn counts(of: Counts) -> [Value; 4] {
     [of.picked_up, of.put_down, of.carried_in, of.tried_on].map(Value::Count)
 }
 
@@ -240,7 +240,7 @@ impl Source<'_> {
             let cells = keys
                 .into_iter()
                 .chain(outcome(self.report, &sums))
-                .chain([visits::hunts(self.report, style)])
+                .chain([visits::hunts(self.report, style), visits::lost(self.report, style)])
                 .chain(OnShow::cells(shown.get(&style)))
                 .collect();
             Row { link: link.unwrap_or_default(), cells }
@@ -248,8 +248,9 @@ impl Source<'_> {
         let columns = [column("name", "col-name", Kind::Text), minor("style", "col-style", Kind::Text)]
             .into_iter()
             .chain(OUTCOME)
-            .chain([minor("size_hunt", "col-size-hunt", Kind::Share)])
             .chain([
+                minor("size_hunt", "col-size-hunt", Kind::Share),
+                minor("lost_size", "col-lost-size", Kind::Share),
                 minor("on_show", "col-on-show", Kind::Count),
                 minor("on_show_known", "col-on-show-known", Kind::Text),
                 minor("pick_up_rate", "col-pick-up-rate", Kind::Rate),
@@ -325,15 +326,25 @@ impl Source<'_> {
     /// Per size, in the order of sizes.
     #[must_use]
     pub(crate) fn sizes(&self) -> Table {
-        let sizes = self.by_size();
-        let mut sizes: Vec<(&str, Sums)> =
-            sizes.into_iter().map(|(size, sums)| (self.site.goods.size(size), sums)).collect();
-        sizes.sort_by(|(a, _), (b, _)| size::compare(a, b));
-        let row = |(name, sums): (&str, Sums)| {
-            let cells = [text(name)].into_iter().chain(outcome(self.report, &sums)).collect();
+        let lost = visits::lost_sizes(self);
+        let mut sizes = self.by_size();
+        // Of what is sold out nothing need have been handled.
+        for size in lost.keys() {
+            sizes.entry(*size).or_default();
+        }
+        let mut sizes: Vec<(&str, u32, Sums)> =
+            sizes.into_iter().map(|(size, sums)| (self.site.goods.size(size), size, sums)).collect();
+        sizes.sort_by(|(a, ..), (b, ..)| size::compare(a, b));
+        let row = |(name, size, sums): (&str, u32, Sums)| {
+            let lost = lost.get(&size).map_or(Value::Hidden, |lost| Value::Count(*lost));
+            let cells = [text(name)].into_iter().chain(outcome(self.report, &sums)).chain([lost]).collect();
             Row { link: self.filter.query_of_size(&self.site.shops, name), cells }
         };
-        let columns = [column("size", "col-size", Kind::Text)].into_iter().chain(OUTCOME).collect();
+        let columns = [column("size", "col-size", Kind::Text)]
+            .into_iter()
+            .chain(OUTCOME)
+            .chain([minor("lost", "col-lost-visits", Kind::Count)])
+            .collect();
         Table { name: "sizes", columns, rows: sizes.into_iter().map(row).collect() }
     }
 
@@ -359,41 +370,4 @@ impl Source<'_> {
             .collect();
         Table { name: "stores", columns, rows: shops.into_iter().map(row).collect() }
     }
-}
-
-/// What became of goods.
-const OUTCOME: [Column; 10] = [
-    COUNTS[0],
-    COUNTS[1],
-    COUNTS[2],
-    COUNTS[3],
-    minor("pick_to_try", "col-pick-to-try", Kind::Share),
-    column("try_to_buy", "col-try-to-buy", Kind::Share),
-    minor("put_back", "col-put-back", Kind::Share),
-    minor("left_in_booth", "col-left-in-booth", Kind::Share),
-    column("sold", "col-sold", Kind::Count),
-    minor("returned", "col-returned", Kind::Count),
-];
-
-fn outcome(report: &Report, sums: &Sums) -> impl Iterator<Item = Value> {
-    counts(sums.counts).into_iter().chain([
-        Value::Share(Share::of(sums.then_tried, sums.picked)),
-        Value::Share(report.bought(sums.bought_product())),
-        Value::Share(sums.put_back()),
-        Value::Share(report.bought(sums.left())),
-        report.passed(sums.sold),
-        report.passed(sums.returned),
-    ])
-}
-
-impl Report {
-    /// Pieces that passed the till, where there is one.
-    fn passed(&self, pieces: u64) -> Value {
-        if self.has_tills { Value::Count(pieces) } else { Value::Number(None) }
-    }
-}
-
-/// By what goods are put in order.
-fn weight(sums: &Sums) -> (u64, u64, u64, u64) {
-    (sums.counts.tried_on, sums.counts.picked_up, sums.counts.carried_in, sums.sold)
 }

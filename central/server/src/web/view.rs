@@ -172,10 +172,12 @@ fn sections(source: &Source<'_>, lang: Lang) -> Vec<Section> {
     ));
     let styles = Some(source.styles());
     all.push(section("styles", lang.text("section-styles"), draw::quadrant(source, lang), styles, true));
+    let (svg, finding) = draw::ladder(source, lang);
+    let finding = [finding, visits::lost_finding(source, lang)].join(" ");
     all.push(section(
         "sizes",
         lang.text("section-sizes"),
-        draw::ladder(source, lang),
+        (svg, finding.trim_end().to_owned()),
         Some(source.sizes()),
         false,
     ));

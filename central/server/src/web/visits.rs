@@ -2,7 +2,7 @@
 //! their sentences. All of it is told of whole weeks and all goods, see [`hangtag_central_core::compare`]; a filter of goods
 //! only chooses which of it is shown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hangtag_central_core::compare::{FEWEST, Pair, Told};
 use hangtag_central_core::measures::Share;
@@ -21,6 +21,39 @@ const SHAPES: [&str; 4] = ["one_style_one_size", "one_style_sizes", "styles_one_
 pub(super) fn hunts(report: &Report, style: u64) -> Value {
     let of = report.told.styles.get(&style);
     of.map_or(Value::Hidden, |of| Value::Share(Share::of(of.hunts, of.visits)))
+}
+
+/// Of the visits that compared sizes of a style, the share that found a neighbouring size sold out.
+pub(super) fn lost(report: &Report, style: u64) -> Value {
+    let of = report.told.lost.get(&style);
+    of.map_or(Value::Hidden, |of| Value::Share(Share::of(of.lost, of.known)))
+}
+
+/// Visits by the size that they found sold out, of styles that count.
+pub(super) fn lost_sizes(source: &Source<'_>) -> BTreeMap<u32, u64> {
+    let wanted = styles(source);
+    let mut sizes = BTreeMap::new();
+    for (_, of) in source.report.told.lost.iter().filter(|(style, _)| wanted.contains(style)) {
+        of.by_size.iter().for_each(|(size, lost)| *sizes.entry(*size).or_default() += lost);
+    }
+    sizes
+}
+
+/// The styles of which anything is told under the filter.
+fn styles(source: &Source<'_>) -> BTreeSet<u64> {
+    source.report.period.articles.keys().map(|article| source.site.goods.place(*article).style).collect()
+}
+
+/// In how many of the visits that compared sizes one was sold out; empty where that is not known.
+#[must_use]
+pub(super) fn lost_finding(source: &Source<'_>, lang: Lang) -> String {
+    let wanted = styles(source);
+    let of = source.report.told.lost.iter().filter(|(style, _)| wanted.contains(style));
+    let (lost, known) = of.fold((0, 0), |(lost, known), (_, of)| (lost + of.lost, known + of.known));
+    if known == 0 {
+        return String::new();
+    }
+    lang.format("finding-lost", &[("part", lost.into()), ("whole", known.into())])
 }
 
 impl Report {
@@ -62,8 +95,7 @@ pub(super) fn pairs(source: &Source<'_>) -> Table {
         column("confidence", "col-confidence", Kind::Share),
         column("lift", "col-lift", Kind::Number),
     ];
-    let wanted: BTreeSet<u64> =
-        source.report.period.articles.keys().map(|article| goods.place(*article).style).collect();
+    let wanted = styles(source);
     let is_wanted =
         |pair: &Pair| source.report.is_all || wanted.contains(&pair.first) || wanted.contains(&pair.second);
     let pairs = source.report.told.pairs().into_iter();

@@ -215,6 +215,7 @@ finding-no-pair = No two styles were tried on together in { $count } visits or m
    *[other] whole weeks
   } of stores.
 finding-no-weeks = What visits compare is told of whole weeks, Monday to Sunday, that are over and ended in the chosen days, with { $least } visits or more: there is none.
+finding-lost = In { $part } of { $whole } visits that compared sizes, in whole weeks, a neighbouring size was sold out.
 finding-stores = { $store } tries on most: { $count }.
 finding-shapes = Whether visits compare sizes of one style, or styles, in { $weeks } { $weeks ->
     [one] whole week
@@ -271,6 +272,8 @@ col-garments = Garments seen, at least
 col-listened-hours = Open hours listened
 col-on-show = Garments on show
 col-on-show-known = How that is known
+col-lost-size = Neighbouring size sold out
+col-lost-visits = Visits that found it sold out
 col-colour = Colour
 col-size = Size
 col-price = Price

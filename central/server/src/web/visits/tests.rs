@@ -1,9 +1,11 @@
 //! Somebody who asks twice and subtracts. It is Sunday, 25 October 2026, in Paris.
 
+use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::epc::{Epc, Serial, Sgtin};
 use hangtag_protocol::event::What;
 
 use super::super::tests::{get, site};
+use crate::store::Message;
 use crate::store::tests::{Bench, anchor, batch, fitting};
 
 /// 2026-10-12 12:00 in Paris, a Monday.
@@ -107,4 +109,44 @@ async fn a_filter_chooses_which_pairs_are_shown() {
     );
     assert_eq!(rows(&bench, "pairs", "from=2026-10-12&to=2026-10-18&style=S2").await, all);
     assert!(rows(&bench, "pairs", "from=2026-10-12&to=2026-10-18&style=S3").await.is_empty());
+}
+
+fn counted(bench: &mut Bench, counts: &[String]) {
+    let payload = format!("[{}]", counts.join(",")).into_bytes();
+    let topic = "hangtag/v1/demo/pos/paris-1/stock".into();
+    bench.store.append(&[Message { topic, payload, received: UnixMillis(5) }]).unwrap();
+}
+
+/// The dress is tried in S and M; of L none is left, or nobody knows.
+#[tokio::test]
+async fn a_neighbouring_size_that_was_counted_as_none_is_told() {
+    let gtin = |item| tag(item).sgtin().unwrap().gtin();
+    let lines = [(1, "S"), (2, "M"), (3, "L"), (4, "XL")];
+    let catalogue: String =
+        lines.iter().map(|(item, size)| format!("{},D1,red,{size},Dress,1\n", gtin(*item))).collect();
+    let told = async |bench: &Bench| {
+        let (site, _changed) = site(bench, &catalogue);
+        let path = "/?store=paris-1&from=2026-10-12&to=2026-10-18";
+        let csv = get(&site, &path.replace("/?", "/sizes.csv?")).await.text;
+        let of = csv
+            .lines()
+            .find(|line| line.contains(",L,"))
+            .map(|line| line.rsplit(',').next().unwrap().to_owned());
+        let page = get(&site, path).await.text;
+        let text = get(&site, &path.replace("/?", "/api/v1/measures/styles?")).await.text;
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        (json["rows"][0]["lost_size"].clone(), page.contains("In 6 of 6 visits that compared sizes"), of)
+    };
+    let mut bench = shop(&[(1, 6)]);
+    assert_eq!(told(&bench).await, (serde_json::Value::Null, false, None), "nobody counted");
+    let count = |item: u64, day: &str| {
+        format!(r#"{{"gtin":"{}","time":"{day}T08:00:00Z","quantity":0}}"#, gtin(item))
+    };
+    // One count is too old, the other was made afterwards.
+    counted(&mut bench, &[count(3, "2026-10-05"), count(3, "2026-10-15")]);
+    assert_eq!(told(&bench).await.0, serde_json::Value::Null);
+    counted(&mut bench, &[count(3, "2026-10-12")]);
+    let (share, is_said, of_size) = told(&bench).await;
+    assert_eq!((&share["part"], &share["whole"], is_said), (&6.into(), &6.into(), true));
+    assert_eq!(of_size.as_deref(), Some("6"), "although nothing of size L was handled");
 }
