@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::store::{Address, Keeper, Limits};
 
-/// How long after the start the first look is taken, and how long after each the next.
+/// How long after the start, or after a failure, a look is taken; and how long after each the next.
 const FIRST: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(3_600);
 /// How long others have the database for themselves between two transactions.
@@ -24,13 +24,15 @@ pub(crate) async fn run(
     limits: Limits,
     mut stopping: watch::Receiver<bool>,
 ) {
+    if limits.are_none() {
+        return;
+    }
     let mut pause = FIRST;
     loop {
         tokio::select! {
             () = sleep(pause) => {}
             _ = stopping.wait_for(|stop| *stop) => return,
         }
-        pause = EVERY;
         let (address, limits, stop) = (address.clone(), limits.clone(), stopping.clone());
         let pass = move || {
             let now = UnixMillis(Timestamp::now().as_millisecond());
@@ -39,11 +41,21 @@ pub(crate) async fn run(
                 !*stop.borrow()
             })
         };
-        match tokio::task::spawn_blocking(pass).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(rows)) => tracing::info!(rows, "deleted what was too old"),
-            Ok(Err(error)) => tracing::warn!(%error, "cannot delete what is too old, will try again"),
-            Err(error) => tracing::error!(%error, "deleting what is too old ended early, will try again"),
-        }
+        pause = match tokio::task::spawn_blocking(pass).await {
+            Ok(Ok(rows)) => {
+                if rows > 0 {
+                    tracing::info!(rows, "deleted what was too old");
+                }
+                EVERY
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "cannot delete what is too old, will try again");
+                FIRST
+            }
+            Err(error) => {
+                tracing::error!(%error, "deleting what is too old ended early, will try again");
+                FIRST
+            }
+        };
     }
 }

@@ -27,6 +27,8 @@ use super::{Address, StoreError, open_to_read, open_to_write, sheet};
 
 /// How many runs of the feed, sales or payloads go in one transaction.
 const ROWS: u32 = 256;
+/// A day, in milliseconds.
+const DAY_MS: i64 = 86_400_000;
 
 /// How long what is kept, in milliseconds; none: for ever.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +45,14 @@ pub(crate) struct Limits {
     pub quarantine: Option<i64>,
     /// The forms in which the feed is published: places wait for all of them.
     pub forms: Vec<Form>,
+}
+
+impl Limits {
+    /// Whether everything is kept for ever.
+    pub(crate) fn are_none(&self) -> bool {
+        let Self { events, feed, sales, stock, quarantine, forms: _ } = self;
+        [events, feed, sales, stock, quarantine].iter().all(|limit| limit.is_none())
+    }
 }
 
 /// What was deleted of one table and shop.
@@ -253,13 +263,10 @@ fn is_fed(db: &Db, id: &str, condition: &str, between: (i64, i64)) -> Result<boo
 fn delete(db: &Db, id: &str, condition: &str, between: (i64, i64)) -> Result<u64, StoreError> {
     let of = binds![id, between.0, between.1];
     let codes = format!(
-        "DELETE FROM loyalty WHERE store = ?1 AND EXISTS (SELECT 1 FROM event AS e WHERE e.store = loyalty.store
-         AND e.gateway = loyalty.gateway AND e.epoch = loyalty.epoch AND e.seq = loyalty.seq AND {condition})"
+        "DELETE FROM loyalty WHERE (store, gateway, epoch, seq) IN
+         (SELECT store, gateway, epoch, seq FROM event WHERE store = ?1 AND kind = 'scanned' AND {condition})"
     );
-    let is_any = format!("SELECT 1 FROM event WHERE store = ?1 AND kind = 'scanned' AND {condition} LIMIT 1");
-    if db.is_any(&is_any, of)? {
-        db.execute(&codes, of)?;
-    }
+    db.execute(&codes, of)?;
     let events = format!("DELETE FROM event WHERE store = ?1 AND kind <> 'retracted' AND {condition}");
     let retractions = format!(
         "DELETE FROM event WHERE store = ?1 AND kind = 'retracted' AND {condition} AND NOT EXISTS
@@ -286,13 +293,24 @@ fn sales(db: &Db, store: StoreId, before: i64) -> Result<u64, StoreError> {
     note(db, id, "sale", before, old.len() as u64)
 }
 
+/// Deletes the counts of a day that others of before the limit followed.
 fn stock(db: &Db, store: StoreId, before: i64) -> Result<u64, StoreError> {
+    const FOLLOWED: &str = "EXISTS (SELECT 1 FROM stock AS later WHERE later.store = stock.store
+         AND later.gtin = stock.gtin AND later.place = stock.place AND later.at_ms > stock.at_ms
+         AND later.at_ms < ?2)";
     let id = store.as_str();
-    let delete = "DELETE FROM stock WHERE store = ?1 AND at_ms < ?2 AND EXISTS (SELECT 1 FROM stock AS later
-         WHERE later.store = stock.store AND later.gtin = stock.gtin AND later.place = stock.place
-           AND later.at_ms > stock.at_ms AND later.at_ms < ?2)";
-    let count = db.execute(delete, binds![id, before])? as u64;
-    note(db, id, "stock", before, count)
+    let first = format!("SELECT min(at_ms) FROM stock WHERE store = ?1 AND at_ms < ?2 AND {FOLLOWED}");
+    let first: Option<i64> = db.only(&first, binds![id, before], |row| row.get(0))?;
+    let Some(first) = first else { return Ok(0) };
+    let delete = format!(
+        "DELETE FROM stock WHERE store = ?1 AND at_ms < ?2 AND at_ms < ?3 AND {FOLLOWED} RETURNING at_ms"
+    );
+    let day = first.saturating_add(DAY_MS);
+    let gone: Vec<i64> = db.all(&delete, binds![id, before, day], |row| row.get(0))?;
+    let mut changed = Changed::default();
+    gone.iter().for_each(|at| changed.note(store, Some(*at)));
+    changed.write(db)?;
+    note(db, id, "stock", before, gone.len() as u64)
 }
 
 fn quarantine(db: &Db, before: i64) -> Result<u64, StoreError> {
@@ -318,12 +336,18 @@ fn note(db: &Db, store: &str, what: &str, before: i64, count: u64) -> Result<u64
 
 /// What a sheet that stands alone says, with events of its hour that came later.
 pub(super) fn merged(mut known: Piece, late: Piece) -> Piece {
-    known.handled.extend(late.handled);
+    // Field by field: one that is new must not be left out.
+    let Piece { handled, scanned, unvouched, coverage, watching, delays } = late;
+    known.handled.extend(handled);
     known.handled.sort_by_key(|event| event.at);
-    known.scanned.extend(late.scanned);
+    known.scanned.extend(scanned);
     known.scanned.sort_by_key(|scan| scan.at);
-    known.unvouched += late.unvouched;
-    known.coverage.extend(late.coverage);
+    known.unvouched += unvouched;
+    known.coverage.extend(coverage);
+    known.watching.extend(watching);
+    known.watching.sort_unstable();
+    known.watching.dedup();
+    known.delays += &delays;
     known
 }
 

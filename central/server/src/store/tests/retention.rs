@@ -105,10 +105,18 @@ fn an_event_that_comes_after_its_hour_is_put_away_counts_at_once_and_for_good() 
         assert_eq!((bench.rows("event"), bench.handled()), (0, handled), "and after");
         assert_eq!(bench.verified(), Verified { alone: 1, ..Verified::default() });
     }
+    // A garment that nobody told of in this place: the whole hour is as if nothing had ever been deleted.
+    let carried_in = |ms: u64| fitting(ms, TAG, 5, What::CarriedIn);
+    bench.send(&batch(5, vec![carried_in(5)]));
+    let mut whole = Bench::new();
+    whole.send(&clocked(batch(1, vec![at(0, 1), at(0, 2), at(0, 3), at(0, 4), carried_in(5)])));
+    assert_eq!(bench.hours(), whole.hours());
+    bench.age(limits());
+    assert_eq!((bench.rows("event"), bench.hours()), (0, whole.hours()));
     // A sheet of which nothing can be made again is not thrown away.
     Roller::open(&bench.address, tenant()).unwrap().forget("paris-1", MIDNIGHT / HOUR).unwrap();
     bench.roll();
-    assert_eq!(bench.handled(), 4);
+    assert_eq!(bench.handled(), 5);
     let damaged = match bench.address {
         Address::File(_) => "UPDATE sheet SET body = x'ff'",
         Address::Server(_) => "UPDATE sheet SET body = decode('ff', 'hex')",
@@ -202,4 +210,19 @@ fn what_tills_told_goes_but_for_the_last_count_and_only_copies_stay_in_quarantin
     assert_eq!(bench.list("SELECT CAST(quantity AS TEXT) FROM stock ORDER BY at_ms"), "2,3");
     assert_eq!(bench.list("SELECT kind FROM quarantine"), "settled");
     assert_eq!(bench.age(limits), 0);
+}
+
+#[test]
+fn what_scanned_codes_stand_for_goes_with_their_events() {
+    use hangtag_protocol::key::KeyId;
+    use hangtag_protocol::scan::{Code, MAX_SEALED, Scan, Sealed};
+    let mut bench = Bench::new();
+    let sealed = Sealed::new(KeyId(*b"key-id-8"), vec![7; MAX_SEALED]).unwrap();
+    let scan = Scan { zone: ZoneId::new("till").unwrap(), visit: None, code: Code::Loyalty(sealed) };
+    let scanned = |hour: u64| Event { what: What::Scanned(scan.clone()), ..at(hour, 1) };
+    bench.send(&clocked(batch(1, vec![scanned(0), at(0, 2), scanned(1)])));
+    bench.roll();
+    bench.age(limits());
+    assert_eq!((bench.rows("event"), bench.rows("loyalty")), (1, 1));
+    assert_eq!(bench.hours().values().map(|piece| piece.scanned.len()).sum::<usize>(), 2);
 }
