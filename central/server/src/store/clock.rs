@@ -2,6 +2,8 @@
 //! anchor came; it is the one that `hangtag_protocol::clock::time_of_day` gives for all anchors known
 //! so far, whatever the order in which they came.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use hangtag_protocol::clock::{BootId, ClockAnchor, UnixMillis, Uptime};
 use hangtag_protocol::topic::Gateway;
 
@@ -9,14 +11,64 @@ use super::StoreError;
 use super::changed::{Changed, HOUR_MS, NO_HOUR};
 use super::db::{Db, binds};
 
+/// So far ahead anchors are read for the batches that follow: longer stretches have more of them.
+const AHEAD_MS: u64 = 6 * 3_600_000;
+
+/// What one transaction knows of clocks: batches that follow one another tell of the same, and the database is asked
+/// once.
+#[derive(Debug, Default)]
+pub(super) struct Clocks {
+    learned: BTreeSet<(Gateway, BootId, Uptime, UnixMillis, u32)>,
+    near: BTreeMap<(Gateway, BootId), Near>,
+}
+
+/// The anchors that can decide the time of an event between two uptimes.
+#[derive(Debug)]
+struct Near {
+    between: (Uptime, Uptime),
+    anchors: Vec<ClockAnchor>,
+}
+
+impl Clocks {
+    /// See [`learn`].
+    pub(super) fn learn(
+        &mut self,
+        db: &Db,
+        of: &Gateway,
+        anchor: &ClockAnchor,
+        changes: &mut Changed,
+    ) -> Result<usize, StoreError> {
+        let ClockAnchor { boot, uptime, wall, error_ms } = *anchor;
+        if !self.learned.insert((*of, boot, uptime, wall, error_ms)) {
+            return Ok(0);
+        }
+        self.near.remove(&(*of, boot));
+        learn(db, of, anchor, changes)
+    }
+
+    /// See [`anchors`].
+    pub(super) fn anchors(
+        &mut self,
+        db: &Db,
+        of: &Gateway,
+        boot: BootId,
+        between: (Uptime, Uptime),
+    ) -> Result<&[ClockAnchor], StoreError> {
+        let near = self.near.remove(&(*of, boot));
+        let near = match near.filter(|near| near.between.0 <= between.0 && between.1 <= near.between.1) {
+            Some(near) => near,
+            None => {
+                let between = (between.0, between.1 + AHEAD_MS);
+                Near { between, anchors: anchors(db, of, boot, between)? }
+            }
+        };
+        Ok(&self.near.entry((*of, boot)).or_insert(near).anchors)
+    }
+}
+
 /// Keeps an anchor, and gives its time to the events of its boot for which it is the best one.
 /// Returns how many those are.
-pub(super) fn learn(
-    db: &Db,
-    of: &Gateway,
-    anchor: &ClockAnchor,
-    changes: &mut Changed,
-) -> Result<usize, StoreError> {
+fn learn(db: &Db, of: &Gateway, anchor: &ClockAnchor, changes: &mut Changed) -> Result<usize, StoreError> {
     let (store, gateway) = (of.store.as_str(), of.gateway.as_str());
     let boot = anchor.boot.to_string();
     let (uptime, wall, error) = (anchor.uptime.0.cast_signed(), anchor.wall.0, anchor.error_ms);
@@ -74,7 +126,7 @@ pub(super) fn learn(
 }
 
 /// The anchors of one boot that can decide the time of an event between two uptimes.
-pub(super) fn anchors(
+fn anchors(
     db: &Db,
     of: &Gateway,
     boot: BootId,

@@ -12,9 +12,10 @@ use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::scan::{Code, Scan};
 
 use super::changed::Changed;
+use super::clock::Clocks;
 use super::db::{Bind, Db, IntoBind, binds};
 use super::feed::Feed;
-use super::{StoreError, clock, loyalty};
+use super::{StoreError, loyalty};
 
 /// The first event whose stored content is another.
 pub(super) fn conflict(db: &Db, batch: &Batch, known: &[SeqRange]) -> Result<Option<Seq>, StoreError> {
@@ -95,8 +96,7 @@ pub(super) fn insert(
     batch: &Batch,
     fresh: &[SeqRange],
     received: UnixMillis,
-    changed: &mut Changed,
-    feed: &mut Feed,
+    (clocks, changed, feed): (&mut Clocks, &mut Changed, &mut Feed),
 ) -> Result<(), StoreError> {
     let header = &batch.header;
     let epoch = header.epoch.to_string();
@@ -107,7 +107,7 @@ pub(super) fn insert(
     }
     let mut anchors: Vec<ClockAnchor> = Vec::new();
     for (boot, between) in &boots {
-        anchors.extend(clock::anchors(db, &header.gateway, *boot, *between)?);
+        anchors.extend(clocks.anchors(db, &header.gateway, *boot, *between)?);
     }
     let names: BTreeMap<BootId, String> = boots.keys().map(|boot| (*boot, boot.to_string())).collect();
     let numbers: Vec<Seq> = fresh.iter().flat_map(|range| range.first.0..=range.last.0).map(Seq).collect();

@@ -60,6 +60,8 @@ pub(crate) fn floor(address: &Address, tenant: TenantId, batches: &[Batch]) -> R
         let began = Instant::now();
         let transaction = db.transaction(Mode::Write)?;
         transaction.insert_rows("event", rows.into_iter())?;
+        // A server is sent the rows before the next statement.
+        transaction.is_any("SELECT 1", &[])?;
         let begun = Instant::now();
         let sums = sums.iter().map(|((store, hour, product, zone, kind), count)| {
             let [store, product, zone, kind] = [*store, product, zone, *kind].map(IntoBind::into_bind);

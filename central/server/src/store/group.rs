@@ -16,6 +16,7 @@ use hangtag_protocol::topic::{Channel, Gateway, Till};
 use hangtag_protocol::watermark::Watermark;
 
 use super::changed::Changed;
+use super::clock::Clocks;
 use super::db::{Db, binds};
 use super::epoch::{self, Key};
 use super::feed::Feed;
@@ -23,7 +24,7 @@ use super::memory::Memory;
 use super::quarantine::{self, Kind, Of};
 use super::sale::{self, Taken};
 use super::sums::{Sum, Sums};
-use super::{Message, StoreError, clock, event};
+use super::{Message, StoreError, event};
 use crate::pos::{self, Door};
 
 /// One transaction.
@@ -37,6 +38,7 @@ pub(super) struct Group<'a> {
     events: u64,
     pub(super) sums: Sums,
     lost: BTreeMap<Key, SeqSet>,
+    clocks: Clocks,
     changed: Changed,
     feed: Feed,
 }
@@ -82,8 +84,9 @@ impl<'a> Group<'a> {
     /// Begins.
     pub(super) fn new(db: &'a Db, memory: &'a mut Memory, keys: &'a Keys, forks: Forks) -> Self {
         let (epochs, owed, lost) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        let (sums, changed, feed) = (Sums::default(), Changed::default(), Feed::default());
-        Self { db, memory, keys, forks, epochs, owed, events: 0, sums, lost, changed, feed }
+        let (sums, clocks, changed, feed) =
+            (Sums::default(), Clocks::default(), Changed::default(), Feed::default());
+        Self { db, memory, keys, forks, epochs, owed, events: 0, sums, lost, clocks, changed, feed }
     }
 
     /// Nobody else changes what is recorded of a gateway before this is committed.
@@ -202,7 +205,7 @@ impl<'a> Group<'a> {
             return self.settle_aside(message, header, &reason);
         }
         for anchor in batch.anchors.iter().filter(|anchor| admit::plausible(anchor)) {
-            let changed = clock::learn(self.db, &header.gateway, anchor, &mut self.changed)?;
+            let changed = self.clocks.learn(self.db, &header.gateway, anchor, &mut self.changed)?;
             if changed > 0 {
                 self.feed.note_clock(&header.gateway, anchor.boot);
             }
@@ -211,8 +214,8 @@ impl<'a> Group<'a> {
         if let Under::Own(_) = under {
             self.leave_out_twins(batch, &mut verdict)?;
         }
-        let (changed, feed) = (&mut self.changed, &mut self.feed);
-        event::insert(self.db, self.keys, batch, &verdict.fresh, message.received, changed, feed)?;
+        let notes = (&mut self.clocks, &mut self.changed, &mut self.feed);
+        event::insert(self.db, self.keys, batch, &verdict.fresh, message.received, notes)?;
         ledger.settle(&verdict);
         self.sums.count(&verdict.fresh, &verdict.known);
         let change = self.change(header, message.received)?;

@@ -13,34 +13,55 @@ use std::io::Cursor;
 use super::Bind;
 use super::postgres::text_of_postgres;
 
-/// Packs rows. None when there are none, or one is too large.
-pub(super) fn pack<const COLUMNS: usize>(rows: &[[Bind<'_>; COLUMNS]]) -> Option<Cursor<Vec<u8>>> {
-    let mut bytes = Vec::with_capacity(rows.len().checked_mul(ROW)?);
-    bytes.extend_from_slice(b"PGCOPY\n\xff\r\n\0");
-    bytes.extend_from_slice(&[0; 8]);
-    for row in rows {
-        bytes.extend_from_slice(&i16::try_from(COLUMNS).ok()?.to_be_bytes());
+/// So many bytes are sent at once, about.
+const ENOUGH: usize = 4 << 20;
+
+/// Rows of one table.
+pub(super) struct Rows {
+    /// The table.
+    pub table: String,
+    bytes: Vec<u8>,
+}
+
+impl Rows {
+    /// None yet.
+    pub(super) fn of(table: &str) -> Self {
+        let mut bytes = b"PGCOPY\n\xff\r\n\0".to_vec();
+        bytes.extend_from_slice(&[0; 8]);
+        Self { table: table.to_owned(), bytes }
+    }
+
+    /// Adds one.
+    pub(super) fn add<const COLUMNS: usize>(&mut self, row: &[Bind<'_>; COLUMNS]) {
+        let columns = i16::try_from(COLUMNS).expect("tables have few columns");
+        self.bytes.extend_from_slice(&columns.to_be_bytes());
         for bind in row {
             match bind {
-                Bind::Int(Some(number)) => field(&mut bytes, &number.to_be_bytes())?,
-                Bind::Real(Some(number)) => field(&mut bytes, &number.to_be_bytes())?,
-                Bind::Text(Some(text)) => field(&mut bytes, text_of_postgres(text).as_bytes())?,
-                Bind::Bytes(Some(blob)) => field(&mut bytes, blob)?,
+                Bind::Int(Some(number)) => self.field(&number.to_be_bytes()),
+                Bind::Real(Some(number)) => self.field(&number.to_be_bytes()),
+                Bind::Text(Some(text)) => self.field(text_of_postgres(text).as_bytes()),
+                Bind::Bytes(Some(bytes)) => self.field(bytes),
                 Bind::Int(None) | Bind::Real(None) | Bind::Text(None) | Bind::Bytes(None) => {
-                    bytes.extend_from_slice(&(-1i32).to_be_bytes());
+                    self.bytes.extend_from_slice(&(-1i32).to_be_bytes());
                 }
             }
         }
     }
-    bytes.extend_from_slice(&(-1i16).to_be_bytes());
-    (!rows.is_empty()).then(|| Cursor::new(bytes))
-}
 
-fn field(bytes: &mut Vec<u8>, value: &[u8]) -> Option<()> {
-    bytes.extend_from_slice(&i32::try_from(value.len()).ok()?.to_be_bytes());
-    bytes.extend_from_slice(value);
-    Some(())
-}
+    fn field(&mut self, value: &[u8]) {
+        let length = i32::try_from(value.len()).expect("values are of batches, which have 64 KiB");
+        self.bytes.extend_from_slice(&length.to_be_bytes());
+        self.bytes.extend_from_slice(value);
+    }
 
-/// Bytes of a row, about.
-const ROW: usize = 320;
+    /// Whether they should be sent before more are added.
+    pub(super) fn are_enough(&self) -> bool {
+        self.bytes.len() >= ENOUGH
+    }
+
+    /// All of them, as they are sent.
+    pub(super) fn packed(mut self) -> Cursor<Vec<u8>> {
+        self.bytes.extend_from_slice(&(-1i16).to_be_bytes());
+        Cursor::new(self.bytes)
+    }
+}

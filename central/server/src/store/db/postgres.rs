@@ -1,5 +1,6 @@
 //! PostgreSQL, on a server: any number of processes write. Each takes a *turn* of a gateway before it reads what is
-//! recorded of that, so that what it reads holds until it commits.
+//! recorded of that, so that what it reads holds until it commits. Rows that are inserted wait for the statement that
+//! comes next, so that many go at once.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -33,6 +34,10 @@ pub(in crate::store) struct Postgres {
     has_failed: Cell<bool>,
     /// Rows that were new are there: until they are committed, each is looked at.
     is_careful: Cell<bool>,
+    /// Whether there is a transaction: rows wait only for one that ends.
+    is_open: Cell<bool>,
+    /// Rows that are sent before the next statement.
+    waiting: RefCell<Option<copy::Rows>>,
 }
 
 /// What a server and this program know of each other.
@@ -51,11 +56,14 @@ impl Postgres {
     }
 
     fn new(session: Session, server: Option<Arc<Server>>) -> Self {
-        Self { session: Some(session), server, has_failed: Cell::default(), is_careful: Cell::default() }
+        let (has_failed, is_careful, is_open, waiting) = Default::default();
+        Self { session: Some(session), server, has_failed, is_careful, is_open, waiting }
     }
 
     pub(super) fn begin(&self, mode: Mode) -> Result<(), DbError> {
         self.has_failed.set(false);
+        self.is_open.set(true);
+        self.waiting.take();
         self.batch(match mode {
             Mode::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             // Statements behind a turn see what was committed before it.
@@ -64,24 +72,30 @@ impl Postgres {
     }
 
     pub(super) fn commit(&self) -> Result<(), DbError> {
+        self.send_waiting()?;
         if self.has_failed.get() {
             return Err(DbError::Driver("a statement of the transaction failed".into()));
         }
         self.is_careful.set(false);
+        self.is_open.set(false);
         self.batch("COMMIT")
     }
 
     pub(super) fn roll_back(&self) {
+        self.is_open.set(false);
+        self.waiting.take();
         if let Err(error) = self.batch("ROLLBACK") {
             tracing::debug!(%error, "cannot roll a transaction back: the server does it when the session ends");
         }
     }
 
     pub(super) fn batch(&self, sql: &str) -> Result<(), DbError> {
+        self.send_waiting()?;
         self.noted(self.session().batch(sql))
     }
 
     pub(super) fn execute(&self, sql: &str, binds: &[Bind<'_>]) -> Result<usize, DbError> {
+        self.send_waiting()?;
         let session = self.session();
         let work = async {
             let statement = session.statement(sql, || dialect::of_postgres(sql), types(binds)).await?;
@@ -92,6 +106,7 @@ impl Postgres {
     }
 
     pub(super) fn query(&self, sql: &str, binds: &[Bind<'_>]) -> Result<Vec<tokio_postgres::Row>, DbError> {
+        self.send_waiting()?;
         let session = self.session();
         let work = async {
             let statement = session.statement(sql, || dialect::of_postgres(sql), types(binds)).await?;
@@ -107,17 +122,31 @@ impl Postgres {
         table: &str,
         rows: impl ExactSizeIterator<Item = [Bind<'v>; COLUMNS]>,
     ) -> Result<(), DbError> {
-        let rows: Vec<_> = rows.collect();
-        let packed = if self.is_careful.get() { None } else { copy::pack(&rows) };
-        let Some(packed) = packed else {
-            return self.merge_rows(table, rows.into_iter(), "DO NOTHING");
-        };
-        let sql = format!("COPY {table} FROM STDIN (FORMAT binary)");
+        if self.is_careful.get() {
+            return self.merge_rows(table, rows, "DO NOTHING");
+        }
+        if self
+            .waiting
+            .borrow()
+            .as_ref()
+            .is_some_and(|waiting| waiting.table != table || waiting.are_enough())
+        {
+            self.send_waiting()?;
+        }
+        for row in rows {
+            self.waiting.borrow_mut().get_or_insert_with(|| copy::Rows::of(table)).add(&row);
+        }
+        if self.is_open.get() { Ok(()) } else { self.send_waiting() }
+    }
+
+    fn send_waiting(&self) -> Result<(), DbError> {
+        let Some(rows) = self.waiting.take() else { return Ok(()) };
+        let sql = format!("COPY {} FROM STDIN (FORMAT binary)", rows.table);
         let session = self.session();
         let work = async {
             let statement = session.statement(&sql, || sql.clone(), Vec::new()).await?;
             let mut sink = pin!(session.client.copy_in::<_, Cursor<Vec<u8>>>(&statement).await?);
-            sink.send(packed).await?;
+            sink.send(rows.packed()).await?;
             sink.finish().await
         };
         self.noted(pollster::block_on(work).map(drop).map_err(|why| {
@@ -136,6 +165,7 @@ impl Postgres {
         rows: impl ExactSizeIterator<Item = [Bind<'v>; COLUMNS]>,
         on_conflict: &str,
     ) -> Result<(), DbError> {
+        self.send_waiting()?;
         let mut columns: [Vec<Bind<'v>>; COLUMNS] = std::array::from_fn(|_| Vec::with_capacity(rows.len()));
         for row in rows {
             columns.iter_mut().zip(row).for_each(|(column, bind)| column.push(bind));
