@@ -79,6 +79,22 @@ impl Mosquitto {
         Self::start_with(folder, port, "persistence false\n")
     }
 
+    /// Starts one that keeps what it has, and at another port asks for TLS with a certificate. What is behind the folder's
+    /// `ca.pem`, `broker.pem` and `broker.key` says whom it believes and who it is.
+    ///
+    /// # Errors
+    /// When it is not installed, or does not start.
+    pub fn start_secure(folder: &Path, port: u16, (tls_port, files): (u16, &Path)) -> anyhow::Result<Self> {
+        let files = files.display();
+        let more = format!(
+            "persistence true\npersistence_location {}/\nautosave_interval 1\n\
+             listener {tls_port} 127.0.0.1\ncafile {files}/ca.pem\ncertfile {files}/broker.pem\n\
+             keyfile {files}/broker.key\nrequire_certificate true\nuse_identity_as_username true\n",
+            folder.display()
+        );
+        Self::start_with(folder, port, &more)
+    }
+
     fn start_with(folder: &Path, port: u16, more: &str) -> anyhow::Result<Self> {
         let mut broker = Self { folder: folder.to_owned(), port, process: None };
         std::fs::create_dir_all(folder)?;

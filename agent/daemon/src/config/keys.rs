@@ -6,6 +6,7 @@ use std::path::Path;
 use hangtag_agent_core::infer::Layout;
 use hangtag_protocol::key::PublicKey;
 use hangtag_protocol::topic::Gateway;
+use hangtag_tls::{Files, Identity};
 
 use super::allowed::{flag, host, name, one_of, path, text, whole};
 use super::hours::hours;
@@ -112,7 +113,10 @@ fn loyalty(table: &mut Table<'_, '_>) -> Option<Option<PublicKey>> {
 
 fn mqtt(table: &mut Table<'_, '_>, folder: &Path) -> Option<Mqtt> {
     let host = table.need("host", &host());
-    let port = table.may("port", 1_883, &whole(1..=65_535));
+    let has_tls = table.has_any(&["tls"]);
+    let tls =
+        table.table("tls").and_then(|mut table| if has_tls { tls(&mut table, folder) } else { Some(None) });
+    let port = table.may("port", if has_tls { 8_883 } else { 1_883 }, &whole(1..=65_535));
     let user = table.maybe("user", &text());
     let password_file = table.maybe("password_file", &path());
     let keep_alive_s = table.may("keep_alive_s", 10, &whole(5..=3_600));
@@ -125,12 +129,34 @@ fn mqtt(table: &mut Table<'_, '_>, folder: &Path) -> Option<Mqtt> {
     Some(Mqtt {
         host: host?,
         port: port?,
+        tls: tls?,
         user: user?,
         password_file: password_file?.map(|path| folder.join(path)),
         keep_alive_s: keep_alive_s?,
         backlog_share: backlog_share?,
         max_kib_per_s: max_kib_per_s?,
     })
+}
+
+fn tls(table: &mut Table<'_, '_>, folder: &Path) -> Option<Option<Files>> {
+    let authorities = table.need("ca", &path());
+    let (certificate, key) = (table.maybe("certificate", &path()), table.maybe("key", &path()));
+    match (&certificate, &key) {
+        (Some(Some(_)), Some(None)) => table.wrong("certificate", "is of no use without its key; add key"),
+        (Some(None), Some(Some(_))) => {
+            table.wrong("key", "is of no use without a certificate; add certificate")
+        }
+        _ => {}
+    }
+    table.end();
+    let identity = certificate?.zip(key?);
+    Some(Some(Files {
+        authorities: folder.join(authorities?),
+        identity: identity.map(|(certificate, key)| Identity {
+            certificate: folder.join(certificate),
+            key: folder.join(key),
+        }),
+    }))
 }
 
 fn spool(table: &mut Table<'_, '_>) -> Option<SpoolSettings> {

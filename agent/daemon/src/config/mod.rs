@@ -31,6 +31,7 @@ use hangtag_protocol::id::{ReaderId, ZoneId};
 use hangtag_protocol::key::PublicKey;
 use hangtag_protocol::link::command::Level;
 use hangtag_protocol::topic::Gateway;
+use hangtag_tls::Files;
 use serde::Deserialize;
 
 use crate::hours::Hours;
@@ -230,6 +231,8 @@ impl Wishes {
 pub(crate) struct Mqtt {
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// The files for TLS; without them the broker is spoken to in the clear.
+    pub(crate) tls: Option<Files>,
     pub(crate) user: Option<String>,
     pub(crate) password_file: Option<PathBuf>,
     /// Seconds, 5 to 3600: a dead connection is noticed after twice this time.
@@ -379,8 +382,29 @@ zone = "rail-a"
     fn a_good_file_is_taken() {
         let config = load(GOOD).unwrap();
         assert_eq!(config.readers[0].radio().unwrap().power_cdbm, 2_600);
-        assert_eq!(config.mqtt.port, 1883);
+        assert_eq!((config.mqtt.port, config.mqtt.tls), (1883, None));
         assert!(config.data.is_absolute(), "relative to the file's folder");
+    }
+
+    #[test]
+    fn with_tls_the_port_is_another_and_files_are_beside_the_configuration() {
+        let tls = |keys: &str| load(&GOOD.replacen("[[zone]]", &format!("[mqtt.tls]\n{keys}\n[[zone]]"), 1));
+        let config = tls("ca = \"ca.pem\"\ncertificate = \"gw.pem\"\nkey = \"/etc/gw.key\"").unwrap();
+        let files = config.mqtt.tls.unwrap();
+        let identity = files.identity.unwrap();
+        assert_eq!((config.mqtt.port, identity.key), (8883, "/etc/gw.key".into()));
+        let folder = config.data.parent().unwrap();
+        assert_eq!((files.authorities, identity.certificate), (folder.join("ca.pem"), folder.join("gw.pem")));
+        assert_eq!(tls("ca = \"ca.pem\"").unwrap().mqtt.tls.unwrap().identity, None);
+        for (keys, wanted) in [
+            ("", "mqtt.tls.ca"),
+            ("ca = \"a\"\nkey = \"k\"", "mqtt.tls.key = \"k\": is of no use without a certificate"),
+            ("ca = \"a\"\ncertificate = \"c\"", "mqtt.tls.certificate = \"c\": is of no use without its key"),
+            ("ca = \"a\"\ncert = \"c\"", "mqtt.tls.cert"),
+        ] {
+            let error = tls(keys).unwrap_err();
+            assert!(error.contains(wanted), "{error}");
+        }
     }
 
     #[test]

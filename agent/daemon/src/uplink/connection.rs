@@ -29,7 +29,7 @@ const STATUS_EVERY: Duration = Duration::from_secs(15);
 /// When the status could not be told it is tried again after this time.
 const STATUS_AGAIN: Duration = Duration::from_secs(1);
 /// How long the last events may take on shutdown.
-const DRAIN: Duration = Duration::from_secs(3);
+pub(super) const DRAIN: Duration = Duration::from_secs(3);
 /// How long the goodbye may take after that.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// What cannot be sent waits for the next event; this is for when none comes.

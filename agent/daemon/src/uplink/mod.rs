@@ -19,6 +19,7 @@ mod tests;
 mod told;
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -27,8 +28,9 @@ use hangtag_agent_core::uplink::{self, Note, SettledBy};
 use hangtag_protocol::clock::BootId;
 use hangtag_protocol::status::{self, Presence, Status};
 use hangtag_protocol::topic::{Channel, Gateway};
+use hangtag_tls::{TlsError, Tunnel};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -37,7 +39,7 @@ use crate::config::Mqtt;
 use crate::health::Health;
 use crate::spool::recovery::random;
 use crate::spool::{Request, State};
-use connection::{Connection, End, view};
+use connection::{Connection, DRAIN, End, view};
 use desk::{Outbox, Question};
 use mqtt::{Address, Cause, Lost};
 use told::Told;
@@ -163,16 +165,52 @@ impl Uplink {
 
     /// One connection.
     async fn connect(&mut self) -> Course {
-        let (link, wire) = match self.address() {
+        let unmade = |end| Course { end, established: false, taken: 0 };
+        let tunnel = match self.tunnel().await {
+            Ok(tunnel) => tunnel,
+            Err(end) => return unmade(end),
+        };
+        let (link, wire) = match self.address(tunnel.as_ref().map(Tunnel::socket)) {
             Ok(address) => mqtt::open(address),
-            Err(why) => {
-                let end = End::Lost(Lost::broker(format!("{why:#}")));
-                return Course { end, established: false, taken: 0 };
-            }
+            Err(why) => return unmade(End::Lost(Lost::broker(format!("{why:#}")))),
         };
         let mut connection = Connection::new(self, link);
-        let end = connection.run(wire).await;
-        Course { end, established: connection.is_established(), taken: connection.taken }
+        let mut end = connection.run(wire).await;
+        let (established, taken) = (connection.is_established(), connection.taken);
+        if let (End::Lost(lost), Some(tunnel)) = (&mut end, tunnel)
+            && lost.cause == Cause::Unknown
+            && let Some(why) = tunnel.why().await
+        {
+            match why {
+                TlsError::Ended(why) => lost.why = why.to_string(),
+                why => *lost = Lost::broker(why.to_string()),
+            }
+        }
+        Course { end, established, taken }
+    }
+
+    /// Makes the way to a broker that wants TLS; none to one that does not.
+    async fn tunnel(&mut self) -> Result<Option<Tunnel>, End> {
+        let Some(files) = self.mqtt.tls.clone() else { return Ok(None) };
+        let (host, finish) = (self.mqtt.host.clone(), self.finish.clone());
+        let open = Tunnel::open(&host, self.mqtt.port, &files);
+        let last_moment = async {
+            finish.cancelled().await;
+            sleep(DRAIN).await;
+        };
+        tokio::pin!(open, last_moment);
+        loop {
+            // What is not kept over the turns is cancel-safe.
+            tokio::select! {
+                opened = &mut open => {
+                    return opened.map(Some).map_err(|why| End::Lost(Lost::broker(why.to_string())));
+                }
+                () = &mut last_moment => return Err(End::Finished),
+                handed = self.outbox.hand_over(), if !self.outbox.is_empty() => {
+                    handed.map_err(|_| End::SpoolGone)?;
+                }
+            }
+        }
     }
 
     /// Waits, and gives the spool what it is still owed. Whether to go on.
@@ -231,7 +269,7 @@ impl Uplink {
         format!("hangtag.{tenant}.{store}.{gateway}")
     }
 
-    fn address(&self) -> anyhow::Result<Address<'_>> {
+    fn address<'a>(&'a self, socket: Option<&'a Path>) -> anyhow::Result<Address<'a>> {
         let Mqtt { host, port, user, password_file, keep_alive_s, .. } = &self.mqtt;
         let password = match password_file {
             Some(path) => fs::read_to_string(path)
@@ -243,6 +281,7 @@ impl Uplink {
             client_id: self.client_id(),
             host,
             port: *port,
+            socket,
             login: user.as_ref().map(|user| (user.clone(), password.to_owned())),
             keep_alive: Duration::from_secs((*keep_alive_s).into()),
             will: (self.gateway.topic(Channel::Status), self.status(Presence::Offline)?),

@@ -8,6 +8,7 @@
 //! (bytebeamio/rumqtt#349, #1056).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::time::Duration;
 
 use hangtag_agent_core::uplink::{Answer, BatchId, Ended};
@@ -17,7 +18,7 @@ use rumqttc::v5::mqttbytes::v5::{
     SubscribeReasonCode,
 };
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, Incoming, MqttOptions, StateError};
-use rumqttc::{NetworkOptions, Outgoing};
+use rumqttc::{NetworkOptions, Outgoing, Transport};
 use tokio::time::timeout;
 use tracing::{debug, trace};
 
@@ -36,6 +37,8 @@ pub(super) struct Address<'a> {
     pub(super) client_id: String,
     pub(super) host: &'a str,
     pub(super) port: u16,
+    /// The local socket behind which it is, if it does not speak MQTT in the clear.
+    pub(super) socket: Option<&'a Path>,
     pub(super) login: Option<(String, String)>,
     pub(super) keep_alive: Duration,
     /// Topic and payload of the last will, retained.
@@ -121,8 +124,15 @@ enum Sent {
 
 /// Prepares a connection; polling opens it.
 pub(super) fn open(address: Address<'_>) -> (Link, Wire) {
-    let Address { client_id, host, port, login, keep_alive, will } = address;
-    let mut options = MqttOptions::new(client_id, host, port);
+    let Address { client_id, host, port, socket, login, keep_alive, will } = address;
+    let mut options = match socket {
+        Some(socket) => {
+            let mut options = MqttOptions::new(client_id, socket.to_string_lossy(), port);
+            options.set_transport(Transport::unix());
+            options
+        }
+        None => MqttOptions::new(client_id, host, port),
+    };
     options.set_keep_alive(keep_alive);
     // Nothing of an old session is wanted: what matters is in the spool. With a session rumqttc would also
     // send again what it kept, and without one it forgets what is queued.

@@ -7,6 +7,7 @@ pub(super) mod port;
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ pub(super) fn run(path: &Path) -> anyhow::Result<ExitCode> {
         Ok(config) => {
             let mut found = Findings::default();
             folder::look(&config, &mut found);
+            broker(&config, &mut found);
             password(&config, &mut found);
             port::look(&config.readers, &mut found);
             choices(&config, &mut found);
@@ -199,6 +201,23 @@ fn sensors(config: &Config, found: &mut Findings) {
                                    protocol = \"ruuvi\""
             ));
         }
+    }
+}
+
+/// Whether the broker can be believed, and what goes to it can be read by others.
+fn broker(config: &Config, found: &mut Findings) {
+    let host = &config.mqtt.host;
+    let is_here = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    match &config.mqtt.tls {
+        Some(files) => {
+            if let Err(why) = files.read() {
+                found.error(format!("mqtt.tls: {why}"));
+            }
+        }
+        None if !is_here => found.warning(format!(
+            "mqtt: without [mqtt.tls] everybody on the way to {host} can read and change what goes there"
+        )),
+        None => {}
     }
 }
 

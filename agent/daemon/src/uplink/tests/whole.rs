@@ -73,6 +73,7 @@ impl Bench {
             host: "127.0.0.1".into(),
             port: listener.local_addr().unwrap().port(),
             user: None,
+            tls: None,
             password_file: None,
             keep_alive_s: 5,
             backlog_share: 75,
