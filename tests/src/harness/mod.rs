@@ -34,6 +34,7 @@ pub mod judge;
 pub mod listener;
 pub mod node;
 pub mod onlooker;
+pub mod pki;
 pub mod process;
 pub mod recipient;
 pub mod site;

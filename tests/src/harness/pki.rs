@@ -1,0 +1,49 @@
+//! Certificates of a chain. Enters: a folder, names, years. Leaves: PEM files, keys that are their owner's alone.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+
+/// Years in which a certificate is good.
+pub const GOOD: (i32, i32) = (2020, 4000);
+
+/// An authority, with what it signs in a folder.
+#[derive(Debug)]
+pub struct Authority {
+    folder: PathBuf,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// Makes an authority; its certificate is `ca.pem`.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn found(folder: &Path, name: &str) -> anyhow::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new([])?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        fs::write(folder.join("ca.pem"), params.self_signed(&key)?.pem())?;
+        Ok(Self { folder: folder.to_owned(), issuer: Issuer::new(params, key) })
+    }
+
+    /// Signs a certificate of that host, from the first day of one year to that of another: `FILE.pem`, `FILE.key`.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn sign(&self, file: &str, host: &str, (from, to): (i32, i32)) -> anyhow::Result<()> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new([host.to_owned()])?;
+        params.distinguished_name.push(DnType::CommonName, host);
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
+        let path = |end: &str| self.folder.join(format!("{file}.{end}"));
+        fs::write(path("pem"), params.signed_by(&key, &self.issuer)?.pem())?;
+        fs::write(path("key"), key.serialize_pem())?;
+        fs::set_permissions(path("key"), Permissions::from_mode(0o600))?;
+        Ok(())
+    }
+}
