@@ -16,7 +16,7 @@ use hangtag_tests::harness::{folder, free_port};
 
 /// Longer than the longest pause before a connection.
 const PATIENCE: Duration = Duration::from_secs(90);
-const EVENTS: usize = 40;
+const EVENTS: u64 = 40;
 
 #[test]
 fn events_wait_for_certificates_that_are_good_and_renewed_ones_need_no_restart() -> anyhow::Result<()> {
@@ -46,7 +46,7 @@ fn events_wait_for_certificates_that_are_good_and_renewed_ones_need_no_restart()
         })
     };
     let carousel = Carousel::start(&gateway.readers(), 1, 100)?;
-    gateway.wait_accepted(&mut agent, EVENTS)?;
+    gateway.wait_accepted(&mut agent, usize::try_from(EVENTS)?)?;
     said("the broker refuses this machine's certificate: it has expired")?;
     let before = judge_logs(&[&gateway.accepted_log()], &site.database())?;
     assert!(before.missing >= EVENTS, "nothing came through: {before:?}");
@@ -80,7 +80,7 @@ fn events_wait_for_certificates_that_are_good_and_renewed_ones_need_no_restart()
     broker.restart()?;
     let accepted = gateway.accepted();
     let carousel = Carousel::start(&gateway.readers(), 2, 100)?;
-    gateway.wait_accepted(&mut agent, accepted + EVENTS)?;
+    gateway.wait_accepted(&mut agent, accepted + usize::try_from(EVENTS)?)?;
     drop(carousel);
     let verdict = complete(&mut agent)?;
     assert_eq!(verdict.missing, 0, "{verdict:?}");

@@ -138,6 +138,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         vitals: Vitals { broker: broker_known, failing: writer_failing, forms: config.feed.publish.forms() },
         stopping: stopping.clone(),
         now: Timestamp::now,
+        turns: web::turns(),
     });
     let warm = Arc::clone(&site);
     tokio::task::spawn_blocking(move || web::warm_up(&warm));

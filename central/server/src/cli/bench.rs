@@ -28,7 +28,7 @@ use crate::goods::Goods;
 use crate::ingest;
 use crate::shop::Shop;
 use crate::store::{Address, Message, Options, Reader, Roller, Scratch, Store, floor};
-use crate::web::{Site, Vitals, router};
+use crate::web::{self, Site, Vitals, router};
 
 mod central;
 mod invent;
@@ -256,6 +256,7 @@ fn site(address: &Address, folder: &Path, tenant: TenantId, shops: Vec<Shop>) ->
         },
         stopping: watch::channel(false).1,
         now: Timestamp::now,
+        turns: web::turns(),
     })
 }
 

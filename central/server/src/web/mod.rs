@@ -85,6 +85,13 @@ pub(crate) struct Site {
     pub stopping: watch::Receiver<bool>,
     /// The clock.
     pub now: fn() -> Timestamp,
+    /// Whose turn it is: [`turns`].
+    pub turns: Arc<Semaphore>,
+}
+
+/// Turns for answers that take memory: with more at a time they would only take it from one another.
+pub(crate) fn turns() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(AT_ONCE))
 }
 
 /// Serves until told to stop.
@@ -237,10 +244,13 @@ async fn answer<T: Send + 'static>(
     let now = (site.now)();
     let filter = Filter::parse(&query, &site.shops, now)?;
     let lang = language(filter.lang.as_deref(), headers);
-    // More at a time would only take memory from one another.
-    static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
-    let _turn = TURNS.acquire().await.expect("it is never closed");
-    tokio::task::spawn_blocking(move || make(Answer::new(site, filter, lang, now)?)).await?
+    let turn = Arc::clone(&site.turns).acquire_owned().await.expect("it is never closed");
+    let make = move || {
+        // Who asked may have gone; what was begun for them goes on, and so do its claims on memory.
+        let _turn = turn;
+        make(Answer::new(site, filter, lang, now)?)
+    };
+    tokio::task::spawn_blocking(make).await?
 }
 
 fn language(asked: Option<&str>, headers: &HeaderMap) -> Lang {

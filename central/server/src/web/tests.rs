@@ -58,6 +58,7 @@ fn site_with(bench: &Bench, catalogue: &str, vitals: Vitals) -> (Arc<Site>, watc
         vitals,
         stopping,
         now: || Timestamp::from_millisecond(NIGHT + 7_200_000).expect("a moment of our time"),
+        turns: turns(),
     };
     (Arc::new(site), changed)
 }
@@ -95,6 +96,33 @@ fn a_day() -> Bench {
     stray.events[0].boot.0 = 8;
     bench.send(&stray);
     bench
+}
+
+#[tokio::test]
+async fn who_goes_away_does_not_let_others_ask_more_at_a_time() {
+    let bench = Bench::new();
+    let (site, _changed) = site(&bench, "");
+    let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+    let (go_on, waits) = std::sync::mpsc::channel::<()>();
+    let waits = Arc::new(std::sync::Mutex::new(waits));
+    for _ in 0..AT_ONCE {
+        let (site, begun, waits) = (site.clone(), begun.clone(), waits.clone());
+        let asked = tokio::spawn(async move {
+            let make = move |_: super::Answer| {
+                begun.send(()).unwrap();
+                waits.lock().unwrap().recv().unwrap();
+                Ok(())
+            };
+            answer(site, String::new(), &HeaderMap::new(), make).await.map_err(drop)
+        });
+        begins.recv().await.unwrap();
+        asked.abort();
+        assert!(asked.await.unwrap_err().is_cancelled());
+    }
+    assert_eq!(site.turns.available_permits(), 0, "all of them still work");
+    (0..AT_ONCE).for_each(|_| go_on.send(()).unwrap());
+    let all = site.turns.acquire_many(u32::try_from(AT_ONCE).unwrap()).await.unwrap();
+    drop(all);
 }
 
 /// Sums of the columns `picked_up` … `tried_on` of a CSV table.
