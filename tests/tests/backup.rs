@@ -81,7 +81,7 @@ async fn a_restored_central_has_every_event_once_and_tells_that_places_are_new()
         Ok((published(&recipient)? > at_backup + 10).then_some(()))
     })?;
 
-    let mut restore = || site.central("restore").arg(&copy).arg("--replace").output();
+    let restore = || site.central("restore").arg(&copy).arg("--replace").output();
     let refused = restore()?;
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains("stop central first"), "{said}");
