@@ -240,7 +240,7 @@ impl Source<'_> {
             let cells = keys
                 .into_iter()
                 .chain(outcome(self.report, &sums))
-                .chain([visits::hunts(self.report, style), visits::lost(self.report, style)])
+                .chain([visits::hunts(self.report, style), visits::lost(self, style)])
                 .chain(OnShow::cells(shown.get(&style)))
                 .collect();
             Row { link: link.unwrap_or_default(), cells }
@@ -336,7 +336,11 @@ impl Source<'_> {
             sizes.into_iter().map(|(size, sums)| (self.site.goods.size(size), size, sums)).collect();
         sizes.sort_by(|(a, ..), (b, ..)| size::compare(a, b));
         let row = |(name, size, sums): (&str, u32, Sums)| {
-            let lost = lost.get(&size).map_or(Value::Hidden, |lost| Value::Count(*lost));
+            let lost = match lost.get(&size) {
+                Some(lost) => Value::Count(*lost),
+                None if self.stock.is_empty() => Value::Number(None),
+                None => Value::Hidden,
+            };
             let cells = [text(name)].into_iter().chain(outcome(self.report, &sums)).chain([lost]).collect();
             Row { link: self.filter.query_of_size(&self.site.shops, name), cells }
         };

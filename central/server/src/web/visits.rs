@@ -24,9 +24,13 @@ pub(super) fn hunts(report: &Report, style: u64) -> Value {
 }
 
 /// Of the visits that compared sizes of a style, the share that found a neighbouring size sold out.
-pub(super) fn lost(report: &Report, style: u64) -> Value {
-    let of = report.told.lost.get(&style);
-    of.map_or(Value::Hidden, |of| Value::Share(Share::of(of.lost, of.known)))
+pub(super) fn lost(source: &Source<'_>, style: u64) -> Value {
+    match source.report.told.lost.get(&style) {
+        Some(of) => Value::Share(Share::of(of.lost, of.known)),
+        // Where nobody counts, nothing is withheld.
+        None if source.stock.is_empty() => Value::Share(None),
+        None => Value::Hidden,
+    }
 }
 
 /// Visits by the size that they found sold out, of styles that count.
