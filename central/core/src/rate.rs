@@ -84,7 +84,7 @@ pub fn limits(expected: f64, dispersion: f64, z: f64) -> [f64; 2] {
     }
     let is_within = |share: f64| distance(share * expected, expected, dispersion).abs() < z;
     let edge = |mut inside: f64, mut outside: f64| {
-        for _ in 0..60 {
+        for _ in 0..36 {
             let middle = f64::midpoint(inside, outside);
             *if is_within(middle) { &mut inside } else { &mut outside } = middle;
         }

@@ -1,7 +1,7 @@
 //! Who watched which rail, and when. Enters: days of shops with the readers' lives. Leaves: per rail the hours of the week
 //! in which each reader that may have watched it listened while the shop was open, and what the rails show beside it.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use hangtag_central_core::handled::{Article, Map};
@@ -30,6 +30,8 @@ pub(crate) struct Floor {
     readers: BTreeMap<(u32, GatewayId, ReaderId), Box<Week<f64>>>,
     /// Who told of garments on which rail.
     gateways: BTreeMap<(u32, ZoneId), BTreeSet<GatewayId>>,
+    /// What came of comparing the rails, once somebody asked.
+    spots: OnceCell<Spots>,
 }
 
 impl Floor {
@@ -37,7 +39,7 @@ impl Floor {
     #[must_use]
     pub(crate) fn new(days: i32) -> Self {
         let rails = Rails::new(days <= DAYS_WITH_HOURS);
-        Self { rails, readers: BTreeMap::new(), gateways: BTreeMap::new() }
+        Self { rails, readers: BTreeMap::new(), gateways: BTreeMap::new(), spots: OnceCell::new() }
     }
 
     /// Adds a day of a shop, numbered by the caller like the shop, as far as it has come. Of it counts what `passes`.
@@ -82,7 +84,11 @@ impl Floor {
 
     /// The rails of each shop beside each other.
     #[must_use]
-    pub(crate) fn spots(&self, goods: &Goods) -> Spots {
+    pub(crate) fn spots(&self, goods: &Goods) -> &Spots {
+        self.spots.get_or_init(|| self.compare(goods))
+    }
+
+    fn compare(&self, goods: &Goods) -> Spots {
         let gateways: Vec<(u32, GatewayId)> =
             self.readers.keys().map(|(shop, gateway, _)| (*shop, *gateway)).collect();
         // Many garments are of one article.

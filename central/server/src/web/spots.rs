@@ -21,7 +21,8 @@ const GARMENTS: f64 = 100.0;
 
 /// The rails beside each other; none without a report of them.
 fn spots(source: &Source<'_>) -> Spots {
-    source.report.floor.as_ref().map(|floor| floor.spots(&source.site.goods)).unwrap_or_default()
+    let floor = source.report.floor.as_ref();
+    floor.map(|floor| floor.spots(&source.site.goods).clone()).unwrap_or_default()
 }
 
 /// How a verdict is written in tables.

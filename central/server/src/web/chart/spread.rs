@@ -60,7 +60,7 @@ const DOT: f64 = 5.0;
 const NAMED: usize = 14;
 const NAME: f64 = 150.0;
 /// Along the funnels' edges.
-const STEPS: u32 = 48;
+const STEPS: u32 = 32;
 /// The axis goes as far as this, in doublings; what is beyond stands at its end.
 const MOST: f64 = 3.0;
 
