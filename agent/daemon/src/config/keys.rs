@@ -142,9 +142,11 @@ fn tls(table: &mut Table<'_, '_>, folder: &Path) -> Option<Option<Files>> {
     let authorities = table.need("ca", &path());
     let (certificate, key) = (table.maybe("certificate", &path()), table.maybe("key", &path()));
     match (&certificate, &key) {
-        (Some(Some(_)), Some(None)) => table.wrong("certificate", "is of no use without its key; add key"),
+        (Some(Some(_)), Some(None)) => {
+            table.wrong("certificate", "is of no use without its key; add key");
+        }
         (Some(None), Some(Some(_))) => {
-            table.wrong("key", "is of no use without a certificate; add certificate")
+            table.wrong("key", "is of no use without a certificate; add certificate");
         }
         _ => {}
     }
