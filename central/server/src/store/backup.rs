@@ -95,7 +95,7 @@ pub(crate) enum BackupError {
 /// When it is on a server, or a file cannot be read or written; then no file is left behind.
 pub(crate) fn back_up(address: &Address, tenant: TenantId, to: &Path) -> Result<Copied, BackupError> {
     let advice = "copy it with the server's own tools, such as pg_dump (docs/postgresql.md)";
-    let from = file(address, advice)?;
+    let from = &real(file(address, advice)?)?;
     if to.try_exists().map_err(|why| of_file(to, why))? {
         return Err(BackupError::Exists(to.to_owned()));
     }
@@ -104,6 +104,8 @@ pub(crate) fn back_up(address: &Address, tenant: TenantId, to: &Path) -> Result<
     generation::mark_copy(&copied, now())?;
     drop(copied);
     let copied = examine(made.path(), to, tenant)?;
+    // SQLite would take what is left of another file of this name for a part of this one.
+    set_rest_aside(to, &aside_of(to))?;
     put(made, to, Name::Free)?;
     Ok(copied)
 }
@@ -112,7 +114,7 @@ pub(crate) fn back_up(address: &Address, tenant: TenantId, to: &Path) -> Result<
 ///
 /// # Errors
 /// When the copy cannot be used, or the database is on a server, in use, or has data and `replace` is not said; then
-/// everything is as it was.
+/// everything is as it was. When the restored one cannot be read under its name; then the old one is beside it.
 pub(crate) fn restore(
     address: &Address,
     tenant: TenantId,
@@ -121,7 +123,9 @@ pub(crate) fn restore(
 ) -> Result<Copied, BackupError> {
     let advice =
         "restore it with the server's own tools, then run `hangtag-central restored` (docs/postgresql.md)";
-    let to = file(address, advice)?;
+    // A link to the database stays one.
+    let to = &real(file(address, advice)?)?;
+    let from = &real(from)?;
     if fs::metadata(from).and_then(|a| Ok(a.ino() == fs::metadata(to)?.ino())).unwrap_or(false) {
         return Err(BackupError::Exists(to.to_owned()));
     }
@@ -138,12 +142,12 @@ pub(crate) fn restore(
         generation::begin(&transaction, now(), known)?;
         transaction.commit()?;
     }
-    let mut copied = examine(made.path(), from, tenant)?;
+    examine(made.path(), from, tenant)?;
     like_its_neighbours(made.path(), to)?;
-    copied.before = set_aside(to)?;
-    put(made, to, Name::Taken)?;
+    let before = set_aside(to)?;
+    put(made, to, if before.is_some() { Name::Taken } else { Name::Free })?;
     drop(held);
-    Ok(copied)
+    Ok(Copied { before, ..examine(to, to, tenant)? })
 }
 
 /// Begins a new generation of the feed, after a database was restored in another way than by [`restore`].
@@ -168,6 +172,16 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Where a file is, or would be made, without links: SQLite keeps what belongs to it there.
+fn real(path: &Path) -> Result<PathBuf, BackupError> {
+    match (fs::canonicalize(path), fs::read_link(path)) {
+        (Ok(path), _) => Ok(path),
+        (Err(why), Ok(to)) if why.kind() == ErrorKind::NotFound => real(&folder_of(path).join(to)),
+        (Err(why), _) if why.kind() == ErrorKind::NotFound => Ok(path.to_owned()),
+        (Err(why), _) => Err(of_file(path, why)),
+    }
+}
+
 fn address_of(made: &NamedTempFile) -> Address {
     made.path().to_owned().into()
 }
@@ -189,20 +203,24 @@ fn copy(from: &Path, tenant: TenantId, folder: &Path) -> Result<NamedTempFile, B
     let path = made.path().to_str().ok_or_else(|| of_file(made.path(), ErrorKind::InvalidFilename.into()))?;
     loop {
         let before = state(from)?;
-        let db =
-            Db::open_to_look(&address).map_err(|why| StoreError::Open { address: address.clone(), why })?;
+        let (db, is_immutable) = look(&address)?;
         is_centrals(&db, from)?;
         schema::check(&db, &address, tenant)?;
         db.execute("VACUUM INTO ?1", binds![path]).map_err(|why| match why {
             StoreError::Statement(why) => StoreError::Open { address: address.clone(), why },
             other => other,
         })?;
-        // A file that nobody had open is read as one that nobody changes.
-        if state(from)? == before || before.is_open {
+        // A file that nobody had open was read as one that nobody changes.
+        if !is_immutable || (!before.is_open && state(from)? == before) {
             return Ok(made);
         }
         made.as_file().set_len(0).map_err(|why| of_file(made.path(), why))?;
     }
+}
+
+/// Opens a database. Whether it is read as one that nobody changes.
+fn look(address: &Address) -> Result<(Db, bool), StoreError> {
+    Db::open_to_look(address).map_err(|why| StoreError::Open { address: address.clone(), why })
 }
 
 /// What tells whether a file may have changed.
@@ -214,7 +232,7 @@ struct State {
 
 fn state(path: &Path) -> Result<State, BackupError> {
     let file = fs::metadata(path).map_err(|why| of_file(path, why))?;
-    let is_open = beside(path, "-wal").exists();
+    let is_open = ["-wal", "-journal"].iter().any(|end| beside(path, end).exists());
     Ok(State { is_open, written: (file.mtime(), file.mtime_nsec(), file.len()) })
 }
 
@@ -235,7 +253,7 @@ fn is_centrals(db: &Db, path: &Path) -> Result<(), BackupError> {
 /// Looks whether a file is whole, by itself. People know it by another name.
 fn examine(path: &Path, name: &Path, tenant: TenantId) -> Result<Copied, BackupError> {
     let address = Address::from(path.to_owned());
-    let db = Db::open_to_look(&address).map_err(|why| StoreError::Open { address: address.clone(), why })?;
+    let (db, _) = look(&address)?;
     let found: Vec<String> = db.all("PRAGMA integrity_check(3)", &[], |row| row.get(0))?;
     if found != ["ok"] {
         return Err(BackupError::Damaged { path: name.to_owned(), what: found.join("; ") });
@@ -307,20 +325,33 @@ fn like_its_neighbours(made: &Path, to: &Path) -> Result<(), BackupError> {
 
 /// Gives the database that is there another name. It loses its own only when the other one takes it.
 fn set_aside(path: &Path) -> Result<Option<PathBuf>, BackupError> {
+    let aside = aside_of(path);
+    set_rest_aside(path, &aside)?;
     if !path.try_exists().map_err(|why| of_file(path, why))? {
         return Ok(None);
     }
-    let end = Timestamp::now().strftime(".before-%Y%m%dT%H%M%S%.3fZ").to_string();
-    let aside = beside(path, &end);
-    // What could not be read may have these.
-    for file in ["-wal", "-shm"] {
-        match fs::rename(beside(path, file), beside(&aside, file)) {
-            Err(why) if why.kind() != ErrorKind::NotFound => return Err(of_file(path, why)),
-            Ok(()) | Err(_) => {}
-        }
-    }
     fs::hard_link(path, &aside).or_else(|_| fs::rename(path, &aside)).map_err(|why| of_file(&aside, why))?;
     Ok(Some(aside))
+}
+
+/// The same with what belongs to a database that could not be read or is not there any more: SQLite would write it into
+/// the next one of this name.
+fn set_rest_aside(path: &Path, aside: &Path) -> Result<(), BackupError> {
+    for end in ["-wal", "-shm", "-journal"] {
+        let (rest, aside) = (beside(path, end), beside(aside, end));
+        match fs::rename(&rest, &aside) {
+            Ok(()) => {
+                tracing::warn!(rest = %rest.display(), aside = %aside.display(), "moved a leftover aside");
+            }
+            Err(why) if why.kind() == ErrorKind::NotFound => {}
+            Err(why) => return Err(of_file(&rest, why)),
+        }
+    }
+    Ok(())
+}
+
+fn aside_of(path: &Path) -> PathBuf {
+    beside(path, &Timestamp::now().strftime(".before-%Y%m%dT%H%M%S%.3fZ").to_string())
 }
 
 /// Whether another file may have a name.

@@ -92,12 +92,18 @@ impl Db {
         Self::open_for_reading(address, Sqlite::open_to_read)
     }
 
-    /// The same, without leaving anything behind.
+    /// The same, without leaving anything behind. Whether it is a file that is read as one that nobody changes.
     ///
     /// # Errors
     /// When that fails.
-    pub(super) fn open_to_look(address: &Address) -> Result<Self, DbError> {
-        Self::open_for_reading(address, Sqlite::open_to_look)
+    pub(super) fn open_to_look(address: &Address) -> Result<(Self, bool), DbError> {
+        let mut is_immutable = false;
+        let db = Self::open_for_reading(address, |path| {
+            let (sqlite, immutable) = Sqlite::open_to_look(path)?;
+            is_immutable = immutable;
+            Ok(sqlite)
+        })?;
+        Ok((db, is_immutable))
     }
 
     /// Opens a file, which must exist, unless anybody else has it open.
@@ -111,7 +117,7 @@ impl Db {
 
     fn open_for_reading(
         address: &Address,
-        open: fn(&Path) -> rusqlite::Result<Sqlite>,
+        open: impl FnOnce(&Path) -> rusqlite::Result<Sqlite>,
     ) -> Result<Self, DbError> {
         Ok(Self(match address {
             Address::File(path) => Engine::Sqlite(open(path)?),

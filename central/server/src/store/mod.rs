@@ -198,7 +198,8 @@ fn open_to_write(address: &Address, tenant: TenantId) -> Result<Db, StoreError> 
 /// # Errors
 /// What is in the way.
 pub(crate) fn check(address: &Address, tenant: TenantId) -> Result<(), StoreError> {
-    let db = Db::open_to_look(address).map_err(|why| StoreError::Open { address: address.clone(), why })?;
+    let (db, _) =
+        Db::open_to_look(address).map_err(|why| StoreError::Open { address: address.clone(), why })?;
     schema::check(&db, address, tenant)
 }
 

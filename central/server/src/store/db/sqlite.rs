@@ -45,22 +45,28 @@ impl Sqlite {
         Ok(Self::from(connection))
     }
 
-    /// The same, without leaving files behind.
-    pub(super) fn open_to_look(path: &Path) -> rusqlite::Result<Self> {
-        let mut wal = path.as_os_str().to_owned();
-        wal.push("-wal");
-        // A reader makes this file, and the last one that only reads leaves it behind, perhaps as another user's. It is
-        // there whenever somebody has the database open; when not, the file itself tells everything.
-        let connection = match path.to_str() {
-            Some(text) if !Path::new(&wal).exists() => {
+    /// The same, without leaving files behind. Whether it is read as one that nobody changes meanwhile: whoever asks must
+    /// look afterwards whether nobody did.
+    pub(super) fn open_to_look(path: &Path) -> rusqlite::Result<(Self, bool)> {
+        // What belongs to the file lies beside it, not beside a link to it.
+        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let is_there = |end: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(end);
+            Path::new(&name).exists()
+        };
+        // A reader makes a log, and the last one that only reads leaves it behind, perhaps as another user's. It is there
+        // whenever somebody has the database open; when not, and no journal either, the file itself tells everything.
+        let (connection, is_immutable) = match path.to_str() {
+            Some(text) if !is_there("-wal") && !is_there("-journal") => {
                 let text = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
                 let flags = READ | OpenFlags::SQLITE_OPEN_URI;
-                Connection::open_with_flags(format!("file:{text}?immutable=1"), flags)
+                (Connection::open_with_flags(format!("file:{text}?immutable=1"), flags)?, true)
             }
-            Some(_) | None => Connection::open_with_flags(path, READ),
-        }?;
+            Some(_) | None => (Connection::open_with_flags(path, READ)?, false),
+        };
         connection.busy_timeout(BUSY)?;
-        Ok(Self::from(connection))
+        Ok((Self::from(connection), is_immutable))
     }
 
     /// Opens a file for one process alone, with its write-ahead log folded into it. `None` when another one has it open.

@@ -220,3 +220,49 @@ fn what_a_server_restored_begins_a_generation_when_it_is_told() {
         assert!(said.contains("hangtag-central restored"), "{said}");
     }
 }
+
+#[test]
+fn what_is_left_of_a_database_that_is_gone_gets_into_no_restored_one() {
+    let files = Files::new();
+    drop(files.store("central.db", &[clocked(1, 5)]));
+    files.back_up("central.db", "copy.db").unwrap();
+    // A central that was killed leaves its log, and somebody deletes only the file.
+    let store = files.store("central.db", &[plain(6, 400)]);
+    fs::copy(files.path("central.db-wal"), files.path("log")).unwrap();
+    drop(store);
+    fs::remove_file(files.path("central.db")).unwrap();
+    fs::rename(files.path("log"), files.path("central.db-wal")).unwrap();
+    fs::write(files.path("central.db-journal"), b"of something else").unwrap();
+    assert_eq!(files.restore("central.db", "copy.db", false), Ok(None));
+    assert_eq!(files.feed("central.db").1, 5);
+    let whole: String = {
+        let db = rusqlite::Connection::open(files.path("central.db")).unwrap();
+        db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(whole, "ok");
+    let kept: Vec<_> =
+        files.names().into_iter().filter(|name| name.starts_with("central.db.before-")).collect();
+    assert!(kept.len() == 2 && kept[0].ends_with("-journal") && kept[1].ends_with("-wal"), "{kept:?}");
+}
+
+#[test]
+fn a_database_behind_a_link_is_copied_whole_and_the_link_stays_one() {
+    let files = Files::new();
+    fs::create_dir(files.path("disk")).unwrap();
+    std::os::unix::fs::symlink("disk/central.db", files.path("central.db")).unwrap();
+    let is_link = || files.path("central.db").symlink_metadata().unwrap().is_symlink();
+    // What was stored last stands in the log, which lies beside the file.
+    let store = files.store("disk/central.db", &[clocked(1, 5)]);
+    assert_eq!(files.back_up("central.db", "copy.db"), Ok(5));
+    let said = files.restore("central.db", "copy.db", true).unwrap_err();
+    assert!(said.ends_with("another program has it open: stop central first"), "{said}");
+    drop(store);
+    let aside = files.restore("central.db", "copy.db", true).unwrap().unwrap();
+    let disk = files.path("disk").canonicalize().unwrap();
+    assert_eq!((is_link(), aside.parent()), (true, Some(&*disk)));
+    assert_eq!(files.feed("disk/central.db").1, 5);
+    // A link to where there is nothing yet tells where it should be.
+    fs::remove_file(files.path("disk/central.db")).unwrap();
+    files.restore("central.db", "copy.db", false).unwrap();
+    assert_eq!((is_link(), files.feed("disk/central.db").1), (true, 5));
+}
