@@ -50,7 +50,7 @@
 //! Times are Unix milliseconds. Numbers fit signed 64 bits because `admit` refuses larger ones; a
 //! visit's and a retraction's are kept by their bits.
 
-use hangtag_protocol::id::TenantId;
+use hangtag_protocol::id::{StoreId, TenantId};
 
 mod address;
 mod adopt;
@@ -164,6 +164,16 @@ pub(crate) enum StoreError {
         /// What it should be.
         wanted: &'static str,
     },
+    /// A sheet that is all that is left of its hour cannot be read.
+    #[error(
+        "database: what is kept of the hour {hour} of store {store} cannot be read, and its events are deleted: use the newer program if one made it, else restore a backup (`hangtag-central verify` lists all such hours)"
+    )]
+    Sheet {
+        /// The shop.
+        store: StoreId,
+        /// Unix milliseconds divided by those of an hour.
+        hour: i64,
+    },
     /// This program has a mistake.
     #[error("panicked: {0}")]
     Panicked(String),
@@ -178,7 +188,7 @@ impl StoreError {
             | Self::Older { .. }
             | Self::Tenant { .. }
             | Self::Secret { .. } => true,
-            Self::Content { .. } | Self::Panicked(_) => false,
+            Self::Content { .. } | Self::Sheet { .. } | Self::Panicked(_) => false,
             Self::Statement(why) => why.is_of_every_message(),
         }
     }

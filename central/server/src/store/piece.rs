@@ -75,10 +75,16 @@ impl Pieces {
                 return Ok(());
             }
             let is_all = marks.get(&hour) == Some(&mark);
-            if is_all {
-                hours.extend(sheet::unpack(&body).map(|piece| (hour, Arc::new(piece))));
-            } else if is_alone {
-                added_to.extend(sheet::unpack(&body).map(|piece| (hour, piece)));
+            if !is_all && !is_alone {
+                return Ok(());
+            }
+            match sheet::unpack(&body) {
+                Some(piece) if is_all => drop(hours.insert(hour, Arc::new(piece))),
+                Some(piece) => drop(added_to.insert(hour, piece)),
+                // Nobody must take it for an hour in which nothing happened.
+                None if is_alone => return Err(StoreError::Sheet { store, hour }),
+                // The events say the same.
+                None => {}
             }
             Ok(())
         })?;

@@ -23,7 +23,7 @@ use super::changed::{Changed, HOUR_MS, NO_HOUR};
 use super::db::{Db, Mode, Transaction, binds};
 use super::piece::{self, Piece};
 use super::read::{Reader, parse};
-use super::{Address, StoreError, open_to_read, open_to_write, sheet};
+use super::{Address, StoreError, open_to_read, open_to_write, roll, sheet};
 
 /// How many runs of the feed, sales or payloads go in one transaction.
 const ROWS: u32 = 256;
@@ -189,25 +189,29 @@ fn put_away(db: &Db, store: StoreId, hour: i64) -> Result<u64, StoreError> {
     let id = store.as_str();
     // Whoever stores an event of this hour writes this row before the commit: until that of this transaction nobody's
     // events come to those that are read here.
-    let lock = "UPDATE changed SET rolled = rolled WHERE store = ?1 AND hour = ?2 RETURNING mark";
-    let mark: Option<i64> = db.first(lock, binds![id, hour], |row| row.get(0))?;
+    let lock = "UPDATE changed SET rolled = rolled WHERE store = ?1 AND hour = ?2 RETURNING mark, rolled";
+    let marks =
+        db.first(lock, binds![id, hour], |row| Ok((row.get::<i64>(0)?, row.get::<Option<i64>>(1)?)))?;
     let question = "SELECT mark, alone, body FROM sheet WHERE store = ?1 AND hour = ?2";
     let found = db.first(question, binds![id, hour], |row| {
         Ok((row.get::<i64>(0)?, row.get::<i64>(1)? != 0, row.get::<Vec<u8>>(2)?))
     })?;
     // Without a sheet, or with an old one, the events are all that there is.
-    let (Some(mark), Some((of, is_alone, body))) = (mark, found) else { return Ok(0) };
+    let (Some((mark, rolled)), Some((of, is_alone, body))) = (marks, found) else { return Ok(0) };
     let (from, to) = (hour * HOUR_MS, (hour + 1) * HOUR_MS);
     let is_fed = is_fed(db, id, "wall_ms >= ?2 AND wall_ms < ?3", (from, to))?;
-    if is_fed || (!is_alone && of != mark) {
+    if is_fed || (!is_alone && (of != mark || rolled != Some(mark))) {
         return Ok(0);
     }
+    let known = sheet::unpack(&body);
     if is_alone {
-        let Some(known) = sheet::unpack(&body) else {
+        let Some(known) = known else {
             tracing::error!(%store, hour, "cannot read the sheet of an hour whose events are deleted");
             return Ok(0);
         };
-        let Some(body) = sheet::pack(UnixMillis(from), &merged(known, piece::read(db, id, hour)?)) else {
+        let piece = merged(known, piece::read(db, id, hour)?);
+        let packed = sheet::pack(UnixMillis(from), &piece);
+        let Some(body) = packed.filter(|body| sheet::unpack(body).as_ref() == Some(&piece)) else {
             return Ok(0);
         };
         let mark: i64 = rand::random();
@@ -215,6 +219,11 @@ fn put_away(db: &Db, store: StoreId, hour: i64) -> Result<u64, StoreError> {
         db.execute(keep, binds![id, hour, mark, body.as_slice()])?;
         let remark = "UPDATE changed SET mark = ?3, rolled = ?3 WHERE store = ?1 AND hour = ?2";
         db.execute(remark, binds![id, hour, mark])?;
+    } else if known != Some(piece::read(db, id, hour)?) {
+        // Of another version, or damaged: it is made anew, and what it should say is kept until then.
+        tracing::error!(%store, hour, "the sheet of an hour does not say what its events say: they are kept");
+        roll::forget(db, id, hour)?;
+        return Ok(0);
     }
     let count = delete(db, id, "wall_ms >= ?2 AND wall_ms < ?3", (from, to))?;
     db.execute("UPDATE sheet SET alone = 1 WHERE store = ?1 AND hour = ?2", binds![id, hour])?;

@@ -54,13 +54,7 @@ impl Roller {
     /// When the database fails.
     pub(crate) fn forget(&mut self, store: &str, hour: i64) -> Result<(), StoreError> {
         let write = self.0.transaction(Mode::Write)?;
-        let forget = "DELETE FROM sheet WHERE store = ?1 AND hour = ?2 AND alone = 0";
-        write.execute(forget, binds![store, hour])?;
-        // Whoever remembers what the wrong sheet said learns that there is something else.
-        write.execute(
-            "UPDATE changed SET rolled = NULL, mark = ?3 WHERE store = ?1 AND hour = ?2",
-            binds![store, hour, rand::random::<i64>()],
-        )?;
+        forget(&write, store, hour)?;
         write.commit()
     }
 
@@ -98,6 +92,18 @@ impl Roller {
     }
 }
 
+/// Throws a sheet away that does not stand alone: its hour waits for another one.
+///
+/// # Errors
+/// When the database fails.
+pub(super) fn forget(db: &Db, store: &str, hour: i64) -> Result<(), StoreError> {
+    let forget = "DELETE FROM sheet WHERE store = ?1 AND hour = ?2 AND alone = 0";
+    db.execute(forget, binds![store, hour])?;
+    // Whoever remembers what the wrong sheet said learns that there is something else.
+    let remark = "UPDATE changed SET rolled = NULL, mark = ?3 WHERE store = ?1 AND hour = ?2";
+    db.execute(remark, binds![store, hour, rand::random::<i64>()]).map(drop)
+}
+
 /// Lets all hours wait for another sheet when those that are there are of another version.
 fn remake(db: &Db) -> Result<(), StoreError> {
     let question = "SELECT value FROM meta WHERE name = 'sheets'";
@@ -129,47 +135,48 @@ pub(crate) struct Verified {
     pub gone: Vec<(String, i64)>,
 }
 
-/// Makes every sheet that counts again and compares. Hours that change meanwhile are not counted.
+/// Makes every sheet that counts again and compares. Hours that come meanwhile are not counted.
 ///
 /// # Errors
 /// When the database fails.
 pub(crate) fn verify(address: &Address) -> Result<Verified, StoreError> {
     let mut db = open_to_read(address)?;
-    let keys = "SELECT c.store, c.hour, c.mark = s.mark, s.alone FROM changed AS c
-         LEFT JOIN sheet AS s ON s.store = c.store AND s.hour = c.hour WHERE c.hour <> ?1 ORDER BY 1, 2";
-    let keys: Vec<(String, i64, Option<bool>, Option<i64>)> =
-        db.all(keys, binds![NO_HOUR], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let hours = hours(&db)?;
+    compare(&mut db, hours)
+}
+
+/// All hours, by shop.
+fn hours(db: &Db) -> Result<Vec<(String, i64)>, StoreError> {
+    let question = "SELECT store, hour FROM changed WHERE hour <> ?1 ORDER BY 1, 2";
+    db.all(question, binds![NO_HOUR], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+fn compare(db: &mut Db, hours: Vec<(String, i64)>) -> Result<Verified, StoreError> {
+    let question = "SELECT s.mark = c.mark, s.alone, s.body FROM changed AS c
+         JOIN sheet AS s ON s.store = c.store AND s.hour = c.hour WHERE c.store = ?1 AND c.hour = ?2";
     let mut verified = Verified::default();
-    for (store, hour, is_current, alone) in keys {
-        if alone == Some(1) {
+    for (store, hour) in hours {
+        // Sheet and events of one moment: the events may go meanwhile.
+        let snapshot = db.transaction(Mode::Read)?;
+        let sheet = snapshot.first(question, binds![store.as_str(), hour], |row| {
+            Ok((row.get::<bool>(0)?, row.get::<i64>(1)? != 0, row.get::<Vec<u8>>(2)?))
+        })?;
+        match sheet {
             // There is nothing left to hold it against.
-            let body = "SELECT body FROM sheet WHERE store = ?1 AND hour = ?2";
-            let body: Option<Vec<u8>> = db.first(body, binds![store.as_str(), hour], |row| row.get(0))?;
-            match body.and_then(|body| sheet::unpack(&body)) {
+            Some((_, true, body)) => match sheet::unpack(&body) {
                 Some(_) => verified.alone += 1,
                 None => verified.gone.push((store, hour)),
+            },
+            Some((true, false, body)) => {
+                if sheet::unpack(&body) == Some(piece::read(&snapshot, &store, hour)?) {
+                    verified.right += 1;
+                } else {
+                    verified.wrong.push((store, hour));
+                }
             }
-            continue;
+            Some((false, false, _)) | None => verified.waiting += 1,
         }
-        if is_current != Some(true) {
-            verified.waiting += 1;
-            continue;
-        }
-        // Sheet and events of one moment.
-        let snapshot = db.transaction(Mode::Read)?;
-        let sheet: Option<Vec<u8>> = snapshot.first(
-            "SELECT s.body FROM sheet AS s JOIN changed AS c ON c.store = s.store AND c.hour = s.hour
-             WHERE s.store = ?1 AND s.hour = ?2 AND s.mark = c.mark",
-            binds![store.as_str(), hour],
-            |row| row.get(0),
-        )?;
-        let Some(sheet) = sheet else { continue };
-        let piece = piece::read(&snapshot, &store, hour)?;
         snapshot.commit()?;
-        match sheet::unpack(&sheet) {
-            Some(found) if found == piece => verified.right += 1,
-            Some(_) | None => verified.wrong.push((store, hour)),
-        }
     }
     Ok(verified)
 }
@@ -207,4 +214,30 @@ pub(super) fn sheets(
         let is_alone = row.get::<i64>(2)? != 0;
         each(Sheet { hour: row.get(0)?, mark: row.get(1)?, is_alone, body: row.get(3)? })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{Bench, TAG, anchor, batch, picked, tenant};
+    use crate::store::{Keeper, Limits};
+
+    #[test]
+    fn an_hour_whose_events_are_deleted_meanwhile_is_not_wrong() {
+        let mut bench = Bench::new();
+        let mut sent = batch(1, vec![picked(1, TAG)]);
+        sent.anchors = vec![anchor(0, 500_016 * HOUR_MS, 20)];
+        bench.send(&sent);
+        Roller::open(&bench.address, tenant()).unwrap().roll(9).unwrap();
+        let mut db = open_to_read(&bench.address).unwrap();
+        let hours = hours(&db).unwrap();
+        let limits = Limits { events: Some(0), feed: Some(0), ..Limits::default() };
+        let now = UnixMillis(500_020 * HOUR_MS);
+        assert_eq!(
+            Keeper::open(&bench.address, tenant(), limits).unwrap().pass(now, &mut || true).unwrap(),
+            2
+        );
+        let verified = compare(&mut db, hours).unwrap();
+        assert_eq!(verified, Verified { alone: 1, ..Verified::default() });
+    }
 }

@@ -1,7 +1,8 @@
 //! The sheet of an hour: its piece, packed. Enters: a piece. Leaves: bytes, and the piece again. Sheets stand in
 //! the database beside the events from which they can be made again at any time; one of another version is made anew.
 //! But where the events are deleted because of their age, the sheet is all that is left: a program that writes another
-//! version must read this one for ever.
+//! version must read this one for ever; versions 1 and 2 were never the last of anything. Whoever meets such a sheet that
+//! it cannot read says so, and never takes the hour for an empty one.
 //!
 //! ```text
 //!  0   1  version, 3
@@ -119,7 +120,7 @@ pub(super) fn pack(start: UnixMillis, piece: &Piece) -> Option<Vec<u8>> {
     postcard::to_extend(&sheet, vec![VERSION]).ok()
 }
 
-/// Unpacks a sheet. `None` when it is of another version or damaged: it can be made again.
+/// Unpacks a sheet. `None` when it is of another version or damaged: it can be made again, unless it stands alone.
 #[must_use]
 pub(super) fn unpack(bytes: &[u8]) -> Option<Piece> {
     let (version, body) = bytes.split_first()?;
@@ -258,6 +259,20 @@ mod tests {
     #[test]
     fn what_is_packed_comes_out_again() {
         let bytes = pack(UnixMillis(3_600_000), &piece()).unwrap();
+        assert_eq!(unpack(&bytes), Some(piece()));
+    }
+
+    /// What stands in databases: should it fail, the code is wrong, never this.
+    #[test]
+    fn the_bytes_of_version_3_are_read_for_ever() {
+        const BYTES: &str = concat!(
+            "0380bab70303067261696c2d3107626f6f74682d310474696c6c020c3074257bf7194e4000001a850ce2806890",
+            "0000500e88c6a4a7030467772d310467772d320467772d33010172020009040009ffffffffffffffffff010400",
+            "000000004d01020001014d9f8d06020101014ddfcfd501030001024d01f403020101030101000189bab70380ea",
+            "3002010000020200012601",
+        );
+        let byte = |at: usize| u8::from_str_radix(&BYTES[at..at + 2], 16).unwrap();
+        let bytes: Vec<u8> = (0..BYTES.len()).step_by(2).map(byte).collect();
         assert_eq!(unpack(&bytes), Some(piece()));
     }
 

@@ -88,6 +88,33 @@ fn events_go_by_whole_hours_and_what_they_add_up_to_stays() {
 }
 
 #[test]
+fn events_stay_while_their_sheet_does_not_say_what_they_say() {
+    let mut bench = Bench::new();
+    bench.send(&clocked(batch(1, vec![at(0, 1), at(0, 2), at(1, 3)])));
+    bench.roll();
+    let before = bench.hours();
+    let (other_version, none) = match bench.address {
+        Address::File(_) => ("CAST(x'02' || substr(body, 2) AS BLOB)", "x''"),
+        Address::Server(_) => ("decode('02', 'hex') || substr(body, 2)", "decode('', 'hex')"),
+    };
+    let of_another_hour = format!("(SELECT body FROM sheet WHERE hour = {})", MIDNIGHT / HOUR + 1);
+    let feed = Limits { events: None, ..limits() };
+    bench.age(feed);
+    for body in [other_version, none, &of_another_hour] {
+        bench.batch(&format!("UPDATE sheet SET body = {body} WHERE hour = {}", MIDNIGHT / HOUR));
+        assert_eq!((bench.age(limits()), bench.rows("event")), (0, 3), "{body}");
+        assert_eq!(bench.hours(), before);
+        bench.roll();
+        assert_eq!(bench.verified(), Verified { right: 2, ..Verified::default() }, "it was made anew");
+    }
+    // As whoever writes sheets of another version leaves it.
+    bench.batch("UPDATE changed SET rolled = NULL");
+    assert_eq!((bench.age(limits()), bench.rows("event")), (0, 3));
+    bench.roll();
+    assert_eq!((bench.age(limits()), bench.rows("event"), bench.hours()), (2, 1, before));
+}
+
+#[test]
 fn an_event_that_comes_after_its_hour_is_put_away_counts_at_once_and_for_good() {
     let mut bench = Bench::new();
     bench.send(&clocked(batch(1, vec![at(0, 1), at(0, 2)])));
@@ -123,6 +150,16 @@ fn an_event_that_comes_after_its_hour_is_put_away_counts_at_once_and_for_good() 
     };
     bench.batch(damaged);
     assert_eq!(bench.verified().gone, [("paris-1".to_owned(), MIDNIGHT / HOUR)]);
+    let hour = (MIDNIGHT / HOUR, MIDNIGHT / HOUR);
+    let reader = Reader::new(bench.address.clone());
+    let read = || reader.hours(gateway().store, hour, |_| true).map(drop);
+    let said = read().unwrap_err().to_string();
+    let wanted = format!("the hour {} of store paris-1 cannot be read, and its events are deleted", hour.0);
+    assert!(said.contains(&wanted), "{said}");
+    // Nor is it one that has only what came later.
+    bench.send(&batch(6, vec![at(0, 6)]));
+    assert_eq!(read().unwrap_err().to_string(), said);
+    assert_eq!((bench.age(limits()), bench.rows("event")), (1, 1), "only a place in the feed");
 }
 
 #[test]
