@@ -352,6 +352,14 @@ impl Db {
         }
     }
 
+    /// Whether a row that the engine numbers may get the number of one that was deleted.
+    pub(super) fn uses_numbers_again(&self) -> bool {
+        match &self.0 {
+            Engine::Sqlite(_) => true,
+            Engine::Postgres(_) => false,
+        }
+    }
+
     /// Keeps all other processes from changing what is recorded of a gateway until the transaction ends. How many
     /// transactions have done so, this one included, where several can write at a time.
     ///

@@ -44,7 +44,8 @@
 //! feed_past    which numberings of the feeds were before the present one; drawn in `generation.rs`
 //! deleted      per shop and table what was deleted because of its age
 //! meta         name and value: whose database it is (tenant); what tells the secret that keys `code` from others
-//!              (codes); which numbering of the feeds counts, and whether this is a copy (generation, backup)
+//!              (codes); which numbering of the feeds counts, and whether this is a copy (generation, backup);
+//!              the highest number that a payload in quarantine had (quarantine; in files only)
 //! ```
 //!
 //! Times are Unix milliseconds. Numbers fit signed 64 bits because `admit` refuses larger ones; a

@@ -177,9 +177,13 @@ pub(super) fn keep(
         return Ok(false);
     }
     let range = header.map(Header::range);
+    let (id, number) = if db.uses_numbers_again() { draw_number(db)? } else { ("", "") };
     db.execute(
-        "INSERT INTO quarantine (topic, store, gateway, epoch, first, last, received, kind, reason, digest, payload)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
+        &format!(
+            "INSERT INTO quarantine
+                 ({id} topic, store, gateway, epoch, first, last, received, kind, reason, digest, payload)
+             VALUES ({number} ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING"
+        ),
         binds![
             &message.topic,
             store.as_ref().map(StoreId::as_str),
@@ -195,6 +199,18 @@ pub(super) fn keep(
         ],
     )?;
     Ok(true)
+}
+
+/// Draws a number that no payload ever had: one that somebody was told must not become another payload's. The column,
+/// and where its value is.
+fn draw_number(db: &Db) -> Result<(&'static str, &'static str), StoreError> {
+    let next = "INSERT INTO meta SELECT 'quarantine', 1 + coalesce(max(id), 0) FROM (
+             SELECT id FROM quarantine UNION ALL SELECT id FROM dropped
+             UNION ALL SELECT CAST(value AS BIGINT) FROM meta WHERE name = 'quarantine'
+         ) AS known WHERE true
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    db.execute(next, &[])?;
+    Ok(("id,", "(SELECT CAST(value AS BIGINT) FROM meta WHERE name = 'quarantine'),"))
 }
 
 /// The settled ones, oldest first, without those whose numbers other events have.

@@ -89,6 +89,31 @@ fn what_a_till_told_is_stored_when_the_rest_of_it_can_be() {
 }
 
 #[test]
+fn numbers_are_never_another_payloads() {
+    let mut bench = Bench::new();
+    let mut seen = Vec::new();
+    for n in 0..4 {
+        bench.send_bytes(Channel::Status, vec![b'{', n]);
+        let id = bench.id();
+        assert!(!seen.contains(&id), "{id} again after {seen:?}");
+        seen.push(id);
+        if n == 0 {
+            assert!(bench.store.drop_for_good(id, "a test", UnixMillis(5)).unwrap());
+        } else {
+            // As it goes with age, to make room, or because it could be stored.
+            bench.batch("DELETE FROM quarantine");
+        }
+        for id in &seen {
+            assert_eq!(bench.store.try_again(*id).unwrap(), Replayed::Absent);
+        }
+    }
+    bench.send_bytes(Channel::Status, b"{".into());
+    let id = bench.id();
+    assert!(bench.store.drop_for_good(id, "another", UnixMillis(6)).unwrap());
+    assert_eq!(Reader::new(bench.address.clone()).dropped(10).unwrap().len(), 2);
+}
+
+#[test]
 fn what_is_dropped_becomes_a_gap_and_is_remembered() {
     let mut bench = Bench::new();
     bench.send(&plain(1, 2));
