@@ -19,7 +19,7 @@ use super::db::{Db, Mode};
 use super::epoch::Key;
 use super::group::{Finished, Forks, Group};
 use super::memory::Memory;
-use super::sale::{self, Taken};
+use super::sale::{self, Newer, Taken};
 use super::sums::Sums;
 use super::{Address, StoreError, loyalty, open_to_write, quarantine};
 use crate::pos::Rows;
@@ -184,7 +184,7 @@ impl Store {
     pub(crate) fn append_sales(&mut self, rows: &Rows, received: UnixMillis) -> Result<Taken, StoreError> {
         let transaction = self.db.transaction(Mode::Write)?;
         let mut changed = Changed::default();
-        let taken = sale::insert(&transaction, rows, received, &mut changed)?;
+        let taken = sale::insert(&transaction, rows, (received, Newer::Goes), &mut changed)?;
         changed.write(&transaction)?;
         transaction.commit()?;
         Ok(taken)

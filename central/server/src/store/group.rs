@@ -22,7 +22,7 @@ use super::epoch::{self, Key};
 use super::feed::Feed;
 use super::memory::Memory;
 use super::quarantine::{self, Kind, Of};
-use super::sale::{self, Taken};
+use super::sale::{self, Newer, Taken};
 use super::sums::{Sum, Sums};
 use super::{Message, StoreError, event};
 use crate::pos::{self, Door};
@@ -33,6 +33,7 @@ pub(super) struct Group<'a> {
     memory: &'a mut Memory,
     keys: &'a Keys,
     forks: Forks,
+    newer: Newer,
     epochs: BTreeMap<Key, Change>,
     owed: BTreeSet<Gateway>,
     events: u64,
@@ -86,7 +87,13 @@ impl<'a> Group<'a> {
         let (epochs, owed, lost) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         let (sums, clocks, changed, feed) =
             (Sums::default(), Clocks::default(), Changed::default(), Feed::default());
-        Self { db, memory, keys, forks, epochs, owed, events: 0, sums, lost, clocks, changed, feed }
+        let newer = Newer::Goes;
+        Self { db, memory, keys, forks, newer, epochs, owed, events: 0, sums, lost, clocks, changed, feed }
+    }
+
+    /// What is taken waited: it takes nothing's place that came after it.
+    pub(super) fn of_old(self) -> Self {
+        Self { newer: Newer::Stays, ..self }
     }
 
     /// Nobody else changes what is recorded of a gateway before this is committed.
@@ -267,7 +274,7 @@ impl<'a> Group<'a> {
         let Till { store, about, .. } = *till;
         let mut told = pos::json(&message.payload, Door { about, store: Some(store), shops: None });
         let Taken { new, known, replaced, refused } =
-            sale::insert(self.db, &told.rows, message.received, &mut self.changed)?;
+            sale::insert(self.db, &told.rows, (message.received, self.newer), &mut self.changed)?;
         tracing::debug!(topic = message.topic, new, known, replaced, "took what a till told");
         self.events += told.places.len() as u64;
         told.refused(refused);
@@ -288,8 +295,12 @@ impl<'a> Group<'a> {
         let upsert = "INSERT INTO status VALUES (?1, ?2, ?3, ?4) ON CONFLICT (store, gateway) DO UPDATE SET
             received = CASE WHEN status.body = excluded.body THEN status.received ELSE excluded.received END,
             body = excluded.body";
+        let only_older = match self.newer {
+            Newer::Goes => "",
+            Newer::Stays => " WHERE status.received <= excluded.received",
+        };
         let (store, name) = (gateway.store.as_str(), gateway.gateway.as_str());
-        self.db.execute(upsert, binds![store, name, message.received.0, body])?;
+        self.db.execute(&format!("{upsert}{only_older}"), binds![store, name, message.received.0, body])?;
         // A watermark that the broker kept from before this database was restored must not stand.
         self.owe(gateway)?;
         Ok(())

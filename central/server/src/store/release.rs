@@ -1,5 +1,5 @@
 //! What leaves quarantine because a person says so. Enters: the number of a payload. Leaves: its events, stored as if it
-//! came at last; or nothing but a note that it was dropped, and gaps where its events would be. Works beside a central
+//! could have been when it came; or nothing but a note that it was dropped, and gaps where its events would be. Works beside a central
 //! that runs.
 
 use hangtag_protocol::clock::UnixMillis;
@@ -44,7 +44,8 @@ pub(crate) struct Dropped {
 }
 
 impl Store {
-    /// Takes a payload in quarantine as if it came.
+    /// Takes a payload in quarantine as if it could have been used when it came: what came after it of the same line, count
+    /// or gateway's health stays.
     ///
     /// # Errors
     /// When the database fails; it stays then.
@@ -54,7 +55,7 @@ impl Store {
         let Some(message) = quarantine::message(&transaction, id)? else { return Ok(Replayed::Absent) };
         quarantine::remove(&transaction, id)?;
         self.memory.room.forget();
-        let mut group = Group::new(&transaction, &mut self.memory, &self.keys, Forks::Refuse);
+        let mut group = Group::new(&transaction, &mut self.memory, &self.keys, Forks::Refuse).of_old();
         group.take(&message)?;
         let Finished { ledgers, sums, .. } = group.finish()?;
         let stays = match quarantine::reason(&transaction, &message)? {

@@ -52,6 +52,15 @@ CREATE TABLE stock (
 /// How far a correction's time may be from that of the line that it corrects, in milliseconds: a day.
 const CORRECTION_MS: u64 = 86_400_000;
 
+/// What becomes of a row that came later than what is stored, under the same key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Newer {
+    /// It goes: what is stored last holds, whatever the clock of this machine did meanwhile.
+    Goes,
+    /// It stays: what is stored waited, and is as old as its time says.
+    Stays,
+}
+
 /// What became of lines or counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Taken {
@@ -69,23 +78,24 @@ pub(crate) struct Taken {
 pub(super) fn insert(
     db: &Db,
     rows: &Rows,
-    received: UnixMillis,
+    (received, newer): (UnixMillis, Newer),
     changed: &mut Changed,
 ) -> Result<Taken, StoreError> {
     match rows {
-        Rows::Lines(lines) => insert_lines(db, lines, received, changed),
-        Rows::Counts(counts) => insert_counts(db, counts, received, changed),
+        Rows::Lines(lines) => insert_lines(db, lines, (received, newer), changed),
+        Rows::Counts(counts) => insert_counts(db, counts, (received, newer), changed),
     }
 }
 
 fn insert_lines(
     db: &Db,
     lines: &[(StoreId, Line)],
-    received: UnixMillis,
+    (received, newer): (UnixMillis, Newer),
     changed: &mut Changed,
 ) -> Result<Taken, StoreError> {
     let mut taken = Taken::default();
-    let find = "SELECT digest, at_ms FROM sale WHERE store = ?1 AND receipt = ?2 AND line = ?3 AND kind = ?4";
+    let find = "SELECT digest, at_ms, received FROM sale
+         WHERE store = ?1 AND receipt = ?2 AND line = ?3 AND kind = ?4";
     let upsert =
         "INSERT INTO sale (store, receipt, line, kind, at_ms, gtin, epc, quantity, amount_minor, currency,
              received, digest)
@@ -96,14 +106,14 @@ fn insert_lines(
     for (position, (store, line)) in lines.iter().enumerate() {
         let (receipt, kind, digest) = (line.receipt.as_str(), line.kind.name(), digest(line));
         let known = db.first(find, binds![store.as_str(), receipt, line.line, kind], |row| {
-            Ok((row.get::<u32>(0)?, row.get::<i64>(1)?))
+            Ok((row.get::<u32>(0)?, row.get::<i64>(1)?, row.get::<i64>(2)?))
         })?;
         match known {
-            Some((known, _)) if known == digest => {
+            Some((known, ..)) if known == digest => {
                 taken.known += 1;
                 continue;
             }
-            Some((_, before)) if before.abs_diff(line.at.0) > CORRECTION_MS => {
+            Some((_, before, _)) if before.abs_diff(line.at.0) > CORRECTION_MS => {
                 let days = before.abs_diff(line.at.0) / CORRECTION_MS;
                 let order = if before < line.at.0 { "before" } else { "after" };
                 taken.refused.push((
@@ -116,7 +126,11 @@ fn insert_lines(
                 ));
                 continue;
             }
-            Some((_, before)) => {
+            Some((.., came)) if newer == Newer::Stays && came > received.0 => {
+                taken.known += 1;
+                continue;
+            }
+            Some((_, before, _)) => {
                 tracing::info!(%store, receipt, line = line.line, kind, "a line of a receipt was corrected");
                 changed.note(*store, Some(before));
                 taken.replaced += 1;
@@ -147,11 +161,12 @@ fn insert_lines(
 fn insert_counts(
     db: &Db,
     counts: &[(StoreId, StockCount)],
-    received: UnixMillis,
+    (received, newer): (UnixMillis, Newer),
     changed: &mut Changed,
 ) -> Result<Taken, StoreError> {
     let mut taken = Taken::default();
-    let find = "SELECT quantity FROM stock WHERE store = ?1 AND gtin = ?2 AND place = ?3 AND at_ms = ?4";
+    let find =
+        "SELECT quantity, received FROM stock WHERE store = ?1 AND gtin = ?2 AND place = ?3 AND at_ms = ?4";
     let upsert =
         "INSERT INTO stock (store, gtin, place, at_ms, quantity, received) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (store, gtin, place, at_ms) DO UPDATE SET quantity = excluded.quantity,
@@ -159,9 +174,9 @@ fn insert_counts(
     for (store, StockCount { gtin, place, at, quantity }) in counts {
         let gtin = gtin.to_string();
         let key = binds![store.as_str(), gtin.as_str(), place.name(), at.0];
-        let known: Option<u32> = db.first(find, key, |row| row.get(0))?;
+        let known = db.first(find, key, |row| Ok((row.get::<u32>(0)?, row.get::<i64>(1)?)))?;
         match known {
-            Some(known) if known == *quantity => {
+            Some((known, came)) if known == *quantity || (newer == Newer::Stays && came > received.0) => {
                 taken.known += 1;
                 continue;
             }

@@ -89,6 +89,52 @@ fn what_a_till_told_is_stored_when_the_rest_of_it_can_be() {
 }
 
 #[test]
+fn what_waited_takes_the_place_of_nothing_that_came_after_it() {
+    let mut bench = Bench::new();
+    let told = |about: &str, more: &str, quantity: u32| {
+        let payload = format!(
+            r#"[{{"time":"2026-11-21T10:00:00Z","gtin":"4006381333931","quantity":{quantity},{more}}}]"#
+        );
+        (format!("hangtag/v1/demo/pos/paris-1/{about}"), payload)
+    };
+    let status = |n: u32| {
+        let body = format!(
+            r#"{{"v":1,"state":"online","agent":"1.0","health":{{"boot":"0000000000000007","uptime_ms":{n},
+            "epoch":"0000000000000abc","next":9,"waiting":1,"oldest_ms":0,"lost":0,"readers":[]}}}}"#
+        );
+        (gateway().topic(Channel::Status), body)
+    };
+    let (receipt, place) = (r#""receipt":"1","line":1"#, r#""place":"all""#);
+    let cases = [
+        (told("sale", receipt, 2), told("sale", receipt, 3), "SELECT CAST(quantity AS TEXT) FROM sale"),
+        (told("stock", place, 2), told("stock", place, 3), "SELECT CAST(quantity AS TEXT) FROM stock"),
+        (status(2), status(3), "SELECT body FROM status"),
+    ];
+    for ((topic, old), (_, new), question) in cases {
+        let message = |payload: &str, received| Message {
+            topic: topic.clone(),
+            payload: payload.into(),
+            received: UnixMillis(received),
+        };
+        // As an earlier version left it that could not use it.
+        let try_again = |bench: &mut Bench| {
+            bench.store.set_aside(&message(&old, 5), "an earlier version").unwrap();
+            let id = bench.id();
+            assert!(matches!(bench.store.try_again(id).unwrap(), Replayed::Stored { .. }));
+            assert_eq!(bench.listed(), []);
+            bench.list(question)
+        };
+        bench.store.append(&[message(&new, 4)]).unwrap();
+        let of_new = bench.list(question);
+        let of_old = try_again(&mut bench);
+        assert_ne!(of_old, of_new, "what came before it goes");
+        bench.store.append(&[message(&new, 6)]).unwrap();
+        assert_eq!(bench.list(question), of_new);
+        assert_eq!(try_again(&mut bench), of_new, "what came after it stays");
+    }
+}
+
+#[test]
 fn numbers_are_never_another_payloads() {
     let mut bench = Bench::new();
     let mut seen = Vec::new();
