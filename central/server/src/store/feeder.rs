@@ -12,7 +12,7 @@ use hangtag_protocol::id::{StoreId, TenantId};
 use super::db::{Db, Mode, binds};
 use super::feed::Feed;
 use super::read::parse;
-use super::{Address, StoreError, open_to_write};
+use super::{Address, StoreError, lease, open_to_write};
 
 /// The name of the lease.
 const LEASE: &str = "feed";
@@ -44,14 +44,11 @@ impl Feeder {
         (now, until): (UnixMillis, UnixMillis),
         sent: &BTreeMap<Line, Sequence>,
     ) -> Result<bool, StoreError> {
-        let take = "INSERT INTO lease VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE
-            SET holder = excluded.holder, until = excluded.until
-            WHERE lease.holder = excluded.holder OR lease.until <= ?4";
         let note = "INSERT INTO feed_sent VALUES (?1, ?2, ?3)
             ON CONFLICT (store, form) DO UPDATE SET sequence = excluded.sequence
             WHERE feed_sent.sequence < excluded.sequence";
         let transaction = self.db.transaction(Mode::Write)?;
-        if transaction.execute(take, binds![LEASE, holder, until.0, now.0])? == 0 {
+        if !lease::take(&transaction, LEASE, holder, (now, until))? {
             return Ok(false);
         }
         for (line, sequence) in sent {
@@ -67,8 +64,7 @@ impl Feeder {
     /// # Errors
     /// When the database fails.
     pub(crate) fn let_go(&mut self, holder: &str) -> Result<(), StoreError> {
-        self.db.execute("DELETE FROM lease WHERE name = ?1 AND holder = ?2", binds![LEASE, holder])?;
-        Ok(())
+        lease::let_go(&self.db, LEASE, holder)
     }
 
     /// How far the feeds of these forms are published, and where they end.

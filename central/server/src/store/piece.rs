@@ -18,7 +18,7 @@ use super::db::{Db, binds};
 use super::event::state_name;
 use super::read::{HANDLED, NOT_RETRACTED, content, kind, parse};
 use super::roll::Sheet;
-use super::{Coverage, StoreError, retention, roll, sheet};
+use super::{Coverage, StoreError, roll, sheet};
 
 /// The most rows that are kept, about 150 bytes each, an hour without any for one; one more makes all others be
 /// forgotten.
@@ -104,7 +104,7 @@ impl Pieces {
         {
             return Ok(Arc::clone(piece));
         }
-        let piece = Arc::new(retention::merged(alone, read(db, key.0.as_str(), key.1)?));
+        let piece = Arc::new(merged(alone, read(db, key.0.as_str(), key.1)?));
         let mut kept = kept();
         if kept.values().map(|(_, piece)| piece.rows()).sum::<usize>() + piece.rows() > MAX_ROWS {
             kept.clear();
@@ -112,6 +112,23 @@ impl Pieces {
         kept.insert(key, (mark, Arc::clone(&piece)));
         Ok(piece)
     }
+}
+
+/// What a sheet that stands alone says, with events of its hour that came later.
+pub(super) fn merged(mut known: Piece, late: Piece) -> Piece {
+    // Field by field: one that is new must not be left out.
+    let Piece { handled, scanned, unvouched, coverage, watching, delays } = late;
+    known.handled.extend(handled);
+    known.handled.sort_by_key(|event| event.at);
+    known.scanned.extend(scanned);
+    known.scanned.sort_by_key(|scan| scan.at);
+    known.unvouched += unvouched;
+    known.coverage.extend(coverage);
+    known.watching.extend(watching);
+    known.watching.sort_unstable();
+    known.watching.dedup();
+    known.delays += &delays;
+    known
 }
 
 /// Reads an hour from its events.

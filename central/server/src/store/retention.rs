@@ -12,21 +12,30 @@
 //! deleted      per shop (none: of no known one) and table how many rows went, and before which moment
 //! ```
 //!
+//! Of several processes on one database one deletes at a time, whoever holds the lease. Places wait for every form in which
+//! one of them publishes, or ever did: a member need not know what others publish.
+//!
 //! A retraction goes after the event that it retracts. One that comes when its event is deleted changes nothing any more.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
 
 use hangtag_central_core::feed::Form;
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::{StoreId, TenantId};
-use serde::Serialize;
 
 use super::changed::{Changed, HOUR_MS, NO_HOUR};
 use super::db::{Db, Mode, Transaction, binds};
-use super::piece::{self, Piece};
-use super::read::{Reader, parse};
-use super::{Address, StoreError, open_to_read, open_to_write, roll, sheet};
+use super::deleted::note;
+use super::piece::{self, merged};
+use super::read::parse;
+use super::{Address, StoreError, lease, open_to_write, roll, sheet};
 
 /// How many runs of the feed, sales or payloads go in one transaction.
 const ROWS: u32 = 256;
+/// The name of the lease, and for how long it is taken at each transaction, in milliseconds.
+const LEASE: &str = "retention";
+const LEASE_MS: i64 = 300_000;
 /// A day, in milliseconds.
 const DAY_MS: i64 = 86_400_000;
 
@@ -43,7 +52,7 @@ pub(crate) struct Limits {
     pub stock: Option<i64>,
     /// Payloads in quarantine that settle nothing, since they came last.
     pub quarantine: Option<i64>,
-    /// The forms in which the feed is published: places wait for all of them.
+    /// The forms in which this process publishes the feed: places wait for all of them, and for those of others.
     pub forms: Vec<Form>,
 }
 
@@ -55,23 +64,14 @@ impl Limits {
     }
 }
 
-/// What was deleted of one table and shop.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Deleted {
-    /// The shop; empty where none is known.
-    pub store: String,
-    /// The table.
-    pub what: String,
-    /// Everything that was deleted is of before this moment, in Unix milliseconds.
-    pub before_ms: i64,
-    /// Rows.
-    pub count: u64,
-}
-
 /// The side of the database that deletes.
 pub(crate) struct Keeper {
     db: Db,
     limits: Limits,
+    /// Who this is to others.
+    holder: String,
+    /// When the pass began, by the wall and by a clock that nobody sets.
+    began: (UnixMillis, Instant),
 }
 
 /// Whether to go on with the next transaction.
@@ -83,15 +83,26 @@ impl Keeper {
     /// # Errors
     /// As for the writer.
     pub(crate) fn open(address: &Address, tenant: TenantId, limits: Limits) -> Result<Self, StoreError> {
-        Ok(Self { db: open_to_write(address, tenant)?, limits })
+        let holder = format!("{:016x}", rand::random::<u64>());
+        let began = (UnixMillis(0), Instant::now());
+        Ok(Self { db: open_to_write(address, tenant)?, limits, holder, began })
     }
 
     /// Deletes everything that is older than its limit. `go_on` is asked between two transactions, and may take its time.
-    /// How many rows.
+    /// How many rows; none when another process is at it.
     ///
     /// # Errors
     /// When the database fails; what was deleted before is noted.
     pub(crate) fn pass(&mut self, now: UnixMillis, go_on: GoOn<'_>) -> Result<u64, StoreError> {
+        self.began = (now, Instant::now());
+        let passed = self.pass_by(now, go_on);
+        let let_go = lease::let_go(&self.db, LEASE, &self.holder);
+        let count = passed?;
+        let_go.map(|()| count)
+    }
+
+    fn pass_by(&mut self, now: UnixMillis, go_on: GoOn<'_>) -> Result<u64, StoreError> {
+        self.tell_of_others()?;
         let seen =
             "SELECT store FROM epoch UNION SELECT store FROM sale UNION SELECT store FROM stock ORDER BY 1";
         let stores: Vec<StoreId> = self.db.all(seen, &[], |row| parse(row.get(0)?, "a store"))?;
@@ -117,6 +128,28 @@ impl Keeper {
         Ok(count)
     }
 
+    /// Says for which forms places wait that this process does not publish.
+    fn tell_of_others(&self) -> Result<(), StoreError> {
+        for form in forms(&self.db, &[])? {
+            let is_own = self.limits.forms.iter().any(|own| own.name() == form);
+            if self.limits.feed.is_some() && !is_own {
+                tracing::info!(form, "the feed is kept until it is published in a form that others publish");
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction, unless another process is at it.
+    fn begin(&mut self) -> Result<Option<Transaction<'_>>, StoreError> {
+        let (UnixMillis(began), since) = self.began;
+        let passed = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let now = began.saturating_add(passed);
+        let until = UnixMillis(now.saturating_add(LEASE_MS));
+        let transaction = self.db.transaction(Mode::Write)?;
+        let is_held = lease::take(&transaction, LEASE, &self.holder, (UnixMillis(now), until))?;
+        Ok(is_held.then_some(transaction))
+    }
+
     /// Does the same until there is nothing left to do.
     fn repeat(
         &mut self,
@@ -124,9 +157,10 @@ impl Keeper {
         mut work: impl FnMut(&Transaction<'_>, &Limits) -> Result<u64, StoreError>,
     ) -> Result<u64, StoreError> {
         let mut all = 0;
+        let limits = self.limits.clone();
         while go_on() {
-            let transaction = self.db.transaction(Mode::Write)?;
-            let count = work(&transaction, &self.limits)?;
+            let Some(transaction) = self.begin()? else { break };
+            let count = work(&transaction, &limits)?;
             if count == 0 {
                 break;
             }
@@ -146,26 +180,33 @@ impl Keeper {
                 self.db.only(next, binds![store.as_str(), from, end], |row| row.get(0))?;
             let Some(first) = first else { break };
             let hour = first / HOUR_MS;
-            let transaction = self.db.transaction(Mode::Write)?;
+            let Some(transaction) = self.begin()? else { return Ok(all) };
             let count = put_away(&transaction, store, hour)?;
             transaction.commit()?;
             all += count;
             from = (hour + 1) * HOUR_MS;
         }
-        let transaction = self.db.transaction(Mode::Write)?;
+        let Some(transaction) = self.begin()? else { return Ok(all) };
         all += without_clock(&transaction, store, before)?;
         transaction.commit()?;
         Ok(all)
     }
 }
 
+/// The names of these forms, and of those in which any shop's feed was ever published.
+fn forms(db: &Db, own: &[Form]) -> Result<BTreeSet<String>, StoreError> {
+    let question = "SELECT DISTINCT form FROM feed_sent";
+    let others: Vec<String> = db.all(question, &[], |row| row.get(0))?;
+    Ok(others.into_iter().chain(own.iter().map(|form| form.name().to_owned())).collect())
+}
+
 /// Deletes the oldest places of a feed.
-fn feed(db: &Db, store: StoreId, before: i64, forms: &[Form]) -> Result<u64, StoreError> {
+fn feed(db: &Db, store: StoreId, before: i64, own: &[Form]) -> Result<u64, StoreError> {
     let id = store.as_str();
     let mut published = i64::MAX;
-    for form in forms {
+    for form in forms(db, own)? {
         let question = "SELECT sequence FROM feed_sent WHERE store = ?1 AND form = ?2";
-        let sent: Option<i64> = db.first(question, binds![id, form.name()], |row| row.get(0))?;
+        let sent: Option<i64> = db.first(question, binds![id, form.as_str()], |row| row.get(0))?;
         published = published.min(sent.unwrap_or(0));
     }
     let question = "SELECT f.sequence + f.count - 1, f.count, e.received FROM feed AS f LEFT JOIN event AS e
@@ -178,10 +219,10 @@ fn feed(db: &Db, store: StoreId, before: i64, forms: &[Form]) -> Result<u64, Sto
     };
     let old: Vec<_> = runs.into_iter().take_while(is_old).collect();
     let Some((last, ..)) = old.last() else { return Ok(0) };
-    db.execute("DELETE FROM feed WHERE store = ?1 AND sequence <= ?2", binds![id, *last])?;
+    let delete = "DELETE FROM feed WHERE store = ?1 AND sequence <= ?2 RETURNING count";
+    let gone: Vec<u64> = db.all(delete, binds![id, *last], |row| row.get(0))?;
     db.execute("UPDATE feed_head SET first = ?2 WHERE store = ?1 AND first < ?2", binds![id, *last + 1])?;
-    let count = old.iter().map(|(_, count, _)| count).sum();
-    note(db, id, "feed", before, count)
+    note(db, id, "feed", before, gone.iter().sum())
 }
 
 /// Deletes the events of an hour, when its sheet says what they say and no place in the feed leads to them.
@@ -286,20 +327,16 @@ fn delete(db: &Db, id: &str, condition: &str, between: (i64, i64)) -> Result<u64
 }
 
 fn sales(db: &Db, store: StoreId, before: i64) -> Result<u64, StoreError> {
+    // The condition stands twice: a line that is corrected meanwhile may be of another day.
+    let delete = "DELETE FROM sale WHERE store = ?1 AND at_ms < ?2 AND (receipt, line, kind) IN
+         (SELECT receipt, line, kind FROM sale WHERE store = ?1 AND at_ms < ?2 ORDER BY at_ms LIMIT ?3)
+         RETURNING at_ms";
     let id = store.as_str();
-    let question = "SELECT receipt, line, kind, at_ms FROM sale WHERE store = ?1 AND at_ms < ?2
-         ORDER BY at_ms LIMIT ?3";
-    let old = db.all(question, binds![id, before, ROWS], |row| {
-        Ok((row.get::<String>(0)?, row.get::<i64>(1)?, row.get::<String>(2)?, row.get::<i64>(3)?))
-    })?;
+    let gone: Vec<i64> = db.all(delete, binds![id, before, ROWS], |row| row.get(0))?;
     let mut changed = Changed::default();
-    for (receipt, line, kind, at) in &old {
-        let delete = "DELETE FROM sale WHERE store = ?1 AND receipt = ?2 AND line = ?3 AND kind = ?4";
-        db.execute(delete, binds![id, receipt, *line, kind])?;
-        changed.note(store, Some(*at));
-    }
+    gone.iter().for_each(|at| changed.note(store, Some(*at)));
     changed.write(db)?;
-    note(db, id, "sale", before, old.len() as u64)
+    note(db, id, "sale", before, gone.len() as u64)
 }
 
 /// Deletes the counts of a day that others of before the limit followed.
@@ -323,52 +360,12 @@ fn stock(db: &Db, store: StoreId, before: i64) -> Result<u64, StoreError> {
 }
 
 fn quarantine(db: &Db, before: i64) -> Result<u64, StoreError> {
-    let delete = "DELETE FROM quarantine WHERE id IN (SELECT id FROM quarantine WHERE kind <> 'settled'
-         AND received < ?1 ORDER BY id LIMIT ?2) RETURNING coalesce(store, '')";
+    // Twice, as for sales: it may come again meanwhile, or become the only copy of its events.
+    let delete = "DELETE FROM quarantine WHERE kind <> 'settled' AND received < ?1 AND id IN
+         (SELECT id FROM quarantine WHERE kind <> 'settled' AND received < ?1 ORDER BY id LIMIT ?2) RETURNING coalesce(store, '')";
     let stores: Vec<String> = db.all(delete, binds![before, ROWS], |row| row.get(0))?;
     for store in &stores {
         note(db, store, "quarantine", before, 1)?;
     }
     Ok(stores.len() as u64)
-}
-
-/// Notes that so many rows went.
-fn note(db: &Db, store: &str, what: &str, before: i64, count: u64) -> Result<u64, StoreError> {
-    if count > 0 {
-        let upsert = "INSERT INTO deleted VALUES (?1, ?2, ?3, ?4) ON CONFLICT (store, what) DO UPDATE SET
-             count = deleted.count + excluded.count, before_ms = CASE WHEN deleted.before_ms > excluded.before_ms
-             THEN deleted.before_ms ELSE excluded.before_ms END";
-        db.execute(upsert, binds![store, what, before, count.cast_signed()])?;
-    }
-    Ok(count)
-}
-
-/// What a sheet that stands alone says, with events of its hour that came later.
-pub(super) fn merged(mut known: Piece, late: Piece) -> Piece {
-    // Field by field: one that is new must not be left out.
-    let Piece { handled, scanned, unvouched, coverage, watching, delays } = late;
-    known.handled.extend(handled);
-    known.handled.sort_by_key(|event| event.at);
-    known.scanned.extend(scanned);
-    known.scanned.sort_by_key(|scan| scan.at);
-    known.unvouched += unvouched;
-    known.coverage.extend(coverage);
-    known.watching.extend(watching);
-    known.watching.sort_unstable();
-    known.watching.dedup();
-    known.delays += &delays;
-    known
-}
-
-impl Reader {
-    /// What was deleted because of its age.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub(crate) fn deleted(&self) -> Result<Vec<Deleted>, StoreError> {
-        let question = "SELECT store, what, before_ms, count FROM deleted ORDER BY store, what";
-        open_to_read(self.address())?.all(question, &[], |row| {
-            Ok(Deleted { store: row.get(0)?, what: row.get(1)?, before_ms: row.get(2)?, count: row.get(3)? })
-        })
-    }
 }

@@ -6,6 +6,8 @@ use hangtag_protocol::epc::Gtin;
 
 use super::*;
 use crate::pos::Rows;
+use crate::store::db::{Mode, binds};
+use crate::store::lease;
 use crate::store::{Deleted, Feeder, Hours, Keeper, Limits, Roller, Verified, verify};
 
 const HOUR: i64 = 3_600_000;
@@ -187,6 +189,83 @@ fn what_is_not_published_in_every_form_stays() {
     bench.send(&batch(4, vec![at(2, 1)]));
     let page = Reader::new(bench.address.clone()).feed(gateway().store, Sequence(3), 9).unwrap();
     assert_eq!((page.events[0].sequence, page.first), (Sequence(4), Sequence(4)), "numbers go on");
+}
+
+#[test]
+fn what_another_member_has_not_published_stays() {
+    let mut bench = Bench::new();
+    bench.send(&clocked(batch(1, vec![at(0, 1), at(0, 2)])));
+    bench.roll();
+    let mut feeder = Feeder::open(&bench.address, tenant()).unwrap();
+    let mut publish = |store, to| {
+        let sent = [(Feed { store, form: Form::Epcis }, Sequence(to))].into();
+        assert!(feeder.hold("x", (UnixMillis(0), UnixMillis(1)), &sent).unwrap());
+    };
+    // Another shop's feed says that somebody publishes in this form.
+    publish(StoreId::new("lyon-1").unwrap(), 9);
+    assert_eq!(bench.age(limits()), 0, "who publishes nothing deletes nothing that others have to");
+    publish(gateway().store, 1);
+    assert_eq!(bench.age(limits()), 0);
+    // As a form is retired.
+    bench.batch("DELETE FROM feed_sent WHERE form = 'epcis'");
+    assert_eq!(bench.age(limits()), 4);
+}
+
+#[test]
+fn one_process_deletes_at_a_time_and_lets_go() {
+    let mut bench = Bench::new();
+    bench.send(&clocked(batch(1, vec![at(0, 1)])));
+    bench.roll();
+    let hold = |until: i64| {
+        let db = bench.db();
+        assert!(lease::take(&db, "retention", "another", (UnixMillis(NOW.0), UnixMillis(until))).unwrap());
+    };
+    hold(NOW.0 + HOUR);
+    assert_eq!((bench.age(limits()), bench.rows("event"), bench.rows("feed")), (0, 1, 1));
+    lease::let_go(&bench.db(), "retention", "another").unwrap();
+    hold(NOW.0);
+    assert_eq!((bench.age(limits()), bench.rows("lease")), (2, 0), "a lease ends, and is given back");
+}
+
+#[test]
+fn a_line_that_is_corrected_while_others_go_stays() {
+    let mut bench = Bench::new();
+    // In a file, one process writes at a time.
+    let Address::Server(_) = bench.address else { return };
+    let goods = Goods::new(Some(Gtin::new("4006381333931").unwrap()), None).unwrap();
+    let old = NOW.0 - KEPT;
+    let line = |receipt: &str| Line {
+        receipt: Receipt::new(receipt).unwrap(),
+        line: 1,
+        at: UnixMillis(old - 1),
+        kind: Kind::Sale,
+        quantity: goods.pieces(1).unwrap(),
+        goods,
+        price: None,
+    };
+    let lines = vec![(gateway().store, line("1")), (gateway().store, line("2"))];
+    bench.store.append_sales(&Rows::Lines(lines), UnixMillis(5)).unwrap();
+    let mut db = bench.db();
+    let correction = db.transaction(Mode::Write).unwrap();
+    correction.execute("UPDATE sale SET at_ms = ?1 WHERE receipt = '1'", binds![old + 5]).unwrap();
+    std::thread::scope(|scope| {
+        let address = bench.address.clone();
+        let limits = Limits { sales: Some(KEPT), ..Limits::default() };
+        let keeper = scope.spawn(move || {
+            Keeper::open(&address, tenant(), limits).unwrap().pass(NOW, &mut || true).unwrap()
+        });
+        let waits = "SELECT count(*) FROM pg_stat_activity
+             WHERE application_name = current_setting('application_name') AND wait_event_type = 'Lock'";
+        while bench.ask::<i64>(waits) == 0 {
+            assert!(!keeper.is_finished(), "it did not wait for the correction");
+            std::thread::yield_now();
+        }
+        correction.commit().unwrap();
+        assert_eq!(keeper.join().unwrap(), 1);
+    });
+    assert_eq!(bench.list("SELECT receipt FROM sale"), "1");
+    let deleted = Reader::new(bench.address.clone()).deleted().unwrap();
+    assert_eq!(deleted.iter().map(|deleted| deleted.count).sum::<u64>(), 1);
 }
 
 #[test]
