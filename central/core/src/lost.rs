@@ -3,7 +3,8 @@
 //!
 //! Which size a shopper wanted nobody says. Who tries two sizes or more of a style and buys at the right size stops there;
 //! so a visit has *lost* a size when one that stands beside a tried one, in the same style and colour, was not tried and
-//! was counted as 0. A count is good for [`HOLDS_MS`]; of what was not counted in that time it is not known.
+//! was counted as 0. A count is good for [`HOLDS_MS`]. Where one of them was not counted in that time, nothing is known of
+//! the visit: the one that was counted says more often that a size is gone than that both are there.
 
 use alloc::collections::BTreeSet;
 
@@ -20,7 +21,7 @@ pub const HOLDS_MS: i64 = 7 * 86_400_000;
 pub enum Hunt {
     /// These sizes were sold out, numbered by the caller; none when all neighbours were there.
     Known(BTreeSet<u32>),
-    /// A neighbouring size was not counted, and none is known to be sold out.
+    /// A neighbouring size was not counted.
     Unknown,
 }
 
@@ -39,17 +40,17 @@ pub struct Shelf<'a> {
 #[must_use]
 pub fn hunt(tried: &[Gtin], shelf: Shelf<'_>) -> Hunt {
     let sizes: BTreeSet<u32> = tried.iter().filter_map(|gtin| (shelf.size)(*gtin)).collect();
-    let (mut lost, mut is_known) = (BTreeSet::new(), true);
+    let mut lost = BTreeSet::new();
     for other in tried.iter().flat_map(|gtin| (shelf.beside)(*gtin)) {
         // In another colour it was tried: it is there.
         let Some(size) = (shelf.size)(*other).filter(|size| !sizes.contains(size)) else { continue };
         match (shelf.stock)(*other) {
             Some(0) => drop(lost.insert(size)),
             Some(_) => {}
-            None => is_known = false,
+            None => return Hunt::Unknown,
         }
     }
-    if lost.is_empty() && !is_known { Hunt::Unknown } else { Hunt::Known(lost) }
+    Hunt::Known(lost)
 }
 
 /// How many pieces there were, by the latest count of each place: counts of parts of a shop go before a count of all of
@@ -119,7 +120,11 @@ mod tests {
         assert_eq!(of(&[1, 3], [Some(0), None, Some(0), None]), Hunt::Known([0, 2].into()));
         assert_eq!(of(&[0, 1, 2, 3], [None; 4]), Hunt::Known([].into()), "there is no other");
         assert_eq!(of(&[1, 2], [None, None, None, Some(2)]), Hunt::Unknown);
-        assert_eq!(of(&[1, 2], [None, None, None, Some(0)]), Hunt::Known([3].into()));
+        assert_eq!(of(&[1, 2], [Some(1), None, None, Some(0)]), Hunt::Known([3].into()));
+        for seen in [0, 2] {
+            let stock = [None, Some(1), Some(1), Some(seen)];
+            assert_eq!(of(&[1, 2], stock), Hunt::Unknown, "whatever the other one was counted as: {seen}");
+        }
     }
 
     #[test]
