@@ -1,15 +1,20 @@
 //! What visits compared: sizes of a style, and styles. Enters: the days of one shop and one week. Leaves: how often, told
-//! so that nothing can be learnt of fewer than [`FEWEST`] visits by asking twice.
+//! so that nobody who visited can be found, however often one asks.
 //!
-//! Counts that break visits down by what shoppers did are withheld when they are small. That alone is no help when one can
-//! ask for any days and any goods: what two answers differ in tells of the visits in which the questions differ. So there
-//! is one question only for each shop and week, Monday to Sunday, about all goods. What tells of few visits is left out
-//! there, before anything is added up; the answer for several weeks or shops is the sum of what is told of each. Whatever
-//! is subtracted from whatever, what is left is made of numbers that are told anyway.
+//! Withholding small counts is no help when one can ask for any days and any goods: what two answers differ in tells of
+//! the visits in which the questions differ, and which counts are withheld depends on what is counted, so that what is left
+//! is larger than the truth. So there is one question only for each shop and week, Monday to Sunday, about all goods; and
+//! each number of its answer is [rounded at random](crate::rounding) before anything is added up. The answer for several
+//! weeks or shops is the sum of what is told of each. Whatever is subtracted from whatever, what is left is a multiple of
+//! five, and on average it is the truth.
+//!
+//! Each number is rounded once, and what contains it is the sum of its parts: were the visits with a style rounded again
+//! beside every other style, one could take the mean. Only the visits to a shop in a week are exact, which are no secret.
 //!
 //! A week is told of when it is over: while it grows, every visit could be seen to come.
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use hangtag_protocol::epc::Gtin;
@@ -19,9 +24,15 @@ use crate::handled::{Article, Map};
 use crate::lost::Hunt;
 use crate::measures::Share;
 use crate::period::Place;
+use crate::rate::{chance, stand};
+use crate::rounding::{self, Rounding, share, variance};
 
-/// Fewer visits than these are not told of, where visits are broken down by what shoppers did.
+/// Of a shop and week with fewer visits than these nothing is told.
 pub const FEWEST: u64 = 5;
+/// Pairs with fewer visits than these are not shown: of so few nothing can be said.
+pub const SHOWN: u64 = 20;
+/// Of the pairs that are said to be more or less than chance, this share may be chance.
+const MISTAKEN: f64 = 0.05;
 
 /// Visits by whether they compared sizes, and styles: one style in one size, one style in several sizes, several styles
 /// in one size each, several styles and of one at least several sizes.
@@ -62,24 +73,38 @@ pub struct Week {
 /// What may be told of a week, or of several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
-    /// How many weeks of shops something is told of.
-    pub weeks: u64,
-    /// Visits by what they compared; `None` where no week can be told of.
-    pub shapes: Shapes<Option<u64>>,
-    /// Per style, where that can be told.
-    pub styles: BTreeMap<u64, Style>,
-    /// Per style, the sizes that were looked for and not there, where that can be told.
-    pub lost: BTreeMap<u64, Lost>,
-    pairs: BTreeMap<(u64, u64), Together>,
+    /// All visits of each week of a shop that something is told of.
+    weeks: Vec<u64>,
+    /// Visits by what they compared.
+    pub shapes: Shapes<u64>,
+    /// Per style.
+    styles: BTreeMap<u64, Style>,
+    /// Per style, the sizes that were looked for and not there.
+    lost: BTreeMap<u64, Lost>,
+    pairs: BTreeMap<(u64, u64), u64>,
+    /// The visits with each style, by the position of their week.
+    by_week: BTreeMap<u64, Vec<(usize, u64)>>,
 }
 
-/// Of the weeks in which a pair is told of, the visits with both, with the first, with the second, and all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Together {
-    both: u64,
-    first: u64,
-    second: u64,
-    all: u64,
+/// How styles and sizes are called, whatever numbers they have: what is counted is to be known again after a change of the
+/// catalogue.
+#[derive(Clone, Copy)]
+pub struct Names<'a> {
+    /// The name of a style,
+    pub style: &'a dyn Fn(u64) -> String,
+    /// and of a size.
+    pub size: &'a dyn Fn(u32) -> String,
+}
+
+/// Whether two styles have to do with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bond {
+    /// They are tried together more often than by chance,
+    More,
+    /// as often, as far as can be told,
+    Even,
+    /// or less often.
+    Less,
 }
 
 /// Two styles that were tried in the same visits.
@@ -89,14 +114,24 @@ pub struct Pair {
     pub first: u64,
     /// and the other.
     pub second: u64,
-    /// Visits in which both were tried, in the weeks of which that is told.
+    /// Visits in which both were tried.
     pub both: u64,
     /// Their share of all visits in which anything was tried.
     pub support: Share,
     /// Of the visits with the first, the share with the second.
     pub confidence: Share,
-    /// How many times as often as if one had nothing to do with the other.
+    /// How many times as often as if one had nothing to do with the other in the same shop and week.
     pub lift: f64,
+    /// Whether that is more than chance, among all pairs.
+    pub bond: Bond,
+}
+
+/// In how many visits a pair is to be expected by chance.
+#[derive(Clone, Copy, Debug, Default)]
+struct Expected {
+    visits: f64,
+    /// How far what is told may be from it by chance and by rounding, as a variance.
+    variance: f64,
 }
 
 impl Week {
@@ -157,113 +192,177 @@ impl Week {
 
     /// What may be told of it.
     #[must_use]
-    pub fn told(&self) -> Told {
+    pub fn told(&self, rounding: &Rounding, names: Names<'_>) -> Told {
         if self.visits < FEWEST {
             return Told::default();
         }
-        let visits = |style: u64| self.styles.get(&style).map_or(0, |style| style.visits);
-        let together = |(&(a, b), &both): (&(u64, u64), &u64)| {
-            ((a, b), Together { both, first: visits(a), second: visits(b), all: self.visits })
-        };
-        // Those with one style and without the other are a part of what is told as well.
-        let pair_is_told =
-            |of: &Together| of.both >= FEWEST && !few(of.first - of.both) && !few(of.second - of.both);
-        let is_told = |of: &Style| !few(of.hunts) && !few(of.visits - of.hunts);
-        Told {
-            weeks: 1,
-            shapes: withhold(self.shapes),
-            styles: self
-                .styles
-                .iter()
-                .filter(|(_, of)| is_told(of))
-                .map(|(style, of)| (*style, *of))
-                .collect(),
-            lost: self.lost.iter().filter_map(|(style, of)| Some((*style, self.lost(*style, of)?))).collect(),
-            pairs: self.pairs.iter().map(together).filter(|(_, of)| pair_is_told(of)).collect(),
+        let name: BTreeMap<u64, String> =
+            self.styles.keys().map(|style| (*style, (names.style)(*style))).collect();
+        let mut told = Told { weeks: alloc::vec![self.visits], ..Told::default() };
+        for ((sum, of), shape) in told.shapes.iter_mut().zip(self.shapes).zip(["1", "2", "3", "4"]) {
+            *sum = rounding.round(of, &["shape", shape]);
         }
-    }
-
-    /// What may be told of the sizes of a style that were lost: neither those that lost one, nor the others, nor those of
-    /// which it is not known may be few.
-    fn lost(&self, style: u64, of: &Lost) -> Option<Lost> {
-        let hunts = self.styles.get(&style)?.hunts;
-        let is_told = |lost: u64| !few(lost) && !few(of.known - lost);
-        let by_size =
-            of.by_size.iter().filter(|(_, lost)| is_told(**lost)).map(|(size, lost)| (*size, *lost));
-        (of.known >= FEWEST && is_told(of.lost) && !few(hunts - of.known))
-            .then(|| Lost { by_size: by_size.collect(), ..*of })
+        for (style, of) in &self.styles {
+            let hunts = rounding.round(of.hunts, &["hunts", &name[style]]);
+            let visits = hunts + rounding.round(of.visits - of.hunts, &["one size", &name[style]]);
+            if visits > 0 {
+                told.styles.insert(*style, Style { visits, hunts });
+                told.by_week.insert(*style, alloc::vec![(0, visits)]);
+            }
+        }
+        for ((a, b), both) in &self.pairs {
+            // Their numbers are in another order after a change of the catalogue.
+            let (one, other) = ((&name[a]).min(&name[b]), (&name[a]).max(&name[b]));
+            let both = rounding.round(*both, &["pair", one, other]);
+            if both > 0 {
+                told.pairs.insert((*a, *b), both);
+            }
+        }
+        for (style, of) in &self.lost {
+            let lost = rounding.round(of.lost, &["lost", &name[style]]);
+            let known = lost + rounding.round(of.known - of.lost, &["not lost", &name[style]]);
+            let size = |(size, visits): (&u32, &u64)| {
+                (*size, rounding.round(*visits, &["size lost", &name[style], &(names.size)(*size)]))
+            };
+            let by_size: BTreeMap<u32, u64> =
+                of.by_size.iter().map(size).filter(|(_, visits)| *visits > 0).collect();
+            if known > 0 || !by_size.is_empty() {
+                told.lost.insert(*style, Lost { known, lost, by_size });
+            }
+        }
+        told
     }
 }
 
 impl core::ops::AddAssign for Told {
     fn add_assign(&mut self, other: Self) {
-        self.weeks += other.weeks;
+        let before = self.weeks.len();
+        self.weeks.extend(other.weeks);
         for (sum, of) in self.shapes.iter_mut().zip(other.shapes) {
-            *sum = if sum.is_none() { of } else { sum.map(|sum| sum + of.unwrap_or(0)) };
+            *sum += of;
         }
         for (style, of) in other.styles {
             let sum = self.styles.entry(style).or_default();
             (sum.visits, sum.hunts) = (sum.visits + of.visits, sum.hunts + of.hunts);
         }
         for (style, of) in other.lost {
-            let sum = self.lost.entry(style).or_default();
-            (sum.known, sum.lost) = (sum.known + of.known, sum.lost + of.lost);
-            of.by_size.into_iter().for_each(|(size, lost)| *sum.by_size.entry(size).or_default() += lost);
+            *self.lost.entry(style).or_default() += of;
         }
-        for (pair, of) in other.pairs {
-            let sum = self.pairs.entry(pair).or_default();
-            sum.both += of.both;
-            sum.first += of.first;
-            sum.second += of.second;
-            sum.all += of.all;
+        for (pair, both) in other.pairs {
+            *self.pairs.entry(pair).or_default() += both;
+        }
+        for (style, of) in other.by_week {
+            let weeks = of.into_iter().map(|(week, visits)| (before + week, visits));
+            self.by_week.entry(style).or_default().extend(weeks);
         }
     }
 }
 
+impl core::ops::AddAssign for Lost {
+    fn add_assign(&mut self, other: Self) {
+        (self.known, self.lost) = (self.known + other.known, self.lost + other.lost);
+        other.by_size.into_iter().for_each(|(size, lost)| *self.by_size.entry(size).or_default() += lost);
+    }
+}
+
 impl Told {
-    /// Pairs of styles that were tried together, the strongest first. Each pair is there once, with the style of fewer
+    /// Of how many weeks of shops something is told.
+    #[must_use]
+    pub fn weeks(&self) -> u64 {
+        self.weeks.len() as u64
+    }
+
+    /// Of the visits in which a style was tried, the share in which two sizes or more of it were; `None` where nothing is
+    /// told of it.
+    #[must_use]
+    pub fn hunts(&self, style: u64) -> Option<Share> {
+        let of = self.styles.get(&style)?;
+        share(of.hunts, of.visits, self.weeks())
+    }
+
+    /// What these styles lost, added up: a visit that compared sizes of two of them is there twice.
+    #[must_use]
+    pub fn lost(&self, is_wanted: &dyn Fn(u64) -> bool) -> Lost {
+        let mut sum = Lost::default();
+        self.lost.iter().filter(|(style, _)| is_wanted(**style)).for_each(|(_, of)| sum += of.clone());
+        sum
+    }
+
+    /// Of the visits that compared sizes of a style, the share that lost one; `None` where that is not known.
+    #[must_use]
+    pub fn lost_share(&self, style: u64) -> Option<Share> {
+        let of = self.lost.get(&style)?;
+        share(of.lost, of.known, self.weeks())
+    }
+
+    /// Pairs of styles that were tried together in [`SHOWN`] visits or more: those first that are tried together more
+    /// often than by chance, the strongest of them before the others. Each pair is there once, with the style of fewer
     /// visits first: its confidence is the larger one.
     #[must_use]
     pub fn pairs(&self) -> Vec<Pair> {
-        let pair = |(&(a, b), of): (&(u64, u64), &Together)| {
-            let (first, second, visits) =
-                if of.first <= of.second { (a, b, of.first) } else { (b, a, of.second) };
-            let expected = of.first as f64 * of.second as f64 / of.all as f64;
+        let (all, weeks) = (self.weeks.iter().sum::<u64>(), self.weeks());
+        let mut chances = Vec::new();
+        let pair = |(&(a, b), &both): (&(u64, u64), &u64)| {
+            let visits = |style: u64| self.styles.get(&style).map_or(0, |style| style.visits);
+            let (first, second) = if visits(a) <= visits(b) { (a, b) } else { (b, a) };
+            let expected = self.expected(a, b);
+            let more = both as f64 - expected.visits;
+            chances.push(chance(more / libm::sqrt(expected.variance + variance(both, weeks))));
             Some(Pair {
                 first,
                 second,
-                both: of.both,
-                support: Share::of(of.both, of.all)?,
-                confidence: Share::of(of.both, visits)?,
-                lift: of.both as f64 / expected,
+                both,
+                support: share(both, all, weeks)?,
+                confidence: share(both, visits(first), weeks)?,
+                lift: both as f64 / expected.visits,
+                bond: if more > 0.0 { Bond::More } else { Bond::Less },
             })
         };
-        let mut pairs: Vec<Pair> = self.pairs.iter().filter_map(pair).collect();
+        let shown = self.pairs.iter().filter(|((a, b), both)| {
+            // Rounded to nothing, a style cannot be compared with anything.
+            **both >= SHOWN && self.expected(*a, *b).visits > 0.0
+        });
+        let mut pairs: Vec<Pair> = shown.filter_map(pair).collect();
+        for (pair, stands) in pairs.iter_mut().zip(stand(&chances, MISTAKEN)) {
+            if !stands {
+                pair.bond = Bond::Even;
+            }
+        }
         pairs.sort_by(|a, b| {
-            b.lift
-                .total_cmp(&a.lift)
+            a.bond
+                .cmp(&b.bond)
+                .then(b.lift.total_cmp(&a.lift))
                 .then(b.both.cmp(&a.both))
                 .then((a.first, a.second).cmp(&(b.first, b.second)))
         });
         pairs
     }
-}
 
-/// Whether a number tells of few visits.
-fn few(n: u64) -> bool {
-    (1..FEWEST).contains(&n)
-}
-
-/// Withholds numbers that tell of few, and if that is one, the smallest of the others that is not 0: all add up to a
-/// number that is told.
-fn withhold<const N: usize>(numbers: [u64; N]) -> [Option<u64>; N] {
-    let mut told = numbers.map(|n| (!few(n)).then_some(n));
-    if told.iter().filter(|n| n.is_none()).count() == 1
-        && let Some(next) = told.iter_mut().filter(|n| n.is_some_and(|n| n > 0)).min_by_key(|n| **n)
-    {
-        *next = None;
+    /// In how many visits these styles are both to be expected if, in each shop and week, one has nothing to do with the
+    /// other. Shops and weeks differ in what they have: styles that hang in the same shops are not related by that.
+    fn expected(&self, a: u64, b: u64) -> Expected {
+        let of = |style: u64| self.by_week.get(&style).map_or(&[][..], Vec::as_slice);
+        let (mut ours, mut theirs) = (of(a).iter().peekable(), of(b).iter().peekable());
+        let mut sum = Expected::default();
+        while let (Some((week, a)), Some((other, b))) = (ours.peek(), theirs.peek()) {
+            if week == other {
+                let all = self.weeks[*week] as f64;
+                let (a, b) = (*a as f64 / all, *b as f64 / all);
+                sum.visits += a * b * all;
+                sum.variance += a * b * (1.0 - a).max(0.0) * (1.0 - b).max(0.0) * all;
+                // Each style's visits are two rounded numbers.
+                sum.variance += 2.0 * rounding::VARIANCE as f64 * (a * a + b * b);
+            }
+            let (next, after) = (week <= other, other <= week);
+            if next {
+                ours.next();
+            }
+            if after {
+                theirs.next();
+            }
+        }
+        sum
     }
-    told
 }
 
 #[cfg(test)]

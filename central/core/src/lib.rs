@@ -17,6 +17,7 @@
 //! | [`measures`] | shares with their intervals, quantiles |
 //! | [`rail`] | what rails show, and how often hands go there |
 //! | [`rate`] | counts beside what they are measured by, and which differ by more than chance |
+//! | [`rounding`] | what is told instead of small numbers of visits |
 //! | [`sale`] | what lines of tills and counts of stock can be |
 //! | [`size`] | which of two sizes is the smaller one |
 //! | [`spot`] | which rails draw more hands than others, and which fewer |
@@ -40,6 +41,7 @@ pub mod measures;
 pub mod period;
 pub mod rail;
 pub mod rate;
+pub mod rounding;
 pub mod sale;
 pub mod size;
 pub mod spot;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hangtag_central_core::day::{AFTERWARDS_MS, AROUND_MS, Day, Outcome, Span, Start};
 use hangtag_central_core::delay::Delays;
 use hangtag_central_core::lost;
+use hangtag_central_core::rounding::Secret;
 use hangtag_central_core::sale::{Place, StockCount};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::epc::Gtin;
@@ -148,6 +149,14 @@ impl Days {
             }
         }
         Ok(days.into_iter().collect())
+    }
+
+    /// What decides how numbers of visits are rounded.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn rounding(&self) -> Result<Secret, StoreError> {
+        self.reader.rounding()
     }
 
     /// Whether a till of a shop told of anything from one date to another, or on the day after.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::sync::Arc;
 
-use hangtag_central_core::compare::{Told, Week};
+use hangtag_central_core::compare::{Names, Told, Week};
 use hangtag_central_core::delay::Delays;
 use hangtag_central_core::handled::Map;
 use hangtag_central_core::lost::{self, Shelf};
@@ -131,6 +131,10 @@ impl Report {
         for shop in range.shops.iter().filter(|_| first_week.is_some()) {
             counted.insert(*shop, days.counts(&shops[*shop], (begin, range.to))?);
         }
+        let style = |style| goods.style(style).unwrap_or_default();
+        let size = |size| goods.size(size).to_owned();
+        let names = Names { style: &style, size: &size };
+        let secret = first_week.map(|_| days.rounding()).transpose()?;
         while begin <= range.to {
             let end = begin.saturating_add(jiff::Span::new().days(6)).min(range.to);
             let read = |part: &[usize]| -> Result<Vec<(usize, Date, Arc<ShopDay>)>, StoreError> {
@@ -152,7 +156,10 @@ impl Report {
                 for (shop, date, day) in part? {
                     let end = week_end(date);
                     // While a week grows, every visit in it could be seen to come.
-                    if first_week.is_some() && end <= range.to && end < shops[shop].today(now) {
+                    if let Some(secret) = secret
+                        && end <= range.to
+                        && end < shops[shop].today(now)
+                    {
                         let week = weeks.entry(shop).or_default();
                         let hours = shops[shop].hours(date);
                         let hunt = |hour: u8, tried: &[Gtin]| {
@@ -168,7 +175,8 @@ impl Report {
                         };
                         week.add(&day.day, &|article| place(article).0, &hunt);
                         if date == end {
-                            report.told += std::mem::take(week).told();
+                            let rounding = secret.of(shops[shop].id.as_str(), Self::number(end));
+                            report.told += std::mem::take(week).told(&rounding, names);
                         }
                     }
                     if date < range.from {

@@ -45,7 +45,8 @@
 //! deleted      per shop and table what was deleted because of its age
 //! meta         name and value: whose database it is (tenant); what tells the secret that keys `code` from others
 //!              (codes); which numbering of the feeds counts, and whether this is a copy (generation, backup);
-//!              the highest number that a payload in quarantine had (quarantine; in files only)
+//!              the highest number that a payload in quarantine had (quarantine; in files only); what decides how
+//!              numbers of visits are rounded (rounding)
 //! ```
 //!
 //! Times are Unix milliseconds. Numbers fit signed 64 bits because `admit` refuses larger ones; a
@@ -82,6 +83,7 @@ mod roll;
 mod sale;
 mod schema;
 mod scratch;
+mod secret;
 mod sheet;
 mod sums;
 mod unreadable;

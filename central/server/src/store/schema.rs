@@ -6,7 +6,7 @@ use hangtag_protocol::id::TenantId;
 use jiff::Timestamp;
 
 use super::db::{Db, Mode, Transaction, binds};
-use super::{Address, StoreError, feed, generation, roll, sale};
+use super::{Address, StoreError, feed, generation, roll, sale, secret};
 
 /// The version of the schema, in SQLite's `user_version`.
 pub(super) const VERSION: i64 = 8;
@@ -135,6 +135,7 @@ pub(super) fn prepare(db: &mut Db, address: &Address, tenant: TenantId) -> Resul
     if generation::ensure(&transaction, UnixMillis(Timestamp::now().as_millisecond()))? {
         tracing::info!(database = %address, "a backup is put into use: a new generation of the feed begins");
     }
+    secret::ensure(&transaction)?;
     transaction.commit()
 }
 

@@ -32,6 +32,7 @@ mod rate;
 mod release;
 mod retention;
 mod sale;
+mod secret;
 mod tls;
 mod writer;
 

@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hangtag_central_core::compare::{FEWEST, Pair, Told};
-use hangtag_central_core::measures::Share;
+use hangtag_central_core::compare::{Bond, FEWEST, Pair, SHOWN};
+use hangtag_central_core::rounding::BASE;
 
 use crate::report::Report;
 
@@ -19,14 +19,13 @@ const SHAPES: [&str; 4] = ["one_style_one_size", "one_style_sizes", "styles_one_
 
 /// Of the visits in which a style was tried, the share in which two sizes or more of it were.
 pub(super) fn hunts(report: &Report, style: u64) -> Value {
-    let of = report.told.styles.get(&style);
-    of.map_or(Value::Hidden, |of| Value::Share(Share::of(of.hunts, of.visits)))
+    report.told.hunts(style).map_or(Value::Hidden, |share| Value::Share(Some(share)))
 }
 
 /// Of the visits that compared sizes of a style, the share that found a neighbouring size sold out.
 pub(super) fn lost(source: &Source<'_>, style: u64) -> Value {
-    match source.report.told.lost.get(&style) {
-        Some(of) => Value::Share(Share::of(of.lost, of.known)),
+    match source.report.told.lost_share(style) {
+        Some(share) => Value::Share(Some(share)),
         // Where nobody counts, nothing is withheld.
         None if source.stock.is_empty() => Value::Share(None),
         None => Value::Hidden,
@@ -36,11 +35,7 @@ pub(super) fn lost(source: &Source<'_>, style: u64) -> Value {
 /// Visits by the size that they found sold out, of styles that count.
 pub(super) fn lost_sizes(source: &Source<'_>) -> BTreeMap<u32, u64> {
     let wanted = styles(source);
-    let mut sizes = BTreeMap::new();
-    for (_, of) in source.report.told.lost.iter().filter(|(style, _)| wanted.contains(style)) {
-        of.by_size.iter().for_each(|(size, lost)| *sizes.entry(*size).or_default() += lost);
-    }
-    sizes
+    source.report.told.lost(&|style| wanted.contains(&style)).by_size
 }
 
 /// The styles of which anything is told under the filter.
@@ -48,16 +43,15 @@ fn styles(source: &Source<'_>) -> BTreeSet<u64> {
     source.report.period.articles.keys().map(|article| source.site.goods.place(*article).style).collect()
 }
 
-/// In how many of the visits that compared sizes one was sold out; empty where that is not known.
+/// In how many comparisons of sizes of a style one was sold out, of which a visit may make several; empty where that is not known.
 #[must_use]
 pub(super) fn lost_finding(source: &Source<'_>, lang: Lang) -> String {
     let wanted = styles(source);
-    let of = source.report.told.lost.iter().filter(|(style, _)| wanted.contains(style));
-    let (lost, known) = of.fold((0, 0), |(lost, known), (_, of)| (lost + of.lost, known + of.known));
-    if known == 0 {
+    let of = source.report.told.lost(&|style| wanted.contains(&style));
+    if of.known == 0 {
         return String::new();
     }
-    lang.format("finding-lost", &[("part", lost.into()), ("whole", known.into())])
+    lang.format("finding-lost", &[("part", of.lost.into()), ("whole", of.known.into())])
 }
 
 impl Report {
@@ -69,6 +63,15 @@ impl Report {
     /// How long visits lasted; of some goods only when those were not few.
     pub(super) fn stay(&self, visits: u64, stay: Option<u32>) -> Value {
         if self.is_all || visits >= FEWEST { Value::Duration(stay) } else { Value::Hidden }
+    }
+}
+
+/// How it is written in tables whether two styles have to do with each other.
+fn bond(bond: Bond) -> &'static str {
+    match bond {
+        Bond::More => "more",
+        Bond::Even => "no",
+        Bond::Less => "less",
     }
 }
 
@@ -89,6 +92,7 @@ pub(super) fn pairs(source: &Source<'_>) -> Table {
             Value::Share(Some(pair.support)),
             Value::Share(Some(pair.confidence)),
             Value::Number(Some(pair.lift)),
+            Value::Word(bond(pair.bond)),
         ],
     };
     let columns = vec![
@@ -98,6 +102,7 @@ pub(super) fn pairs(source: &Source<'_>) -> Table {
         minor("support", "col-support", Kind::Share),
         column("confidence", "col-confidence", Kind::Share),
         column("lift", "col-lift", Kind::Number),
+        column("beyond_chance", "col-beyond-chance", Kind::Text),
     ];
     let wanted = styles(source);
     let is_wanted =
@@ -111,25 +116,30 @@ pub(super) fn pairs(source: &Source<'_>) -> Table {
 /// How many visits compared sizes of one style, and styles.
 #[must_use]
 pub(super) fn shapes(source: &Source<'_>) -> Table {
-    let told = if source.report.is_all { source.report.told.shapes } else { Default::default() };
-    let row = |(name, count): (&'static str, Option<u64>)| Row {
+    let is_told = source.report.is_all && source.report.told.weeks() > 0;
+    let row = |(name, count): (&'static str, u64)| Row {
         link: String::new(),
-        cells: vec![Value::Word(name), count.map_or(Value::Hidden, Value::Count)],
+        cells: vec![Value::Word(name), if is_told { Value::Count(count) } else { Value::Hidden }],
     };
     let columns = vec![column("shape", "col-shape", Kind::Text), column("visits", "col-visits", Kind::Count)];
-    Table { name: "shapes", columns, rows: SHAPES.into_iter().zip(told).map(row).collect() }
+    Table {
+        name: "shapes",
+        columns,
+        rows: SHAPES.into_iter().zip(source.report.told.shapes).map(row).collect(),
+    }
 }
 
 /// What is tried together.
 #[must_use]
 pub(super) fn pairs_finding(source: &Source<'_>, lang: Lang) -> String {
-    let Told { weeks, .. } = source.report.told;
+    let weeks = source.report.told.weeks();
     if weeks == 0 {
         return lang.format("finding-no-weeks", &[("least", FEWEST.into())]);
     }
     let Table { rows, .. } = pairs(source);
-    match rows.first().map(|row| &row.cells[..]) {
-        Some([Value::Text(first), Value::Text(second), Value::Count(both), ..]) => {
+    let rounded = lang.format("visits-rounded", &[("base", BASE.into())]);
+    let said = match rows.first().map(|row| &row.cells[..]) {
+        Some([Value::Text(first), Value::Text(second), Value::Count(both), .., Value::Word("more")]) => {
             let args = [
                 ("first", first.as_str().into()),
                 ("second", second.as_str().into()),
@@ -138,19 +148,22 @@ pub(super) fn pairs_finding(source: &Source<'_>, lang: Lang) -> String {
             ];
             lang.format("finding-pair", &args)
         }
-        Some(_) | None => {
-            lang.format("finding-no-pair", &[("count", FEWEST.into()), ("weeks", weeks.into())])
+        Some(_) => lang.format("finding-pairs-by-chance", &[("weeks", weeks.into())]),
+        None => {
+            let name = if source.report.is_all { "finding-no-pair" } else { "finding-no-pair-of-these" };
+            lang.format(name, &[("count", SHOWN.into()), ("weeks", weeks.into())])
         }
-    }
+    };
+    format!("{said} {rounded}")
 }
 
 /// What shoppers compare.
 #[must_use]
 pub(super) fn shapes_finding(source: &Source<'_>, lang: Lang) -> String {
-    match source.report.told.weeks {
+    match source.report.told.weeks() {
         _ if !source.report.is_all => lang.text("finding-shapes-all-goods"),
         0 => lang.format("finding-no-weeks", &[("least", FEWEST.into())]),
-        weeks => lang.format("finding-shapes", &[("weeks", weeks.into()), ("least", FEWEST.into())]),
+        weeks => lang.format("finding-shapes", &[("weeks", weeks.into()), ("base", BASE.into())]),
     }
 }
 

@@ -206,21 +206,30 @@ verdict-unknown = not measured
 known-floor = counted on the floor
 known-stock = counted, back room included
 known-seen = seen, at least
-finding-pair = { $first } and { $second } were tried on together in { $count } visits, in { $weeks } { $weeks ->
+finding-pair = { $first } and { $second } were tried on together in { $count } visits, more than by chance, in { $weeks } { $weeks ->
     [one] whole week
    *[other] whole weeks
   } of stores.
-finding-no-pair = No two styles were tried on together in { $count } visits or more of any one of { $weeks } { $weeks ->
+finding-pairs-by-chance = No two styles were tried on together more often than by chance in { $weeks } { $weeks ->
     [one] whole week
    *[other] whole weeks
   } of stores.
+finding-no-pair = No two styles were counted together in { $count } visits or more of { $weeks } { $weeks ->
+    [one] whole week
+   *[other] whole weeks
+  } of stores; pairs with fewer are not shown.
+finding-no-pair-of-these = None of these goods was counted together with another style in { $count } visits or more of { $weeks } { $weeks ->
+    [one] whole week
+   *[other] whole weeks
+  } of stores; pairs with fewer are not shown.
+visits-rounded = Of each store and week the visits are rounded at random to a multiple of { $base }, small numbers to 0 or { $base }, so that no shopper can be found; on average the numbers are right.
 finding-no-weeks = What visits compare is told of whole weeks, Monday to Sunday, that are over and ended in the chosen days, with { $least } visits or more: there is none.
-finding-lost = In { $part } of { $whole } visits that compared sizes, in whole weeks, a neighbouring size was sold out.
+finding-lost = In { $part } of { $whole } comparisons of a style’s sizes, in whole weeks, a neighbouring size was sold out; a visit may compare those of several styles. The numbers are rounded at random so that no shopper can be found.
 finding-stores = { $store } tries on most: { $count }.
 finding-shapes = Whether visits compare sizes of one style, or styles, in { $weeks } { $weeks ->
     [one] whole week
    *[other] whole weeks
-  } of stores, Monday to Sunday. What tells of fewer than { $least } visits of a week is left out.
+  } of stores, Monday to Sunday. Of each store and week the visits are rounded at random to a multiple of { $base }, small numbers to 0 or { $base }, so that no shopper can be found; on average the numbers are right.
 finding-shapes-all-goods = What visits compare is told of all goods only: take the filter off.
 finding-products = Every size and colour, the most tried first.
 axis-tried = Tried on
@@ -286,6 +295,10 @@ col-second = Together with
 col-support = Of all visits
 col-confidence = Of the first one’s visits
 col-lift = Times chance
+col-beyond-chance = Beyond chance
+beyond-more = more often
+beyond-less = less often
+beyond-no = no
 col-shape = Visit
 col-stock = In stock
 
@@ -330,7 +343,7 @@ how = How this is counted
 how-counted = A try-on is one garment in one visit to a fitting room, however often it is put on there. A retracted event does not count. Late events are counted on the day on which they happened.
 how-outcome = “Then bought” is a sale of the same product within two hours; try-ons of the last two hours are not in it yet. “Put back” is a pick-up that was put down within 15 minutes and not tried on between. “Left behind” was neither sold nor seen on the floor within two hours.
 how-spots = Of a rail as many pick-ups are expected as garments of its categories have in the whole store at the same hours of the week while its reader listened. It is hot or cold when its distance from that is more than chance, where of all rails that are called so one in twenty may be; how much chance there is, is taken from how the counts of rails vary from hour to hour and from day to day. Garments that nobody touched are not known to hang there: where they were not counted, rates are upper bounds.
-how-visits = Of what single visits compare nothing is told that few visits make up: pairs, sizes and styles compared are told of whole weeks of a store that are over, of all goods, and only where five visits or more do it and none or five or more do not; longer times and several stores are sums of these. Under a filter of goods visits are not counted.
+how-visits = What single visits compare is told so that no shopper can be found: pairs, sizes and styles compared are told of whole weeks of a store that are over, of all goods, and each number of a week is rounded at random to one of the two multiples of five beside it, small ones to 0 or 5. On average that is the true number; intervals are wider for it. Longer times and several stores are sums of these. A pair is expected as often as if, in each store and week, one style had nothing to do with the other; pairs of 20 visits or more are shown, and of those that are called more or less than chance one in twenty may be chance. Under a filter of goods visits are not counted.
 how-interval = Intervals are Wilson’s at 95 %. A share is said to have changed when the interval of the difference does not hold 0.
 
 ## Errors
