@@ -23,40 +23,41 @@ pub struct Rate {
     pub whole: f64,
     /// One by the other.
     pub value: f64,
-    /// Lower end of Byar's interval, not negative.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
+    /// Both ends of Byar's interval, the lower one not negative; `None` where it is not known how much counts vary.
+    pub interval: Option<[f64; 2]>,
 }
 
 impl Rate {
-    /// A count by what it is measured by, of counts that vary so many times as much as Poisson's, at least once. `None`
-    /// when there is nothing to measure by.
+    /// A count by what it is measured by, of counts that vary so many times as much as Poisson's, at least once; where that
+    /// is not known it has no interval. `None` when there is nothing to measure by.
     ///
     /// The interval is Byar's approximation of the exact one (Breslow and Day 1987, *Statistical Methods in Cancer
     /// Research* II, equation 2.13).
     #[must_use]
-    pub fn of(part: u64, whole: f64, dispersion: f64) -> Option<Self> {
+    pub fn of(part: u64, whole: f64, dispersion: Option<f64>) -> Option<Self> {
         if !(whole > 0.0 && whole.is_finite()) {
             return None;
         }
-        let scale = dispersion.max(1.0);
-        let (o, above) = (part as f64 / scale, part as f64 / scale + 1.0);
-        let cube = |x: f64| x * x * x;
-        let low = if part == 0 {
-            0.0
-        } else {
-            o * cube((1.0 - 1.0 / (9.0 * o) - Z95 / (3.0 * libm::sqrt(o))).max(0.0))
-        };
-        let high = above * cube(1.0 - 1.0 / (9.0 * above) + Z95 / (3.0 * libm::sqrt(above)));
-        let by = scale / whole;
-        Some(Self { part, whole, value: part as f64 / whole, low: low * by, high: high * by })
+        let interval = dispersion.map(|dispersion| {
+            let scale = dispersion.max(1.0);
+            let (o, above) = (part as f64 / scale, part as f64 / scale + 1.0);
+            let cube = |x: f64| x * x * x;
+            let low = if part == 0 {
+                0.0
+            } else {
+                o * cube((1.0 - 1.0 / (9.0 * o) - Z95 / (3.0 * libm::sqrt(o))).max(0.0))
+            };
+            let high = above * cube(1.0 - 1.0 / (9.0 * above) + Z95 / (3.0 * libm::sqrt(above)));
+            [low, high].map(|end| end * scale / whole)
+        });
+        Some(Self { part, whole, value: part as f64 / whole, interval })
     }
 
     /// The same measured by something that is so many times as large.
     #[must_use]
     pub fn per(self, times: f64) -> Self {
-        Self { value: self.value * times, low: self.low * times, high: self.high * times, ..self }
+        let interval = self.interval.map(|ends| ends.map(|end| end * times));
+        Self { value: self.value * times, interval, ..self }
     }
 }
 
@@ -127,13 +128,15 @@ mod tests {
         for (part, low, high) in
             [(0, 0.0, 3.689), (1, 0.0253, 5.572), (5, 1.623, 11.668), (20, 12.217, 30.888)]
         {
-            let rate = Rate::of(part, 1.0, 1.0).unwrap();
-            assert!((rate.low - low).abs() < 0.02 && (rate.high - high).abs() < 0.03, "{rate:?}");
+            let [l, h] = Rate::of(part, 1.0, Some(1.0)).unwrap().interval.unwrap();
+            assert!((l - low).abs() < 0.02 && (h - high).abs() < 0.03, "{l} {h}");
         }
-        assert_eq!(Rate::of(3, 0.0, 1.0), None);
-        let wide = Rate::of(400, 200.0, 4.0).unwrap();
-        let narrow = Rate::of(100, 50.0, 1.0).unwrap();
-        assert!((wide.low - narrow.low).abs() < 1e-9 && (wide.high - narrow.high).abs() < 1e-9, "{wide:?}");
+        assert_eq!(Rate::of(3, 0.0, Some(1.0)), None);
+        let wide = Rate::of(400, 200.0, Some(4.0)).unwrap().interval.unwrap();
+        let narrow = Rate::of(100, 50.0, Some(1.0)).unwrap().interval.unwrap();
+        assert!(wide.iter().zip(narrow).all(|(wide, narrow)| (wide - narrow).abs() < 1e-9), "{wide:?}");
+        let unknown = Rate::of(400, 200.0, None).unwrap().per(100.0);
+        assert_eq!((unknown.value, unknown.interval), (200.0, None));
     }
 
     #[test]
@@ -170,8 +173,9 @@ mod tests {
 
         #[test]
         fn the_interval_holds_the_rate(part in 0u64..5_000, whole in 0.01f64..9_999.0, dispersion in 0f64..9.0) {
-            let rate = Rate::of(part, whole, dispersion).unwrap();
-            prop_assert!(0.0 <= rate.low && rate.low <= rate.value + 1e-12 && rate.value < rate.high);
+            let rate = Rate::of(part, whole, Some(dispersion)).unwrap();
+            let [low, high] = rate.interval.unwrap();
+            prop_assert!(0.0 <= low && low <= rate.value + 1e-12 && rate.value < high);
         }
     }
 }

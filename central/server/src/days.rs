@@ -49,9 +49,11 @@ pub(crate) struct ShopDay {
 /// How many pieces of a product were counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stock {
-    /// Everywhere,
+    /// Everywhere, however long ago,
     pub all: u64,
-    /// and on the floor, where that was counted apart.
+    /// everywhere, no longer ago than a count is good ([`lost::HOLDS_MS`]),
+    pub held: Option<u64>,
+    /// and on the floor, where that was counted apart, no longer ago and not before all of it was counted.
     pub floor: Option<u64>,
 }
 
@@ -178,11 +180,18 @@ impl Days {
     /// When the database fails.
     pub(crate) fn stock(&self, shop: &Shop, date: Date) -> Result<BTreeMap<Gtin, Stock>, StoreError> {
         let Some((_, end)) = shop.bounds(date) else { return Ok(BTreeMap::new()) };
-        let counts = self.reader.stock(shop.id, UnixMillis(end.timestamp().as_millisecond()))?;
+        let end = UnixMillis(end.timestamp().as_millisecond());
+        let counts = self.reader.stock(shop.id, end)?;
         let sum = |(gtin, counts): (Gtin, Vec<StockCount>)| {
-            let floor = counts.iter().find(|count| count.place == Place::Floor);
-            let floor = floor.map(|count| count.quantity.into());
-            (gtin, Stock { all: lost::pieces(&counts).unwrap_or(0), floor })
+            let all = lost::pieces(&counts).unwrap_or(0);
+            let held: Vec<StockCount> =
+                counts.into_iter().filter(|count| count.at.0 + lost::HOLDS_MS >= end.0).collect();
+            let at = |place| held.iter().find(|count| count.place == place);
+            let is_newer = |floor: &&StockCount| at(Place::All).is_none_or(|all| floor.at >= all.at);
+            let floor = at(Place::Floor).filter(is_newer).map(|count| count.quantity.into());
+            // Of a part alone it is not known how much there is.
+            let has_all = held.len() > 1 || at(Place::All).is_some();
+            (gtin, Stock { all, held: lost::pieces(&held).filter(|_| has_all), floor })
         };
         Ok(by_product(counts).into_iter().map(sum).collect())
     }

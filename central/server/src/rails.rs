@@ -1,11 +1,13 @@
-//! Who watched which rail, and when. Enters: days of shops with the readers' lives. Leaves: per rail the hours of the week
-//! in which each reader that may have watched it listened while the shop was open, and what the rails show beside it.
+//! Who watched which rail, and when. Enters: days of shops with the readers' lives. Leaves: per rail the hours in which
+//! each reader that may have watched it listened while the shop was open, and what the rails show beside it. Hours in
+//! which the shop opens or closes count neither for what was picked up nor for what was listened to.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use hangtag_central_core::handled::{Article, Map};
-use hangtag_central_core::rail::{On, Rails, WEEK, Week};
+use hangtag_central_core::rail::{Listened, On, Rails};
 use hangtag_central_core::spot::{Spots, Watch};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::event::ReaderState;
@@ -26,8 +28,8 @@ const DAYS_WITH_HOURS: i32 = 31;
 pub(crate) struct Floor {
     /// What they show, and how often hands went there.
     pub rails: Rails,
-    /// How long each reader listened while its shop was open, in hours.
-    readers: BTreeMap<(u32, GatewayId, ReaderId), Box<Week<f64>>>,
+    /// How long each reader listened while its shop was open.
+    readers: BTreeMap<(u32, GatewayId, ReaderId), Arc<Listened>>,
     /// Who told of garments on which rail.
     gateways: BTreeMap<(u32, ZoneId), BTreeSet<GatewayId>>,
     /// What came of comparing the rails, once somebody asked.
@@ -53,32 +55,40 @@ impl Floor {
     ) {
         let hours = shop.hours(date);
         let weekday = u8::try_from(date.weekday().to_monday_zero_offset()).unwrap_or(0);
-        let open: Vec<bool> = hours.iter().map(|hour| hour.open).collect();
-        self.rails.add(On { shop: number, day, weekday, open: &open }, &of.day, passes);
-        for (zone, gateway) in &of.watching {
-            self.gateways.entry((number, *zone)).or_default().insert(*gateway);
-        }
-        let Some((from, to)) = shop.open(date) else { return };
-        let to = to.min(until);
         let starts: Vec<i64> = hours.iter().map(|hour| hour.start.timestamp().as_millisecond()).collect();
+        let bounds = shop.bounds(date);
+        let end_of_day = bounds.map_or(i64::MAX, |(_, end)| end.timestamp().as_millisecond());
+        let end = |at: usize| starts.get(at + 1).copied().unwrap_or(end_of_day);
+        let opening = shop.open(date);
+        // A shop that is open until midnight closes a millisecond before.
+        let is_open =
+            |at: usize| opening.is_some_and(|(from, to)| from.0 <= starts[at] && end(at) <= to.0 + 1);
+        let open: Vec<bool> = (0..starts.len()).map(is_open).collect();
+        // By whom each hour was listened to.
+        let mut heard: BTreeSet<(GatewayId, u8)> = BTreeSet::new();
         for stretch in &of.coverage {
             // One that told of itself could have listened, whatever it did.
-            let listened = self
-                .readers
-                .entry((number, stretch.gateway, stretch.reader))
-                .or_insert_with(|| Box::new([0.0; WEEK]));
-            let (from, to) = (stretch.from.max(from).0, stretch.to.min(to).0);
+            let listened = self.readers.entry((number, stretch.gateway, stretch.reader)).or_default();
+            let (from, to) = (stretch.from.0, stretch.to.min(until).0);
             if stretch.state != ReaderState::Listening || from >= to {
                 continue;
             }
             let first = starts.partition_point(|start| *start <= from).saturating_sub(1);
             let after = starts.partition_point(|start| *start < to);
-            for at in first..after {
-                let end = starts.get(at + 1).copied().unwrap_or(i64::MAX);
-                let clock = usize::try_from(hours[at].start.hour()).unwrap_or(0);
-                listened[usize::from(weekday) * 24 + clock] +=
-                    (to.min(end) - from.max(starts[at])) as f64 / HOUR_MS;
+            for at in (first..after).filter(|at| open[*at]) {
+                let ms = to.min(end(at)) - from.max(starts[at]);
+                let clock = u8::try_from(hours[at].start.hour()).unwrap_or(0);
+                Arc::make_mut(listened).add(day, weekday, clock, ms as f64 / HOUR_MS);
+                heard.extend(u8::try_from(at).ok().map(|at| (stretch.gateway, at)));
             }
+        }
+        let is_heard = |zone: ZoneId, hour: u8| {
+            let mut watching = of.watching.iter().filter(|(of, _)| *of == zone);
+            watching.any(|(_, gateway)| heard.contains(&(*gateway, hour)))
+        };
+        self.rails.add(On { shop: number, day, weekday, open: &open }, &of.day, passes, &is_heard);
+        for (zone, gateway) in &of.watching {
+            self.gateways.entry((number, *zone)).or_default().insert(*gateway);
         }
     }
 
@@ -114,15 +124,43 @@ impl Floor {
         })
     }
 
-    /// How long the readers of a shop listened while it was open, in hours: their mean.
+    /// How long the readers of a shop that may have watched its rails listened while it was open: their mean.
     #[must_use]
-    pub(crate) fn listened(&self, shop: u32) -> f64 {
-        let of: Vec<f64> = self
-            .readers
-            .iter()
-            .filter(|((of, ..), _)| *of == shop)
-            .map(|(_, hours)| hours.iter().sum())
-            .collect();
-        of.iter().sum::<f64>() / of.len().max(1) as f64
+    pub(crate) fn listened(&self, shop: u32) -> Elapsed {
+        let rails = self.gateways.iter().filter(|((of, _), _)| *of == shop);
+        let watching: BTreeSet<GatewayId> = rails.flat_map(|(_, gateways)| gateways).copied().collect();
+        let readers =
+            self.readers.iter().filter(|((of, gateway, _), _)| *of == shop && watching.contains(gateway));
+        let readers: Vec<&Listened> = readers.map(|(_, listened)| &**listened).collect();
+        let mut days: BTreeMap<i32, f64> = BTreeMap::new();
+        for (day, hours) in readers.iter().flat_map(|reader| reader.by_day()) {
+            *days.entry(day).or_default() += hours / readers.len() as f64;
+        }
+        let mut sum = 0.0;
+        let days = days.into_iter().map(|(day, hours)| {
+            sum += hours;
+            (day, sum)
+        });
+        Elapsed(days.collect())
+    }
+}
+
+/// Days with the hours that were listened until their end.
+#[derive(Debug)]
+pub(crate) struct Elapsed(Vec<(i32, f64)>);
+
+impl Elapsed {
+    /// From one day to another, both included, in hours.
+    #[must_use]
+    pub(crate) fn between(&self, first: i32, last: i32) -> f64 {
+        let before =
+            |day: i32| self.0.partition_point(|(of, _)| *of < day).checked_sub(1).map(|at| self.0[at].1);
+        before(last.saturating_add(1)).unwrap_or(0.0) - before(first).unwrap_or(0.0)
+    }
+
+    /// On all days, in hours.
+    #[must_use]
+    pub(crate) fn all(&self) -> f64 {
+        self.0.last().map_or(0.0, |(_, sum)| *sum)
     }
 }

@@ -1,12 +1,11 @@
 //! Invented shops whose truth is known: weeks in which shoppers come to rails and take several garments each.
 
-use alloc::boxed::Box;
 use alloc::vec;
 
 use hangtag_protocol::epc::Gtin;
 
 use crate::day::{Cell, Day, Shown};
-use crate::rail::On;
+use crate::rail::{Hung, On};
 
 use super::*;
 
@@ -101,20 +100,20 @@ fn week(
             ..Day::default()
         };
         let open: Vec<bool> = (0..24).map(|hour| OPEN.contains(&hour)).collect();
-        rails.add(On { shop: 0, day, weekday: day as u8, open: &open }, &day_of, &|_| true);
+        rails.add(On { shop: 0, day, weekday: day as u8, open: &open }, &day_of, &|_| true, &|_, _| true);
     }
     rails
 }
 
 /// A reader of which it is said when it listened.
-fn reader(heard: &dyn Fn(i32, usize) -> bool) -> Box<Week<f64>> {
-    let mut hours = Box::new([0.0; WEEK]);
+fn reader(heard: &dyn Fn(i32, usize) -> bool) -> Arc<Listened> {
+    let mut listened = Listened::default();
     for day in 0..7 {
-        for hour in OPEN.filter(|hour| heard(day, *hour)) {
-            hours[day as usize * 24 + hour] = 1.0;
+        for hour in OPEN {
+            listened.add(day, day as u8, hour as u8, f64::from(u8::from(heard(day, hour))));
         }
     }
-    hours
+    Arc::new(listened)
 }
 
 fn always(_: u32, _: ZoneId) -> Watch {
@@ -132,7 +131,8 @@ fn what_was_expected_adds_up_and_follows_categories_and_hours() {
     assert!((sum - picked_up as f64).abs() < 1e-6, "{sum} of {picked_up}");
     for spot in &spots.all {
         assert!((spot.ratio.unwrap().value - 1.0).abs() < 0.25, "{spot:?}");
-        assert_eq!((spot.hours, spot.garments), (70.0, GARMENTS.into()));
+        // Not every garment is touched on the first day and on the last.
+        assert!(spot.hours == 70.0 && (28..=30).contains(&spot.garments), "{spot:?}");
     }
     let [plain, popular] = [0, 2].map(|at: usize| spots.all[at].ratio.unwrap().whole);
     assert!(popular > 1.7 * plain, "the third category draws twice as many hands: {plain} {popular}");
@@ -180,14 +180,15 @@ fn a_rail_that_draws_twice_or_half_the_hands_is_found() {
             }
         }
     }
-    assert!(hot >= 27 && cold >= 27, "{hot} {cold} of 30");
+    // What hangs on a cold rail is not known to be there before somebody touches it.
+    assert!(hot >= 27 && cold >= 24, "{hot} {cold} of 30");
     assert!(others <= 12, "{others} of 420");
 }
 
-/// The rails of one gateway fall silent for three days of seven.
+/// The rails of one gateway fall silent for three days in the middle of the week.
 #[test]
 fn a_rail_that_was_not_listened_to_is_not_cold() {
-    let heard = |rail: usize, day: i32, _: usize| rail < 8 || day < 4;
+    let heard = |rail: usize, day: i32, _: usize| rail < 8 || !(2..5).contains(&day);
     let mut chance = Chance(4);
     let (mut told, mut untold) = (0, 0);
     for _ in 0..20 {
@@ -231,7 +232,101 @@ fn few_rails_are_not_compared() {
     let spots = rails.spots(&category, &always);
     assert_eq!(spots.all.len(), 2);
     assert!(spots.all.iter().all(|spot| spot.verdict == Verdict::Unknown && spot.ratio.is_none()));
-    let rate = spots.all[0].rate.unwrap();
-    assert_eq!(rate.whole, 70.0 * f64::from(GARMENTS));
-    assert_eq!(rails.garments().values().sum::<u64>(), 2 * u64::from(GARMENTS));
+    let garments = rails.garment_hours(&|_, _, _| 1.0).into_values().sum::<f64>();
+    let days = rails.garment_hours(&|_, first, last| f64::from(last - first + 1)).into_values().sum::<f64>();
+    let hours = spots.all.iter().map(|spot| spot.rate.unwrap().whole).sum::<f64>();
+    assert!(garments == 60.0 && hours == 10.0 * days && (395.0..=420.0).contains(&days), "{hours} {days}");
+}
+
+/// Four weeks in which every garment of each rail is picked up once in an hour; of the first rail eight are sold every
+/// day, and others hung in their place.
+#[test]
+fn a_rail_that_sells_and_is_filled_again_is_not_cold() {
+    let mut rails = Rails::new(true);
+    let mut listened = Listened::default();
+    for day in 0..28 {
+        let of_day = |rail: u16| {
+            let first = u32::from(rail) * 1_000 + if rail == 0 { 8 * day as u32 } else { 0 };
+            first..first + 40
+        };
+        let shown = |rail: u16| of_day(rail).map(move |tag| Shown { zone: rail, article: 0, tag });
+        let cells = OPEN.flat_map(|hour| {
+            (0..6).map(move |zone| Cell { hour: hour as u8, zone, article: 0, counts: [40, 0, 0, 0] })
+        });
+        let of = Day {
+            clock: (0..24).collect(),
+            articles: vec![article(0)],
+            zones: (0..6).map(zone).collect(),
+            cells: cells.collect(),
+            shown: (0..6).flat_map(shown).collect(),
+            ..Day::default()
+        };
+        let open: Vec<bool> = (0..24).map(|hour| OPEN.contains(&hour)).collect();
+        let weekday = (day % 7) as u8;
+        rails.add(On { shop: 0, day, weekday, open: &open }, &of, &|_| true, &|_, _| true);
+        OPEN.for_each(|hour| listened.add(day, weekday, hour as u8, 1.0));
+    }
+    let listened = Arc::new(listened);
+    let spots = rails.spots(&category, &|_, _| Watch { group: 0, readers: vec![Arc::clone(&listened)] });
+    for spot in &spots.all {
+        assert_eq!((spot.garments, spot.verdict), (40, Verdict::Even), "{spot:?}");
+        assert!(
+            (spot.ratio.unwrap().value - 1.0).abs() < 1e-9 && spot.rate.unwrap().value == 1.0,
+            "{spot:?}"
+        );
+    }
+    let hours = |_, first, last| {
+        let days = listened.by_day().filter(|(day, _)| (first..=last).contains(day));
+        days.map(|(_, hours)| hours).sum()
+    };
+    assert_eq!(rails.garment_hours(&hours).into_values().sum::<f64>(), 6.0 * 40.0 * 280.0);
+}
+
+/// A garment of another category hangs astray on a rail that draws eight times the hands of others.
+#[test]
+fn a_stray_garment_does_not_keep_a_hot_rail_among_those_that_others_are_measured_by() {
+    let mut drawn = EVEN;
+    drawn[1] = 8.0;
+    for other in [4, 0] {
+        let mut rails = week(&mut Chance(7), 2.0, &drawn, &|_, _, _| true);
+        // Of a category of its own, or of one that four other rails show.
+        let of = if other == 4 { Article::Unknown } else { article(other) };
+        let hung = Hung { article: of, first: 0, last: 6 };
+        rails.all.get_mut(&(0, zone(1))).unwrap().garments.insert(77_777, hung);
+        let spots = rails.spots(&category, &always);
+        assert_eq!(spots.all[1].verdict, Verdict::Hot);
+        for same in [5, 9, 13] {
+            let spot = &spots.all[same];
+            assert!(spot.ratio.unwrap().value > 0.75 && spot.verdict == Verdict::Even, "{spot:?}");
+        }
+    }
+}
+
+/// Nobody listened to two rails of the third category.
+#[test]
+fn what_was_picked_up_while_nobody_listened_is_no_measure_for_others() {
+    let rails = week(&mut Chance(8), 1.0, &EVEN, &|_, _, _| true);
+    let deaf = [zone(10), zone(14)];
+    let watch = |shop: u32, zone: ZoneId| {
+        if deaf.contains(&zone) { Watch { group: 1, readers: Vec::new() } } else { always(shop, zone) }
+    };
+    let spots = rails.spots(&category, &watch);
+    for spot in spots.all.iter().filter(|spot| !deaf.contains(&spot.zone)) {
+        assert!((spot.ratio.unwrap().value - 1.0).abs() < 0.3, "{spot:?}");
+    }
+    let mut rails = Rails::new(true);
+    let cell = |hour, zone| Cell { hour, zone, article: 0, counts: [5, 0, 0, 0] };
+    let of = Day {
+        clock: (0..24).collect(),
+        articles: vec![article(0)],
+        zones: (0..2).map(zone).collect(),
+        cells: vec![cell(10, 0), cell(10, 1), cell(11, 0), cell(12, 0)],
+        shown: (0..2).map(|zone| Shown { zone, article: 0, tag: 1 }).collect(),
+        ..Day::default()
+    };
+    // The shop is open from ten to twelve; of the second rail the first hour was not listened to.
+    let open: Vec<bool> = (0..24).map(|hour| (10..12).contains(&hour)).collect();
+    let is_heard = |of: ZoneId, hour: u8| of == zone(0) || hour > 10;
+    rails.add(On { shop: 0, day: 0, weekday: 0, open: &open }, &of, &|_| true, &is_heard);
+    assert_eq!(rails.picked_up().into_values().sum::<u64>(), 10);
 }

@@ -138,7 +138,7 @@ fn cell(value: &Value) -> Json {
         }),
         Value::Rate(Some(rate)) | Value::Ratio(Some(rate)) => json!({
             "value": round(rate.value), "part": rate.part, "whole": round(rate.whole),
-            "low": round(rate.low), "high": round(rate.high),
+            "low": rate.interval.map(|[low, _]| round(low)), "high": rate.interval.map(|[_, high]| round(high)),
         }),
         Value::Duration(Some(ds)) => json!(f64::from(*ds) / 10.0),
         Value::Number(Some(number)) => json!(round(*number)),

@@ -52,8 +52,9 @@ fn fields(value: &Value, kind: Kind) -> Vec<String> {
             vec![value, share.part.to_string(), share.whole.to_string(), low, high]
         }
         Value::Rate(Some(rate)) | Value::Ratio(Some(rate)) => {
-            let [value, whole, low, high] =
-                [rate.value, rate.whole, rate.low, rate.high].map(|part| format!("{part:.4}"));
+            let [value, whole] = [rate.value, rate.whole].map(|part| format!("{part:.4}"));
+            let [low, high] =
+                rate.interval.map_or_else(Default::default, |ends| ends.map(|end| format!("{end:.4}")));
             vec![value, rate.part.to_string(), whole, low, high]
         }
         Value::Duration(Some(ds)) => vec![format!("{}.{}", ds / 10, ds % 10)],

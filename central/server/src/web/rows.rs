@@ -130,10 +130,10 @@ fn words(value: &Value, lang: Lang) -> (String, String) {
         }
         Value::Rate(Some(rate)) => {
             let args = [("count", rate.part.into()), ("hours", (rate.whole.round() as u64).into())];
-            (format!("{:.1}", rate.value), format!("{}, {}", lang.format("rate-of", &args), ends(rate, lang)))
+            (format!("{:.1}", rate.value), lang.format("rate-of", &args) + &ends(rate, lang))
         }
         Value::Ratio(Some(ratio)) => {
-            (format!("× {:.2}", ratio.value), format!("{}, {}", of_expected(ratio, lang), ends(ratio, lang)))
+            (format!("× {:.2}", ratio.value), of_expected(ratio, lang) + &ends(ratio, lang))
         }
         Value::Duration(Some(ds)) => (lang.seconds(u64::from(*ds) / 10), String::new()),
         Value::Number(Some(number)) => (format!("{number:.1}"), String::new()),
@@ -181,8 +181,9 @@ pub(super) fn interval(share: &Share, lang: Lang) -> String {
     lang.format("interval", &[("percents", lang.percents(share.low, share.high).into())])
 }
 
-/// The two ends of a rate's interval.
+/// The two ends of a rate's interval, as far as it has one.
 fn ends(rate: &Rate, lang: Lang) -> String {
-    let [low, high] = [rate.low, rate.high].map(|end| format!("{end:.1}"));
-    lang.format("interval", &[("percents", format!("{low}–{high}").into())])
+    let Some(ends) = rate.interval else { return String::new() };
+    let [low, high] = ends.map(|end| format!("{end:.1}"));
+    format!(", {}", lang.format("interval", &[("percents", format!("{low}–{high}").into())]))
 }

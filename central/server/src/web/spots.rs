@@ -1,13 +1,14 @@
 //! Hot and cold rails, and how often garments are picked up. Enters: a report with its rails, counts of stock. Leaves: the
 //! table of rails beside what was expected of them, its drawing and sentence, and the pick-up rate of styles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hangtag_central_core::handled::Article;
 use hangtag_central_core::rate::{self, Rate, Z95, Z998};
 use hangtag_central_core::spot::{Spot, Spots, Verdict};
 
 use crate::goods::Goods;
+use crate::rails::Elapsed;
 
 use super::chart::spread::{Point, Spread, Stand};
 use super::chart::svg::Caption;
@@ -157,10 +158,11 @@ enum Known {
 /// How often a style was picked up, by the garments on show and the hours in which was listened.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OnShow {
-    garments: u64,
+    garments: f64,
     known: Known,
     picked_up: u64,
     garment_hours: f64,
+    dispersion: Option<f64>,
 }
 
 impl OnShow {
@@ -173,17 +175,17 @@ impl OnShow {
             Known::Stock => "stock",
             Known::Seen => "seen",
         };
-        let rate = Rate::of(of.picked_up, of.garment_hours, 1.0).map(|rate| rate.per(GARMENTS));
-        [Value::Count(of.garments), Value::Word(known), Value::Rate(rate)]
+        let rate = Rate::of(of.picked_up, of.garment_hours, of.dispersion).map(|rate| rate.per(GARMENTS));
+        // Neither negative nor too many to be counted.
+        [Value::Count(of.garments.round() as u64), Value::Word(known), Value::Rate(rate)]
     }
 }
 
-/// A style in a shop: garments seen, counted on the floor, counted at all; pick-ups.
+/// A product in a shop.
 #[derive(Default)]
 struct InShop {
-    seen: u64,
-    on_floor: Option<u64>,
-    in_stock: Option<u64>,
+    /// Garments by the hours in which they were seen to be there.
+    garment_hours: f64,
     picked_up: u64,
 }
 
@@ -193,40 +195,62 @@ pub(super) fn styles(source: &Source<'_>) -> BTreeMap<u64, OnShow> {
     let mut all = BTreeMap::new();
     let Some(floor) = &source.report.floor else { return all };
     let goods: &Goods = &source.site.goods;
-    let mut of: BTreeMap<(u32, u64), InShop> = BTreeMap::new();
-    for ((shop, article), seen) in floor.rails.garments() {
-        of.entry((shop, goods.place(article).style)).or_default().seen += seen;
+    let dispersion = spots(source).dispersion;
+    let of_shop = |shop: &usize| u32::try_from(*shop).ok().map(|shop| (shop, floor.listened(shop)));
+    let listened: BTreeMap<u32, Elapsed> = source.filter.shops.iter().filter_map(of_shop).collect();
+    let hours = |shop, first, last| listened.get(&shop).map_or(0.0, |of: &Elapsed| of.between(first, last));
+    let mut of: BTreeMap<(u32, Article), InShop> = BTreeMap::new();
+    for (at, garment_hours) in floor.rails.garment_hours(&hours) {
+        of.entry(at).or_default().garment_hours = garment_hours;
     }
-    for ((shop, article), picked_up) in floor.rails.picked_up() {
-        of.entry((shop, goods.place(article).style)).or_default().picked_up += picked_up;
+    for (at, picked_up) in floor.rails.picked_up() {
+        of.entry(at).or_default().picked_up = picked_up;
     }
-    for ((shop, gtin), stock) in source.stock {
-        let (place, is_wanted) = goods.wanted(Article::Product(*gtin), &source.filter.wanted);
-        if let Some(counts) = of.get_mut(&(*shop, place.style)).filter(|_| is_wanted) {
-            if let Some(floor) = stock.floor {
-                *counts.on_floor.get_or_insert(0) += floor;
-            }
-            *counts.in_stock.get_or_insert(0) += stock.all;
+    // What nobody touched of a style that was seen was on show as well, where it was counted.
+    let seen: BTreeSet<(u32, u64)> =
+        of.keys().map(|(shop, article)| (*shop, goods.place(*article).style)).collect();
+    for (shop, gtin) in source.stock.keys() {
+        let article = Article::Product(*gtin);
+        let (place, is_wanted) = goods.wanted(article, &source.filter.wanted);
+        if is_wanted && seen.contains(&(*shop, place.style)) {
+            of.entry((*shop, article)).or_default();
         }
     }
-    for ((shop, style), InShop { seen, on_floor, in_stock, picked_up }) in of {
-        let hours = floor.listened(shop);
-        let (counted, known) = match (on_floor, in_stock) {
-            (Some(counted), _) => (counted, Known::Floor),
-            (None, Some(counted)) => (counted, Known::Stock),
-            (None, None) => (0, Known::Seen),
-        };
-        // Of what was counted too low, or after it was sold, more were there.
-        let (garments, known) = if seen > counted { (seen, Known::Seen) } else { (counted, known) };
-        if hours <= 0.0 || garments == 0 {
+    let is_one_day = source.filter.from == source.filter.to;
+    for ((shop, article), InShop { garment_hours, picked_up }) in of {
+        let hours = listened.get(&shop).map_or(0.0, Elapsed::all);
+        if hours <= 0.0 {
             continue;
         }
-        let sum = all.entry(style).or_insert(OnShow { garments: 0, known, picked_up: 0, garment_hours: 0.0 });
+        let seen = garment_hours / hours;
+        let stock = match article {
+            Article::Product(gtin) => source.stock.get(&(shop, gtin)),
+            Article::Unknown => None,
+        };
+        let on_floor = stock.and_then(|stock| stock.floor).map(|n| (n, Known::Floor));
+        let counted = on_floor.or(stock.and_then(|stock| stock.held).map(|n| (n, Known::Stock)));
+        // A count of nothing is not one of what was seen. Of what was counted too low on a day more were there; over
+        // several days what is sold and hung anew looks like more than ever were there.
+        let is_good = |(n, _): &(u64, Known)| {
+            let n = *n as f64;
+            seen <= n || (n > 0.0 && !is_one_day)
+        };
+        let (garments, known) = match counted.filter(is_good) {
+            Some((counted, known)) => (counted as f64, known),
+            None => (seen, Known::Seen),
+        };
+        if garments <= 0.0 && picked_up == 0 {
+            continue;
+        }
+        let style = goods.place(article).style;
+        let first = OnShow { garments: 0.0, known, picked_up: 0, garment_hours: 0.0, dispersion };
+        let sum: &mut OnShow = all.entry(style).or_insert(first);
         sum.garments += garments;
         sum.known = sum.known.max(known);
         sum.picked_up += picked_up;
-        sum.garment_hours += garments as f64 * hours;
+        sum.garment_hours += garments * hours;
     }
+    all.retain(|_, of| of.garment_hours > 0.0);
     all
 }
 

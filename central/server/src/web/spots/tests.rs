@@ -56,15 +56,24 @@ fn send(bench: &mut Bench, name: &str, rails: [(u64, u64); 3], hours: u64, cover
 fn two_gateways() -> Bench {
     let mut bench = Bench::new();
     let all_day = [coverage("a", ReaderState::Listening, 0, 95)];
-    send(&mut bench, "gw-1", [(1, 2), (2, 2), (3, 2)], 9, &all_day);
+    // The last hour, in which the shop closes, included.
+    send(&mut bench, "gw-1", [(1, 2), (2, 2), (3, 2)], 10, &all_day);
     let half = [coverage("a", ReaderState::Listening, 0, 40), coverage("a", ReaderState::Absent, 40, 95)];
     send(&mut bench, "gw-2", [(4, 2), (5, 2), (6, 5)], 4, &half);
     bench
 }
 
 async fn rows(bench: &Bench, path: &str) -> Vec<serde_json::Value> {
-    let (site, _changed) =
-        site(bench, &format!("{},S1,red,M,Dress,1\n{},S2,red,M,Skirt,1\n", gtin(1), gtin(2)));
+    rows_of(bench, path, &[(1, "S1", "M"), (2, "S2", "M")]).await
+}
+
+/// Of a shop that knows some items by their style and size.
+async fn rows_of(bench: &Bench, path: &str, items: &[(u64, &str, &str)]) -> Vec<serde_json::Value> {
+    let catalogue = items.iter().map(|(item, style, size)| {
+        let category = if *style == "S2" { "Skirt" } else { "Dress" };
+        format!("{},{style},red,{size},{category},1\n", gtin(*item))
+    });
+    let (site, _changed) = site(bench, &catalogue.collect::<String>());
     let text = get(&site, path).await.text;
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     json["rows"].as_array().unwrap_or_else(|| panic!("{text}")).clone()
@@ -77,16 +86,16 @@ async fn a_rail_is_measured_by_the_hours_in_which_its_gateway_listened() {
     assert_eq!(rows.len(), 6);
     for row in &rows {
         let half = ["rail-4", "rail-5", "rail-6"].contains(&row["zone"].as_str().unwrap());
-        let (hours, picked_up) = if half { (4.0, 20 * 4) } else { (9.5, 20 * 9) };
+        let (hours, picked_up) = if half { (4.0, 20 * 4) } else { (9.0, 20 * 9) };
         assert_eq!((&row["listened_hours"], &row["garments"]), (&hours.into(), &10.into()), "{row}");
         if row["zone"] == "rail-6" {
             assert_eq!((&row["picked_up"], &row["verdict"]), (&200.into(), &"hot".into()), "{row}");
             continue;
         }
         assert_eq!((&row["picked_up"], &row["verdict"]), (&picked_up.into(), &"even".into()), "{row}");
-        // Of 10 garments twice in an hour: 200 of 100 garments, of those of the last half hour none.
+        // Of 10 garments twice in an hour: 200 of 100 garments. The half hour before closing counts on neither side.
         let rate = row["pick_up_rate"]["value"].as_f64().unwrap();
-        assert!((rate - 100.0 * picked_up as f64 / (10.0 * hours)).abs() < 1e-3, "{row}");
+        assert!((rate - 200.0).abs() < 1e-3, "{row}");
     }
     let (site, _changed) = site(&bench, "");
     let page = get(&site, &format!("/?{DAY}")).await.text;
@@ -129,9 +138,74 @@ async fn a_style_is_measured_by_what_was_counted_on_the_floor() {
     let (dress, skirt) = (of("S1"), of("S2"));
     assert_eq!((&dress["on_show"], &dress["on_show_known"]), (&25.into(), &"floor".into()));
     assert_eq!((&skirt["on_show"], &skirt["on_show_known"]), (&10.into(), &"seen".into()));
-    // The two gateways listened 9.5 and 4 hours.
-    assert_eq!(dress["pick_up_rate"]["whole"], 25.0 * 6.75);
+    // The two gateways listened 9 and 4 hours.
+    assert_eq!(dress["pick_up_rate"]["whole"], 25.0 * 6.5);
     assert_eq!(dress["pick_up_rate"]["part"], 180);
+    assert!(dress["pick_up_rate"]["low"].is_number(), "{dress}");
+}
+
+/// Of one product what hangs on the floor was counted, of another only all there is.
+#[tokio::test]
+async fn each_product_of_a_style_counts_as_it_was_counted_best_while_the_count_is_good() {
+    let mut bench = two_gateways();
+    let count = |item: u64, place: &str, quantity: u32, time: &str| {
+        format!(r#"{{"gtin":"{}","place":"{place}","time":"{time}","quantity":{quantity}}}"#, gtin(item))
+    };
+    let counts = [
+        count(1, "floor", 15, "2026-10-24T06:00:00Z"),
+        count(4, "all", 40, "2026-10-24T06:00:00Z"),
+        // Counted on the floor before all of it was counted,
+        count(2, "floor", 700, "2026-10-23T06:00:00Z"),
+        count(2, "all", 60, "2026-10-24T06:00:00Z"),
+        // and so long ago that nobody knows.
+        count(3, "floor", 90, "2026-10-04T06:00:00Z"),
+    ];
+    let payload = format!("[{}]", counts.join(",")).into_bytes();
+    let topic = "hangtag/v1/demo/pos/paris-1/stock".into();
+    bench.store.append(&[Message { topic, payload, received: UnixMillis(5) }]).unwrap();
+    let rows = rows_of(
+        &bench,
+        &format!("/api/v1/measures/styles?{DAY}"),
+        &[(1, "S1", "M"), (4, "S1", "S"), (2, "S2", "M"), (3, "S3", "M")],
+    )
+    .await;
+    let of = |name: &str| rows.iter().find(|row| row["style"] == name).unwrap().clone();
+    for (style, on_show, known) in [("S1", 55, "stock"), ("S2", 60, "stock"), ("S3", 10, "seen")] {
+        let row = of(style);
+        assert_eq!((&row["on_show"], &row["on_show_known"]), (&on_show.into(), &known.into()), "{row}");
+    }
+}
+
+/// On one day ten were seen where four were counted; of several days that would be no reason to doubt the count.
+#[tokio::test]
+async fn what_was_seen_over_days_does_not_replace_a_count() {
+    let mut bench = two_gateways();
+    let payload =
+        format!(r#"[{{"gtin":"{}","place":"floor","time":"2026-10-24T06:00:00Z","quantity":4}}]"#, gtin(1));
+    let topic = "hangtag/v1/demo/pos/paris-1/stock".into();
+    let payload = payload.into_bytes();
+    bench.store.append(&[Message { topic, payload, received: UnixMillis(5) }]).unwrap();
+    for (from, known, on_show) in [("2026-10-23", "floor", 4), ("2026-10-24", "seen", 10)] {
+        let path = format!("/api/v1/measures/styles?store=paris-1&from={from}&to=2026-10-24");
+        let row = rows(&bench, &path).await.into_iter().find(|row| row["style"] == "S1").unwrap();
+        assert_eq!((&row["on_show"], &row["on_show_known"]), (&on_show.into(), &known.into()), "{row}");
+    }
+}
+
+/// Another gateway of the shop watches booths, and listens all day; and nobody can say how much counts vary.
+#[tokio::test]
+async fn styles_are_measured_by_the_readers_that_watch_rails_and_without_an_interval_that_nobody_knows() {
+    let mut bench = Bench::new();
+    let half = [coverage("a", ReaderState::Listening, 0, 40)];
+    send(&mut bench, "gw-1", [(1, 2), (2, 0), (3, 0)], 4, &half);
+    send(&mut bench, "gw-2", [(1, 0), (2, 0), (3, 0)], 0, &[coverage("a", ReaderState::Listening, 0, 95)]);
+    let row = &rows(&bench, &format!("/api/v1/measures/styles?{DAY}")).await[0];
+    assert_eq!(row["pick_up_rate"]["whole"], 10.0 * 4.0, "{row}");
+    assert_eq!(
+        (&row["pick_up_rate"]["low"], &row["pick_up_rate"]["high"]),
+        (&().into(), &().into()),
+        "{row}"
+    );
 }
 
 #[tokio::test]
