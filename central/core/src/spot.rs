@@ -51,6 +51,9 @@ use crate::rate::{self, Rate};
 pub const FEWEST_RAILS: usize = 3;
 /// With fewer degrees of freedom it is not known how much counts vary.
 pub const FEWEST_DEGREES: u64 = 10;
+/// Rails that draw less than so many times what was expected, or more than that by it, are not worth a sentence: of many
+/// counts little is more than chance.
+pub const LEAST: f64 = 1.2;
 /// The share of a rail's garments that may hang there astray.
 const ASTRAY: f64 = 0.1;
 /// Of the rails that are called hot or cold, so many may be so by chance.
@@ -403,10 +406,15 @@ fn chi_squared(rails: &[&[Slot]], column: &dyn Fn(&Slot) -> (i32, u8)) -> (f64, 
 }
 
 impl Spots {
-    /// Those that are hot or cold, the hottest and the coldest by how far they are from what was expected.
+    /// Of those that are hot or cold the one that is farthest from what was expected, of those that matter: which draw
+    /// [`LEAST`] times that or more, or go so many times below it.
     #[must_use]
     pub fn most(&self, verdict: Verdict) -> Option<&Spot> {
-        let of = self.all.iter().filter(|spot| spot.verdict == verdict);
+        let matters = |ratio: &Rate| ratio.value >= LEAST || ratio.value * LEAST <= 1.0;
+        let of = self
+            .all
+            .iter()
+            .filter(|spot| spot.verdict == verdict && spot.ratio.as_ref().is_some_and(matters));
         of.max_by(|a, b| a.distance.abs().total_cmp(&b.distance.abs()))
     }
 

@@ -330,3 +330,24 @@ fn what_was_picked_up_while_nobody_listened_is_no_measure_for_others() {
     rails.add(On { shop: 0, day: 0, weekday: 0, open: &open }, &of, &|_| true, &is_heard);
     assert_eq!(rails.picked_up().into_values().sum::<u64>(), 10);
 }
+
+#[test]
+fn a_rail_that_differs_little_is_not_named() {
+    let spot = |zone_number: usize, picked_up: u64| Spot {
+        shop: 0,
+        zone: zone(zone_number),
+        garments: 1,
+        hours: 1.0,
+        picked_up,
+        rate: None,
+        ratio: Rate::of(picked_up, 1_000.0, Some(1.0)),
+        distance: (picked_up as f64 - 1_000.0) / 30.0,
+        verdict: if picked_up > 1_000 { Verdict::Hot } else { Verdict::Cold },
+    };
+    let named = |all: Vec<Spot>| {
+        let spots = Spots { all, dispersion: Some(1.0) };
+        [Verdict::Hot, Verdict::Cold].map(|verdict| spots.most(verdict).map(|spot| spot.picked_up))
+    };
+    assert_eq!(named(vec![spot(0, 1_190), spot(1, 840)]), [None, None]);
+    assert_eq!(named(vec![spot(0, 1_210), spot(1, 820), spot(2, 830)]), [Some(1_210), Some(820)]);
+}

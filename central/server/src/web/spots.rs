@@ -109,7 +109,7 @@ pub(super) fn draw(source: &Source<'_>, lang: Lang) -> Drawn {
 fn finding(source: &Source<'_>, spots: &Spots, lang: Lang) -> String {
     let of = |verdict| {
         let spot = spots.most(verdict)?;
-        Some((label(source, spot), format!("{:.1}", spot.ratio?.value)))
+        Some((label(source, spot), format!("{:.2}", spot.ratio?.value)))
     };
     match (of(Verdict::Hot), of(Verdict::Cold)) {
         (Some((hot, many)), Some((cold, few))) => {
@@ -124,6 +124,7 @@ fn finding(source: &Source<'_>, spots: &Spots, lang: Lang) -> String {
             lang.format("finding-spots-cold", &[("cold", cold.into()), ("few", few.into())])
         }
         (None, None) if spots.shops() > 0 => lang.text("finding-spots-even"),
+        (None, None) if spots.all.iter().any(|spot| spot.ratio.is_some()) => lang.text("finding-spots-few"),
         (None, None) => lang.text("finding-spots-unknown"),
     }
 }

@@ -192,13 +192,14 @@ finding-spots = { $hot } draws { $many } times the hands that were to be expecte
 finding-spots-hot = { $hot } draws { $many } times the hands that were to be expected; no rail draws clearly fewer.
 finding-spots-cold = { $cold } draws only { $few } times the hands that were to be expected; no rail draws clearly more.
 finding-spots-even = No rail draws clearly more or fewer hands than its garments and hours would.
+finding-spots-few = Too little was counted to tell what is more than chance: no rail is called hot or cold.
 finding-spots-unknown = Rails cannot be compared: that takes three of them, and readers that listened while the store was open.
 ratio-of = { $count } picked up, { $expected } expected
 rate-of = { $count } in { $hours } garment hours
 axis-expected = Pick-ups expected
 axis-of-expected = Times as many as expected
-funnel-wide = chance in 998 of 1,000 cases
-funnel-narrow = chance in 95 of 100
+funnel-wide = chance alone: 998 of 1,000 in here
+funnel-narrow = chance alone: 95 of 100 in here
 verdict-hot = ▲ hot
 verdict-cold = ▼ cold
 verdict-even = as expected
@@ -277,7 +278,7 @@ col-size-hunt = Several sizes tried
 col-verdict = Hot or cold
 col-of-expected = Of what was expected
 col-pick-up-rate = Pick-ups an hour of 100 garments
-col-garments = Garments seen, at least
+col-garments = Garments seen at a time, at least
 col-listened-hours = Open hours listened
 col-on-show = Garments on show
 col-on-show-known = How that is known
@@ -342,9 +343,9 @@ strangers = These stores send events but are not in the stores file: { $stores }
 how = How this is counted
 how-counted = A try-on is one garment in one visit to a fitting room, however often it is put on there. A retracted event does not count. Late events are counted on the day on which they happened.
 how-outcome = “Then bought” is a sale of the same product within two hours; try-ons of the last two hours are not in it yet. “Put back” is a pick-up that was put down within 15 minutes and not tried on between. “Left behind” was neither sold nor seen on the floor within two hours.
-how-spots = Of a rail as many pick-ups are expected as garments of its categories have in the whole store at the same hours of the week while its reader listened. It is hot or cold when its distance from that is more than chance, where of all rails that are called so one in twenty may be; how much chance there is, is taken from how the counts of rails vary from hour to hour and from day to day. Garments that nobody touched are not known to hang there: where they were not counted, rates are upper bounds.
+how-spots = Of a rail as many pick-ups are expected as garments of its categories have in the whole store at the same hours of the week while its reader listened; a garment hangs there from the first day on which it is handled to the last, and hours in which the store opens or closes do not count. It is hot or cold when its distance from that is more than chance, where of all rails that are called so one in twenty may be; how much chance there is, is taken from how the counts of rails vary from hour to hour and from day to day. Garments that nobody touched are not known to hang there: where they were not counted, rates are upper bounds.
 how-visits = What single visits compare is told so that no shopper can be found: pairs, sizes and styles compared are told of whole weeks of a store that are over, of all goods, and each number of a week is rounded at random to one of the two multiples of five beside it, small ones to 0 or 5. On average that is the true number; intervals are wider for it. Longer times and several stores are sums of these. A pair is expected as often as if, in each store and week, one style had nothing to do with the other; pairs of 20 visits or more are shown, and of those that are called more or less than chance one in twenty may be chance. Under a filter of goods visits are not counted.
-how-interval = Intervals are Wilson’s at 95 %. A share is said to have changed when the interval of the difference does not hold 0.
+how-interval = Intervals are at 95 %: Wilson’s for shares, Byar’s for rates and for times of what was expected, as much wider as the counts of rails vary more than chance alone would. A share is said to have changed when the interval of the difference does not hold 0.
 
 ## Errors
 

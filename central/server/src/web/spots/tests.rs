@@ -100,8 +100,12 @@ async fn a_rail_is_measured_by_the_hours_in_which_its_gateway_listened() {
     let (site, _changed) = site(&bench, "");
     let page = get(&site, &format!("/?{DAY}")).await.text;
     let section = page.split("<section id=\"spots\">").nth(1).unwrap().split("</section>").next().unwrap();
-    assert!(section.contains("rail-6 draws 2.5 times the hands that were to be expected"), "{section}");
+    assert!(section.contains("rail-6 draws 2.50 times the hands that were to be expected"), "{section}");
     assert!(section.contains("class=\"drawing spread\"") && section.contains("▲ hot"), "{section}");
+    // What the funnels say is said whole.
+    assert!(section.contains(">chance alone: 998 of 1,000 in here<"), "{section}");
+    let page = get(&site, &format!("/?{DAY}&lang=zh-CN")).await.text;
+    assert!(page.contains(">若仅偶然波动，998/1000落在此带内<"), "{page}");
 }
 
 #[tokio::test]
@@ -236,4 +240,15 @@ async fn it_is_told_how_late_events_came_and_of_how_much_nothing_was_told() {
     let (site, _changed) = site(&bench, "");
     let page = get(&site, &format!("/?{DAY}")).await.text;
     assert!(page.contains("Gateways reported on 70 % of the opening hours."), "{page}");
+}
+
+/// Three rails in one hour: they can be compared, but how much chance there is nobody knows.
+#[tokio::test]
+async fn rails_of_which_too_little_is_known_are_said_to_be_so() {
+    let mut bench = Bench::new();
+    let hour = [coverage("a", ReaderState::Listening, 0, 10)];
+    send(&mut bench, "gw-1", [(1, 2), (2, 2), (3, 2)], 1, &hour);
+    let (site, _changed) = site(&bench, "");
+    let page = get(&site, &format!("/?{DAY}")).await.text;
+    assert!(page.contains("Too little was counted to tell what is more than chance"), "{page}");
 }
