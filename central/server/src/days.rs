@@ -13,7 +13,7 @@ use hangtag_central_core::rounding::Secret;
 use hangtag_central_core::sale::{Place, StockCount};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::epc::Gtin;
-use hangtag_protocol::id::{GatewayId, StoreId, ZoneId};
+use hangtag_protocol::id::{GatewayId, ReaderId, StoreId, ZoneId};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -159,6 +159,22 @@ impl Days {
     /// When the database fails.
     pub(crate) fn rounding(&self) -> Result<Secret, StoreError> {
         self.reader.rounding()
+    }
+
+    /// The readers of a shop that said anything from a month before a date until the end of another.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn readers(
+        &self,
+        shop: &Shop,
+        (from, to): (Date, Date),
+    ) -> Result<Vec<(GatewayId, ReaderId)>, StoreError> {
+        let (Some((begin, _)), Some((_, end))) = (shop.bounds(from), shop.bounds(to)) else {
+            return Ok(Vec::new());
+        };
+        let [begin, end] = [begin, end].map(|zoned| UnixMillis(zoned.timestamp().as_millisecond()));
+        self.reader.readers(shop.id, begin, end)
     }
 
     /// Whether a till of a shop told of anything from one date to another, or on the day after.

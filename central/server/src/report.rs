@@ -121,6 +121,9 @@ impl Report {
             if days.has_tills(&shops[*shop], range.from, range.to)? {
                 tills.insert(*shop);
             }
+            // One that is dead all the time must not vanish from what could have been listened to.
+            let readers = days.readers(&shops[*shop], (range.from, range.to))?.into_iter().collect();
+            report.watched.insert(*shop, Watched { readers, ..Watched::default() });
         }
         report.has_tills = !tills.is_empty();
         let mut weeks: BTreeMap<usize, Week> = BTreeMap::new();
@@ -265,8 +268,8 @@ impl Watched {
         (self.hours_ms > 0).then(|| self.listened_ms as f64 / self.possible_ms() as f64)
     }
 
-    /// How long the readers could have listened. One that told of itself on any of the days could have on all; where
-    /// none did, one is missing.
+    /// How long the readers could have listened. One that told of itself on any of the days, or in the month before,
+    /// could have on all; where none did, one is missing.
     fn possible_ms(&self) -> i64 {
         self.hours_ms * i64::try_from(self.readers.len().max(1)).unwrap_or(1)
     }

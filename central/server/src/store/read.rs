@@ -295,6 +295,21 @@ impl Reader {
         Ok((marks, pieces))
     }
 
+    /// The readers of a shop that said anything from a month before a stretch until its end.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn readers(
+        &self,
+        store: StoreId,
+        from: UnixMillis,
+        to: UnixMillis,
+    ) -> Result<Vec<(GatewayId, ReaderId)>, StoreError> {
+        let mut db = open_to_read(&self.address)?;
+        let db = db.transaction(Mode::Read)?;
+        readers(&db, store.as_str(), from, to)
+    }
+
     /// How good the data of one shop are from one moment until before another.
     ///
     /// # Errors

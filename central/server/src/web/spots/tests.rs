@@ -252,3 +252,19 @@ async fn rails_of_which_too_little_is_known_are_said_to_be_so() {
     let page = get(&site, &format!("/?{DAY}")).await.text;
     assert!(page.contains("Too little was counted to tell what is more than chance"), "{page}");
 }
+
+/// A gateway that told of itself the day before is dead all day.
+#[tokio::test]
+async fn a_gateway_that_is_dead_all_day_is_missed() {
+    let mut bench = Bench::new();
+    send(&mut bench, "gw-1", [(1, 0), (2, 0), (3, 0)], 0, &[coverage("a", ReaderState::Listening, 0, 95)]);
+    let mut message = batch(1, vec![coverage("b", ReaderState::Listening, 0, 95)]);
+    message.header.gateway = Gateway { gateway: GatewayId::new("gw-2").unwrap(), ..gateway() };
+    message.header.epoch = Epoch(2);
+    message.anchors = vec![anchor(0, OPENS - 24 * 3_600_000, 10)];
+    let topic = message.header.gateway.topic(Channel::Events);
+    let payload = message.encode().unwrap();
+    bench.store.append(&[Message { topic, payload, received: UnixMillis(5) }]).unwrap();
+    let row = &rows(&bench, &format!("/api/v1/measures/summary?{DAY}")).await[0];
+    assert_eq!((&row["reported_percent"], &row["listened_percent"]), (&50.0.into(), &50.0.into()), "{row}");
+}
