@@ -5,6 +5,7 @@ use alloc::vec;
 use hangtag_protocol::epc::Gtin;
 
 use crate::day::{Cell, Day, Shown};
+use crate::handled::Map;
 use crate::rail::{Hung, On};
 
 use super::*;
