@@ -38,6 +38,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::lang::Lang;
 use super::{NO_SNIFF, NO_STORE, Site};
 use crate::ingest::Broker;
 use crate::store::{Deleted, Failing, NotRecording, QuarantineSum, StoreError, Totals, Unopened};
@@ -53,6 +54,22 @@ pub(crate) struct Vitals {
     pub failing: watch::Receiver<Option<Failing>>,
     /// In which forms the feed is published.
     pub forms: Vec<Form>,
+}
+
+impl Vitals {
+    /// What keeps the page behind what happens in the shops, in words for who reads it.
+    pub(super) fn warnings(&self, lang: Lang) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let Broker::Connecting { since, .. } = &*self.broker.borrow()
+            && since.elapsed() >= DEGRADED_AFTER
+        {
+            warnings.push(lang.format("no-broker", &[("minutes", (since.elapsed().as_secs() / 60).into())]));
+        }
+        if self.failing.borrow().is_some() {
+            warnings.push(lang.text("no-storing"));
+        }
+        warnings
+    }
 }
 
 #[derive(Serialize)]

@@ -260,7 +260,8 @@ fn language(asked: Option<&str>, headers: &HeaderMap) -> Lang {
 
 async fn page(State(site): State<Arc<Site>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let made = answer(site, query.unwrap_or_default(), &headers, |answer| {
-        let view = View::new(&answer.source(), &answer.qualities()?, answer.lang, answer.now);
+        let mut view = View::new(&answer.source(), &answer.qualities()?, answer.lang, answer.now);
+        view.notes.splice(..0, answer.site.vitals.warnings(answer.lang));
         let nonce = nonce();
         let body = Page { nonce: &nonce, view: &view, lang: answer.lang }.render()?;
         let mut page = html(StatusCode::OK, &nonce, body);

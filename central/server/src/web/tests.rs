@@ -402,7 +402,9 @@ async fn a_writer_that_fails_is_told_to_monitors() {
     for said in ["\"failing\"", "\"connecting\"", "1970-01-01T00:00:00Z", "disk full", "\"events\":11"] {
         assert!(answer.text.contains(said), "{said} in {}", answer.text);
     }
+    assert!(get(&site, "/").await.text.contains("Central cannot store what comes at present"));
     writer.send_replace(None);
+    assert!(!get(&site, "/").await.text.contains("cannot store"));
     let answer = get(&site, "/health").await;
     assert_eq!(answer.status, StatusCode::OK, "the broker may be away for a while: {}", answer.text);
     bench.destroy();
@@ -423,7 +425,10 @@ async fn a_broker_that_stays_away_is_told_to_monitors() {
     assert_eq!((&told["status"], &told["broker"]), (&"degraded".into(), &"connecting".into()));
     assert_eq!(told["broker_why"], "connection refused");
     assert!(told["disconnected_s"].as_u64() >= Some(61), "{told}");
+    let page = get(&site, "/").await.text;
+    assert!(page.contains("Central has had no connection to the broker for 1 min: what happened"), "{page}");
     connection.send_replace(Broker::unknown());
+    assert!(!get(&site, "/").await.text.contains("no connection to the broker"), "it has just been lost");
     assert!(get(&site, "/health").await.text.contains(r#""status":"ok","broker":"connecting""#));
 }
 

@@ -306,6 +306,8 @@ col-stock = In stock
 ## Quality
 
 quality-unknown = The stores have not been open in this time.
+no-broker = Central has had no connection to the broker for { $minutes } min: what happened in the stores since then is not here yet, whatever is said below.
+no-storing = Central cannot store what comes at present: what happens now is not here yet, whatever is said below. /health says why.
 quality-listened = Readers listened { $percent } of the opening hours.
 quality-silent = Readers listened { $percent } of the opening hours; { $count } { $count ->
     [one] gateway is

@@ -289,6 +289,8 @@ col-stock = 库存
 ## Quality
 
 quality-unknown = 该时段门店未营业。
+no-broker = 中心与消息代理的连接已中断{ $minutes }分钟：此后门店发生的尚未计入，无论下文如何显示。
+no-storing = 中心目前无法存储收到的数据：正在发生的尚未计入，无论下文如何显示。原因见 /health。
 quality-listened = 读写器在{ $percent }的营业时间内工作。
 quality-silent = 读写器在{ $percent }的营业时间内工作；现有{ $count }个网关无响应：数字低可能是没有读到，而不是没有人感兴趣。
 freshness = 20个事件中有19个在发生后{ $delay }内到达，再过一秒即显示在本页。网关报告的时间占营业时间的{ $percent }。
