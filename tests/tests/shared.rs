@@ -19,6 +19,7 @@ use hangtag_tests::harness::site::Site;
 use hangtag_tests::harness::{folder, free_port, long, seed, skip};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+use tempfile::TempDir;
 
 /// How often one of them is killed or stopped.
 const ROUNDS: u32 = 16;
@@ -56,6 +57,16 @@ impl Central {
     fn check(&mut self) -> anyhow::Result<()> {
         self.process.iter_mut().try_for_each(Process::check)
     }
+}
+
+/// A server, a broker and the files of one shop.
+fn chain() -> anyhow::Result<(TempDir, Cluster, u16, Mosquitto, Site)> {
+    let folder = folder()?;
+    let cluster = Cluster::start()?;
+    let broker_port = free_port()?;
+    let broker = Mosquitto::start(&folder.path().join("mosquitto"), broker_port)?;
+    let site = Site::for_test(folder.path(), broker_port)?;
+    Ok((folder, cluster, broker_port, broker, site))
 }
 
 /// Starts both; the second asks the server under a name of its own.
@@ -104,12 +115,8 @@ async fn whichever_central_is_killed_every_accepted_event_is_on_the_server_exact
     if let Some(why) = Cluster::missing() {
         return skip(why);
     }
-    let folder = folder()?;
+    let (folder, cluster, broker_port, _broker, site) = chain()?;
     let mut dice = ChaCha8Rng::seed_from_u64(seed());
-    let cluster = Cluster::start()?;
-    let broker_port = free_port()?;
-    let _broker = Mosquitto::start(&folder.path().join("mosquitto"), broker_port)?;
-    let site = Site::for_test(folder.path(), broker_port)?;
     let mut centrals = start_two(&site, &cluster, broker_port)?;
     let listener = Listener::start(broker_port);
     let gateway = Gateway::create(&site, "agent", &folder.path().join("agent-data"), broker_port, "")?;
@@ -184,11 +191,7 @@ fn a_page_is_told_of_what_another_central_stores() -> anyhow::Result<()> {
     if let Some(why) = Cluster::missing() {
         return skip(why);
     }
-    let folder = folder()?;
-    let cluster = Cluster::start()?;
-    let broker_port = free_port()?;
-    let _broker = Mosquitto::start(&folder.path().join("mosquitto"), broker_port)?;
-    let site = Site::for_test(folder.path(), broker_port)?;
+    let (_folder, cluster, broker_port, _broker, site) = chain()?;
     let mut centrals = start_two(&site, &cluster, broker_port)?;
     let hears = |times: usize| {
         let text = fs::read_to_string(site.folder.join("other.log")).unwrap_or_default();
@@ -226,11 +229,7 @@ fn a_central_that_cannot_store_leaves_the_events_to_the_other() -> anyhow::Resul
     if let Some(why) = Cluster::missing() {
         return skip(why);
     }
-    let folder = folder()?;
-    let cluster = Cluster::start()?;
-    let broker_port = free_port()?;
-    let _broker = Mosquitto::start(&folder.path().join("mosquitto"), broker_port)?;
-    let site = Site::for_test(folder.path(), broker_port)?;
+    let (folder, cluster, broker_port, _broker, site) = chain()?;
     let mut centrals = start_two(&site, &cluster, broker_port)?;
     let gateway = Gateway::create(&site, "agent", &folder.path().join("agent-data"), broker_port, "")?;
     let mut agent = gateway.start()?;

@@ -99,6 +99,19 @@ fn tile(name: &str) -> String {
 /// How far the page is wider than the window.
 const TOO_WIDE: &str = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
 
+/// A garment passes the till: without one there is nothing to draw against the try-ons.
+fn sell(bench: &Bench) -> anyhow::Result<()> {
+    let product = products().first().context("the shop sells nothing")?.epc(1);
+    let gtin = product.sgtin().context("a tag without a product")?.gtin();
+    let line = format!(
+        r#"{{"receipt":"r1","line":1,"time":"{}","gtin":"{gtin}","quantity":1}}"#,
+        jiff::Timestamp::now()
+    );
+    let door = bench.site.url("/api/v1/pos/demo-shop/sale");
+    ureq::post(&door).header("Content-Type", "application/json").send(line).context(door)?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shows_the_day_asks_nobody_else_and_stays_up_to_date() -> anyhow::Result<()> {
     let Some(mut bench) = Bench::start().await? else { return Ok(()) };
@@ -132,15 +145,7 @@ async fn shows_the_day_asks_nobody_else_and_stays_up_to_date() -> anyhow::Result
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_can_be_taken_along() -> anyhow::Result<()> {
     let Some(bench) = Bench::start().await? else { return Ok(()) };
-    // Without a till there is nothing to draw against the try-ons.
-    let product = products().first().context("the shop sells nothing")?.epc(1);
-    let gtin = product.sgtin().context("a tag without a product")?.gtin();
-    let line = format!(
-        r#"{{"receipt":"r1","line":1,"time":"{}","gtin":"{gtin}","quantity":1}}"#,
-        jiff::Timestamp::now()
-    );
-    let door = bench.site.url("/api/v1/pos/demo-shop/sale");
-    ureq::post(&door).header("Content-Type", "application/json").send(line).context(door)?;
+    sell(&bench)?;
     let tab = bench.page().await?;
     let links: Vec<String> = tab
         .eval("[...document.querySelectorAll('a[href*=\".csv\"]')].map(a => a.getAttribute('href'))")
@@ -208,15 +213,7 @@ async fn the_keyboard_alone_reaches_everything() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_style_leads_to_its_own_numbers() -> anyhow::Result<()> {
     let Some(bench) = Bench::start().await? else { return Ok(()) };
-    // Without a till there is nothing to draw against the try-ons.
-    let product = products().first().context("the shop sells nothing")?.epc(1);
-    let gtin = product.sgtin().context("a tag without a product")?.gtin();
-    let line = format!(
-        r#"{{"receipt":"r1","line":1,"time":"{}","gtin":"{gtin}","quantity":1}}"#,
-        jiff::Timestamp::now()
-    );
-    let door = bench.site.url("/api/v1/pos/demo-shop/sale");
-    ureq::post(&door).header("Content-Type", "application/json").send(line).context(door)?;
+    sell(&bench)?;
     let tab = bench.page().await?;
     let links: Vec<String> = tab
         .eval("[...document.querySelectorAll('#styles-table tbody th a')].map(a => a.getAttribute('href'))")

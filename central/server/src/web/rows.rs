@@ -61,36 +61,22 @@ impl TableView {
         let drawn = table.columns.iter().position(|column| column.kind == Kind::Share && !column.minor);
         let drawn = drawn.filter(|_| table.rows.len() > 2);
         let top = drawn.map_or(1.0, |at| {
-            let ends = table.rows.iter().take(SHOWN).filter_map(|row| match &row.cells[at] {
-                Value::Share(share) => share.map(|share| share.high),
-                Value::Text(_)
-                | Value::Word(_)
-                | Value::Count(_)
-                | Value::Rate(_)
-                | Value::Ratio(_)
-                | Value::Duration(_)
-                | Value::Number(_)
-                | Value::Hidden => None,
+            let ends = table.rows.iter().take(SHOWN).filter_map(|row| {
+                let Value::Share(share) = &row.cells[at] else { return None };
+                share.map(|share| share.high)
             });
             ends.fold(0.1, f64::max)
         });
-        let draw = |row: usize, at: usize, value: &Value| match value {
-            Value::Share(Some(share)) if drawn == Some(at) => {
-                let id = format!("{}-{row}", table.name);
-                let title = format!("{}, {}", of_whole(share, lang), interval(share, lang));
-                let caption = Caption { id: &id, title: &title, desc: "" };
-                let &Share { value, low, high, .. } = share;
-                Some(share::Share { caption, value, low, high, top, mark: None }.draw())
+        let draw = |row: usize, at: usize, value: &Value| {
+            let Value::Share(Some(share)) = value else { return None };
+            if drawn != Some(at) {
+                return None;
             }
-            Value::Share(_)
-            | Value::Text(_)
-            | Value::Word(_)
-            | Value::Count(_)
-            | Value::Rate(_)
-            | Value::Ratio(_)
-            | Value::Duration(_)
-            | Value::Number(_)
-            | Value::Hidden => None,
+            let id = format!("{}-{row}", table.name);
+            let title = format!("{}, {}", of_whole(share, lang), interval(share, lang));
+            let caption = Caption { id: &id, title: &title, desc: "" };
+            let &Share { value, low, high, .. } = share;
+            Some(share::Share { caption, value, low, high, top, mark: None }.draw())
         };
         let rows = table.rows.iter().take(SHOWN).enumerate().map(|(number, row)| RowView {
             link: row.link.clone(),
