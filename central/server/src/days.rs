@@ -23,9 +23,9 @@ use crate::store::{Coverage, Hours, Reader, StoreError};
 
 /// An hour, in milliseconds.
 const HOUR_MS: i64 = 3_600_000;
-/// The most bytes of days that are kept, about: eight weeks of five busy shops. One more makes those go that were asked
+/// The most bytes of days that are kept, about: two weeks of 25 busy shops. One more makes those go that were asked
 /// for longest ago.
-const KEPT_BYTES: usize = 160 << 20;
+const KEPT_BYTES: usize = 256 << 20;
 /// Two stretches of one state that lie no further apart than this are one, in milliseconds: a second.
 const JOINED_MS: i64 = 1_000;
 /// How long a day is kept of which an outcome is open: then its time may have passed.

@@ -139,9 +139,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         stopping: stopping.clone(),
         now: Timestamp::now,
         turns: web::turns(),
+        made: web::Made::default(),
     });
-    let warm = Arc::clone(&site);
-    tokio::task::spawn_blocking(move || web::warm_up(&warm));
+    let ready = tokio::spawn(web::keep_ready(Arc::clone(&site), stopping.clone()));
     let mut page = tokio::spawn(web::serve(listener, site, tills, stopping));
 
     let (mut terminated, mut interrupted) =
@@ -163,6 +163,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     rolling.await.context("rollups")?;
     keeping.await.context("retention")?;
     hearing.await.context("neighbours")?;
+    ready.await.context("page")?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -27,6 +27,7 @@ async function refresh() {
   } catch { /* offline: the next change or minute tries again */ }
   busy = false;
   if (again) later();
+  whenOld();
 }
 let waiting = 0;
 function later() {
@@ -35,5 +36,13 @@ function later() {
 }
 document.addEventListener("focusout", later);
 document.addEventListener("selectionchange", later);
+// A page that was made before says for how long it still does.
+let old = 0;
+function whenOld() {
+  clearTimeout(old);
+  const { again } = document.querySelector("main").dataset;
+  if (again) old = setTimeout(refresh, Number(again) + 500);
+}
+whenOld();
 new EventSource("/live").onmessage = refresh;
 setInterval(refresh, 60000);

@@ -5,9 +5,9 @@ use hangtag_central_core::feed::Form;
 use hangtag_protocol::clock::UnixMillis;
 use serde::Serialize;
 
+use super::StoreError;
 use super::db::{Db, Mode, binds};
 use super::read::Reader;
-use super::{StoreError, open_to_read};
 
 /// What is not published yet in one form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub(crate) fn backlog(&self, forms: &[Form]) -> Result<(Vec<Backlog>, u64), StoreError> {
-        let mut connection = open_to_read(self.address())?;
+        let mut connection = self.reading()?;
         let db = connection.transaction(Mode::Read)?;
         let waiting = "SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM feed_waiting";
         let waiting = db.only(waiting, &[], |row| row.get(0))?;
@@ -51,7 +51,7 @@ impl Reader {
     pub(crate) fn quarantine_sum(&self) -> Result<QuarantineSum, StoreError> {
         let question = "SELECT count(*), CAST(coalesce(sum(length(payload)), 0) AS BIGINT),
              count(CASE WHEN kind = 'settled' THEN 1 END) FROM quarantine";
-        open_to_read(self.address())?.only(question, &[], |row| {
+        self.reading()?.only(question, &[], |row| {
             Ok(QuarantineSum { payloads: row.get(0)?, bytes: row.get(1)?, only_copies: row.get(2)? })
         })
     }

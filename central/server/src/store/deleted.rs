@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
+use super::StoreError;
 use super::db::{Db, binds};
 use super::read::Reader;
-use super::{StoreError, open_to_read};
 
 /// What was deleted of one table and shop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,7 +26,7 @@ impl Reader {
     /// When the database fails.
     pub(crate) fn deleted(&self) -> Result<Vec<Deleted>, StoreError> {
         let question = "SELECT store, what, before_ms, count FROM deleted ORDER BY store, what";
-        open_to_read(self.address())?.all(question, &[], |row| {
+        self.reading()?.all(question, &[], |row| {
             Ok(Deleted { store: row.get(0)?, what: row.get(1)?, before_ms: row.get(2)?, count: row.get(3)? })
         })
     }

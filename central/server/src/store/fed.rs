@@ -10,7 +10,6 @@ use hangtag_protocol::event::{Evidence, Kind};
 use hangtag_protocol::id::{EventId, Seq, StoreId, ZoneId};
 
 use super::db::{Db, Mode, Row, binds};
-use super::open_to_read;
 use super::piece::state;
 use super::read::{Reader, content, kind, parse};
 use super::{StoreError, generation};
@@ -43,7 +42,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub(crate) fn feed(&self, store: StoreId, after: Sequence, limit: u32) -> Result<Page, StoreError> {
-        let mut connection = open_to_read(self.address())?;
+        let mut connection = self.reading()?;
         let db = connection.transaction(Mode::Read)?;
         page(&db, store, after, limit)
     }
@@ -53,7 +52,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub(crate) fn same_up_to(&self, store: StoreId, known: Generation) -> Result<Sequence, StoreError> {
-        generation::same_up_to(&open_to_read(self.address())?, store, known)
+        generation::same_up_to(&*self.reading()?, store, known)
     }
 }
 

@@ -71,6 +71,7 @@ mod feeder;
 mod floor;
 mod generation;
 mod group;
+mod idle;
 mod lease;
 mod loyalty;
 mod memory;

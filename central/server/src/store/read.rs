@@ -14,10 +14,9 @@ use serde::Serialize;
 
 use super::changed;
 use super::db::{Db, Mode, binds};
+use super::idle::{Idle, Reading};
 use super::piece::{Hours, Pieces};
-use super::{
-    Address, Dropped, Quarantined, StoreError, Unopened, loyalty, open_to_read, quarantine, release, sale,
-};
+use super::{Address, Dropped, Quarantined, StoreError, Unopened, loyalty, quarantine, release, sale};
 
 /// The most rows of gaps and of quarantine that the page shows.
 const SHOWN: u32 = 50;
@@ -31,11 +30,12 @@ pub(super) const NOT_RETRACTED: &str =
 pub(super) const HANDLED: &str =
     "e.kind IN ('picked_up', 'put_down', 'carried_in', 'tried_on', 'carried_out')";
 
-/// The reading side of the database. A connection is opened per question; hours that have not changed since the
-/// last question are remembered.
+/// The reading side of the database. Connections are kept between questions; hours that have not changed since the last
+/// question are remembered.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
     address: Address,
+    idle: Arc<Idle>,
     pieces: Arc<Pieces>,
 }
 
@@ -133,12 +133,15 @@ impl Reader {
     /// Reads from there.
     #[must_use]
     pub(crate) fn new(address: Address) -> Self {
-        Self { address, pieces: Arc::default() }
+        Self { address, idle: Arc::default(), pieces: Arc::default() }
     }
 
-    /// Where the data is.
-    pub(super) fn address(&self) -> &Address {
-        &self.address
+    /// A connection for one question.
+    ///
+    /// # Errors
+    /// When the database cannot be opened.
+    pub(super) fn reading(&self) -> Result<Reading<'_>, StoreError> {
+        self.idle.reading(&self.address)
     }
 
     /// Sums of the whole database.
@@ -146,7 +149,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub(crate) fn totals(&self) -> Result<Totals, StoreError> {
-        let db = open_to_read(&self.address)?;
+        let db = self.reading()?;
         let sum = |question: &str| db.only(question, &[], |row| row.get(0));
         let events = "SELECT CAST(coalesce(sum(last - first + 1), 0) AS BIGINT) FROM";
         Ok(Totals {
@@ -163,7 +166,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub(crate) fn not_recording(&self) -> Result<Vec<NotRecording>, StoreError> {
-        let db = open_to_read(&self.address)?;
+        let db = self.reading()?;
         let mut not_recording = Vec::new();
         db.each(
             "SELECT store, gateway, body FROM status WHERE body LIKE '%spool_fault%' ORDER BY 1, 2",
@@ -185,7 +188,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub(crate) fn unopened(&self) -> Result<Vec<Unopened>, StoreError> {
-        loyalty::unopened(&open_to_read(&self.address)?, None)
+        loyalty::unopened(&*self.reading()?, None)
     }
 
     /// The newest payloads in quarantine.
@@ -193,7 +196,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub(crate) fn quarantine(&self, limit: u32) -> Result<Vec<Quarantined>, StoreError> {
-        quarantine::list(&open_to_read(&self.address)?, limit)
+        quarantine::list(&*self.reading()?, limit)
     }
 
     /// What was taken out of quarantine for good, the latest first.
@@ -201,7 +204,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub(crate) fn dropped(&self, limit: u32) -> Result<Vec<Dropped>, StoreError> {
-        release::dropped(&open_to_read(&self.address)?, limit)
+        release::dropped(&*self.reading()?, limit)
     }
 
     /// The numbers of all payloads in quarantine, the oldest first.
@@ -209,7 +212,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub(crate) fn quarantine_ids(&self) -> Result<Vec<i64>, StoreError> {
-        open_to_read(&self.address)?.all("SELECT id FROM quarantine ORDER BY id", &[], |row| row.get(0))
+        self.reading()?.all("SELECT id FROM quarantine ORDER BY id", &[], |row| row.get(0))
     }
 
     /// One payload in quarantine.
@@ -217,7 +220,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub(crate) fn quarantined(&self, id: i64) -> Result<Option<(Quarantined, Vec<u8>)>, StoreError> {
-        quarantine::show(&open_to_read(&self.address)?, id)
+        quarantine::show(&*self.reading()?, id)
     }
 
     /// The lines of a shop's receipts that were paid from one moment until before another, by time.
@@ -230,7 +233,7 @@ impl Reader {
         from: UnixMillis,
         to: UnixMillis,
     ) -> Result<Vec<Line>, StoreError> {
-        sale::sales(&open_to_read(&self.address)?, store, from, to)
+        sale::sales(&*self.reading()?, store, from, to)
     }
 
     /// Whether a shop sold anything or took anything back from one moment until before another.
@@ -244,7 +247,7 @@ impl Reader {
         to: UnixMillis,
     ) -> Result<bool, StoreError> {
         let question = "SELECT 1 FROM sale WHERE store = ?1 AND at_ms >= ?2 AND at_ms < ?3 LIMIT 1";
-        open_to_read(&self.address)?.is_any(question, binds![store.as_str(), from.0, to.0])
+        self.reading()?.is_any(question, binds![store.as_str(), from.0, to.0])
     }
 
     /// The latest count of each product and place of a shop that was made at a moment or before.
@@ -252,7 +255,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub(crate) fn stock(&self, store: StoreId, at: UnixMillis) -> Result<Vec<StockCount>, StoreError> {
-        sale::stock(&open_to_read(&self.address)?, store, at)
+        sale::stock(&*self.reading()?, store, at)
     }
 
     /// The counts of a shop's stock after one moment and until another, oldest first.
@@ -265,7 +268,7 @@ impl Reader {
         after: UnixMillis,
         until: UnixMillis,
     ) -> Result<Vec<StockCount>, StoreError> {
-        sale::counts(&open_to_read(&self.address)?, store, after, until)
+        sale::counts(&*self.reading()?, store, after, until)
     }
 
     /// The marks of a shop's hours from one to another, both included: Unix milliseconds divided by those of an
@@ -274,7 +277,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub(crate) fn marks(&self, store: StoreId, hours: (i64, i64)) -> Result<BTreeMap<i64, i64>, StoreError> {
-        changed::marks(&open_to_read(&self.address)?, store.as_str(), hours.0, hours.1)
+        changed::marks(&*self.reading()?, store.as_str(), hours.0, hours.1)
     }
 
     /// The hours of a shop from one to another, both included, and the marks that they have; of the hours only
@@ -288,7 +291,7 @@ impl Reader {
         hours: (i64, i64),
         wanted: impl Fn(i64) -> bool,
     ) -> Result<(BTreeMap<i64, i64>, Hours), StoreError> {
-        let mut db = open_to_read(&self.address)?;
+        let mut db = self.reading()?;
         let db = db.transaction(Mode::Read)?;
         let marks = changed::marks(&db, store.as_str(), hours.0, hours.1)?;
         let pieces = self.pieces.hours(&db, store, &marks, hours, wanted)?;
@@ -305,7 +308,7 @@ impl Reader {
         from: UnixMillis,
         to: UnixMillis,
     ) -> Result<Vec<(GatewayId, ReaderId)>, StoreError> {
-        let mut db = open_to_read(&self.address)?;
+        let mut db = self.reading()?;
         let db = db.transaction(Mode::Read)?;
         readers(&db, store.as_str(), from, to)
     }
@@ -320,7 +323,7 @@ impl Reader {
         from: UnixMillis,
         to: UnixMillis,
     ) -> Result<Quality, StoreError> {
-        let mut db = open_to_read(&self.address)?;
+        let mut db = self.reading()?;
         // All answers come from one moment of the database.
         let db = db.transaction(Mode::Read)?;
         let id = store.as_str();

@@ -9,7 +9,7 @@
 use hangtag_central_core::rounding::Secret;
 
 use super::db::{Db, binds};
-use super::{Reader, StoreError, open_to_read};
+use super::{Reader, StoreError};
 
 /// Sees to it that there is one. Of two programs that make one at the same time, both use the first.
 ///
@@ -28,7 +28,7 @@ impl Reader {
     /// When the database fails, or has none or a broken one.
     pub(crate) fn rounding(&self) -> Result<Secret, StoreError> {
         let question = "SELECT value FROM meta WHERE name = 'rounding'";
-        let kept = open_to_read(self.address())?.first(question, &[], |row| row.get::<String>(0))?;
+        let kept = self.reading()?.first(question, &[], |row| row.get::<String>(0))?;
         let kept = kept.unwrap_or_default();
         let is_whole = kept.len() == 32 && kept.bytes().all(|digit| digit.is_ascii_hexdigit());
         let number = is_whole.then(|| u128::from_str_radix(&kept, 16).ok()).flatten();

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use askama::Template;
 use axum::Router;
@@ -39,6 +39,7 @@ pub(crate) mod filter;
 mod gateway;
 mod health;
 mod lang;
+mod made;
 mod outcome;
 mod quality;
 mod rows;
@@ -54,6 +55,8 @@ mod visits;
 use filter::{Compare, Filter, FilterError};
 pub(crate) use health::Vitals;
 use lang::Lang;
+pub(crate) use made::Made;
+use made::Old;
 use tables::Source;
 pub(crate) use tills::Tills;
 use view::View;
@@ -87,6 +90,8 @@ pub(crate) struct Site {
     pub now: fn() -> Timestamp,
     /// Whose turn it is: [`turns`].
     pub turns: Arc<Semaphore>,
+    /// Pages that were made before.
+    pub made: Made,
 }
 
 /// Turns for answers that take memory: with more at a time they would only take it from one another.
@@ -119,13 +124,42 @@ pub(crate) async fn serve(
     }
 }
 
-/// Adds up what the page shows without a filter, so that whoever opens it first need not wait for that. Blocks.
-pub(crate) fn warm_up(site: &Arc<Site>) {
+/// Makes the page without a filter before it is asked for, and anew when something has changed, until told to stop.
+pub(crate) async fn keep_ready(site: Arc<Site>, mut stopping: watch::Receiver<bool>) {
+    let mut commits = site.commits.clone();
+    loop {
+        commits.mark_unchanged();
+        let began = Instant::now();
+        let of = Arc::clone(&site);
+        match tokio::task::spawn_blocking(move || make_ready(&of)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot make the page before it is asked for"),
+            Err(error) => tracing::error!(%error, "making the page ended early, will try again"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(site.made.rest(began.elapsed())) => {}
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+        tokio::select! {
+            changed = commits.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(site.made.rest(Duration::ZERO)) => {}
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// Makes the page without a filter in all languages. Blocks.
+fn make_ready(site: &Arc<Site>) -> Result<(), StoreError> {
     let now = (site.now)();
     let filter = Filter::parse("", &site.shops, now).expect("no parameter is wrong");
-    if let Err(error) = Answer::new(Arc::clone(site), filter, Lang::default(), now) {
-        tracing::warn!(%error, "cannot add up the days before they are asked for");
+    let mut answer = Answer::new(Arc::clone(site), filter, Lang::default(), now)?;
+    let qualities = answer.qualities()?;
+    for lang in Lang::ALL {
+        answer.lang = lang;
+        let view = Arc::new(View::new(&answer.source(), &qualities, lang, now));
+        site.made.keep((&answer.filter, lang), &view, answer.commits, (answer.began, Instant::now()));
     }
+    Ok(())
 }
 
 /// The paths.
@@ -176,6 +210,12 @@ struct ErrorPage<'a> {
 struct Page<'a> {
     nonce: &'a str,
     view: &'a View,
+    /// What is not well at this moment.
+    warnings: Vec<String>,
+    /// How old the page is, where it is not of this moment,
+    age: String,
+    /// and after how many milliseconds to ask for it again.
+    again: Option<u128>,
     lang: Lang,
 }
 
@@ -189,10 +229,15 @@ struct Answer {
     compared: Option<Report>,
     /// The latest counts of stock, by shop.
     stock: BTreeMap<(u32, Gtin), Stock>,
+    /// When it was begun,
+    began: Instant,
+    /// and after how many commits.
+    commits: u64,
 }
 
 impl Answer {
     fn new(site: Arc<Site>, filter: Filter, lang: Lang, now: Timestamp) -> Result<Self, StoreError> {
+        let (began, commits) = (Instant::now(), *site.commits.borrow());
         let adds_up =
             |range: &Range| Report::new(&site.days, &site.shops, &site.goods, range, &filter.wanted, now);
         let (shops, from, to) = (filter.shops.clone(), filter.from, filter.to);
@@ -212,12 +257,20 @@ impl Answer {
             let of = site.days.stock(&site.shops[*shop], filter.to)?;
             stock.extend(of.into_iter().map(|(gtin, stock)| ((number, gtin), stock)));
         }
-        Ok(Self { site, filter, lang, now, report, compared, stock })
+        Ok(Self { site, filter, lang, now, report, compared, stock, began, commits })
     }
 
     fn source(&self) -> Source<'_> {
         let Self { site, filter, report, compared, stock, .. } = self;
         Source { site, filter, report, compared: compared.as_ref(), stock }
+    }
+
+    /// The page, which is kept if it took long.
+    fn page(self) -> Result<Response, PageError> {
+        let view = Arc::new(View::new(&self.source(), &self.qualities()?, self.lang, self.now));
+        let Self { site, filter, lang, commits, began, .. } = self;
+        site.made.keep((&filter, lang), &view, commits, (began, Instant::now()));
+        write(&site, &filter, &Old { page: view, age: Duration::ZERO, lasts: None }, lang)
     }
 
     /// How good the data of the shops are.
@@ -259,20 +312,45 @@ fn language(asked: Option<&str>, headers: &HeaderMap) -> Lang {
 }
 
 async fn page(State(site): State<Arc<Site>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    let made = answer(site, query.unwrap_or_default(), &headers, |answer| {
-        let mut view = View::new(&answer.source(), &answer.qualities()?, answer.lang, answer.now);
-        view.notes.splice(..0, answer.site.vitals.warnings(answer.lang));
-        let nonce = nonce();
-        let body = Page { nonce: &nonce, view: &view, lang: answer.lang }.render()?;
-        let mut page = html(StatusCode::OK, &nonce, body);
-        if let Some(lang) = answer.filter.lang.as_deref().and_then(Lang::parse)
-            && let Ok(cookie) = HeaderValue::from_str(&lang.cookie())
-        {
-            page.headers_mut().insert(header::SET_COOKIE, cookie);
-        }
-        Ok(page)
-    });
-    made.await.unwrap_or_else(|why| why.page(language(None, &headers)))
+    let query = query.unwrap_or_default();
+    let made = match kept(&site, &query, &headers) {
+        Some(made) => made,
+        None => answer(site, query, &headers, |answer| answer.page()).await,
+    };
+    made.unwrap_or_else(|why| why.page(language(None, &headers)))
+}
+
+/// The page if one that was made before will do.
+fn kept(site: &Site, query: &str, headers: &HeaderMap) -> Option<Result<Response, PageError>> {
+    let filter = Filter::parse(query, &site.shops, (site.now)()).ok()?;
+    let lang = language(filter.lang.as_deref(), headers);
+    let old = site.made.find(&filter, lang, *site.commits.borrow(), Instant::now())?;
+    Some(write(site, &filter, &old, lang))
+}
+
+/// Writes a page.
+fn write(site: &Site, filter: &Filter, old: &Old, lang: Lang) -> Result<Response, PageError> {
+    let nonce = nonce();
+    let now = (site.now)();
+    let made = UnixMillis(now.as_millisecond() - i64::try_from(old.age.as_millis()).unwrap_or(0));
+    let page = Page {
+        nonce: &nonce,
+        view: &old.page,
+        warnings: site.vitals.warnings(lang),
+        age: match old.age {
+            Duration::ZERO => String::new(),
+            _ => lang.format("made", &[("ago", lang.ago(made, now).into())]),
+        },
+        again: old.lasts.map(|lasts| lasts.as_millis()),
+        lang,
+    };
+    let mut page = html(StatusCode::OK, &nonce, page.render()?);
+    if let Some(lang) = filter.lang.as_deref().and_then(Lang::parse)
+        && let Ok(cookie) = HeaderValue::from_str(&lang.cookie())
+    {
+        page.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    Ok(page)
 }
 
 async fn csv_file(

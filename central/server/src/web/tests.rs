@@ -59,6 +59,8 @@ fn site_with(bench: &Bench, catalogue: &str, vitals: Vitals) -> (Arc<Site>, watc
         stopping,
         now: || Timestamp::from_millisecond(NIGHT + 7_200_000).expect("a moment of our time"),
         turns: turns(),
+        // Tests ask for what they have just written.
+        made: Made::new(Duration::MAX),
     };
     (Arc::new(site), changed)
 }

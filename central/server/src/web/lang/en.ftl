@@ -109,6 +109,7 @@ crumb-size = Size { $size }
 
 last = Last event { $ago }
 last-none = No event yet
+made = Added up { $ago }
 tiles = Sums
 tile-tried-on = Tried on
 tile-tried-on-visits = in { $count } { $count ->

@@ -116,6 +116,7 @@ crumb-size = 尺码{ $size }
 
 last = 最近一次事件：{ $ago }
 last-none = 尚无事件
+made = 汇总于{ $ago }
 tiles = 总计
 tile-tried-on = 试穿
 tile-tried-on-visits = 共{ $count }次试衣
