@@ -17,6 +17,7 @@ use hangtag_tests::harness::process::{Process, memory_kib};
 use hangtag_tests::harness::site::Site;
 use hangtag_tests::harness::till::{Till, in_central};
 use hangtag_tests::harness::{broker, free_port};
+use hangtag_tests::shop::layout::stores_toml_open_all_day;
 use hangtag_tests::shop::stock::products;
 use hangtag_tests::shop::till::Till as Receipts;
 use hangtag_tests::shop::{Difficulty, Pace, Sale, Settings, Shop};
@@ -80,6 +81,8 @@ async fn main() -> anyhow::Result<()> {
     println!("broker      rumqttd on 127.0.0.1:{broker_port}, within this process");
     let page = if std::net::TcpListener::bind(("127.0.0.1", PAGE)).is_ok() { PAGE } else { free_port()? };
     let site = Site::create(&folder, binaries, broker_port, page)?;
+    // Whenever it is started, it is seen in opening hours.
+    site.write("stores.toml", &stores_toml_open_all_day())?;
     let central = site.start_central()?;
     println!("central     process {}, SQLite in {}", central.id(), site.database().display());
     let settings = Settings { seed: arguments.seed, pace: Pace::Demo, difficulty: Difficulty::Normal };

@@ -267,9 +267,19 @@ pub fn agent_toml(layout: &Layout, readers_dir: &Path, broker_port: u16, data_di
 /// Central's stores file for the simulated shop.
 #[must_use]
 pub fn stores_toml() -> String {
-    let days = ["mon", "tue", "wed", "thu", "fri", "sat"].map(|day| format!("{day} = \"10:00-20:00\""));
+    stores_open("10:00-20:00", "11:00-19:00")
+}
+
+/// The same for a shop that never closes: whenever it is looked at, it is open.
+#[must_use]
+pub fn stores_toml_open_all_day() -> String {
+    stores_open("00:00-24:00", "00:00-24:00")
+}
+
+fn stores_open(weekdays: &str, sundays: &str) -> String {
+    let days = ["mon", "tue", "wed", "thu", "fri", "sat"].map(|day| format!("{day} = \"{weekdays}\""));
     format!(
-        "[[store]]\nid = \"demo-shop\"\nname = \"Demo shop\"\ntime_zone = \"Europe/Paris\"\nopen = {{ {}, sun = \"11:00-19:00\" }}\n",
+        "[[store]]\nid = \"demo-shop\"\nname = \"Demo shop\"\ntime_zone = \"Europe/Paris\"\nopen = {{ {}, sun = \"{sundays}\" }}\n",
         days.join(", ")
     )
 }
@@ -318,5 +328,11 @@ mod tests {
         assert_eq!(readers[2]["antenna"][3]["zone"].as_str(), Some("shelf-c"));
         let stores: toml::Table = stores_toml().parse().unwrap();
         assert_eq!(stores["store"][0]["open"]["mon"].as_str(), Some("10:00-20:00"));
+        let open: toml::Table = stores_toml_open_all_day().parse().unwrap();
+        let days = open["store"][0]["open"].as_table().unwrap();
+        assert!(
+            days.len() == 7 && days.values().all(|hours| hours.as_str() == Some("00:00-24:00")),
+            "{days}"
+        );
     }
 }
