@@ -68,7 +68,7 @@ fn import(
         Ok(bytes) => bytes,
         Err(why) => return Ok((Taken::default(), Told::nothing(about, &format!("cannot read: {why}")))),
     };
-    let door = Door { about, store, shops: Some(shops) };
+    let door = Door { about, store, is_told: false, shops: Some(shops) };
     let is_json = bytes.trim_ascii_start().starts_with(b"[") || bytes.trim_ascii_start().starts_with(b"{");
     let mut told = if is_json { pos::json(&bytes, door) } else { pos::sheet(&bytes, door) };
     let mut all = Taken::default();

@@ -34,6 +34,8 @@ pub(crate) struct Door<'d> {
     pub about: About,
     /// Whose they are. None: each line says.
     pub store: Option<StoreId>,
+    /// Whether it is told beside the lines what they are about, as a path does: then a file needs no column for it.
+    pub is_told: bool,
     /// The shops that there are, by whose clocks times without an offset are read. None: any shop, and every time has
     /// its offset.
     pub shops: Option<&'d [Shop]>,

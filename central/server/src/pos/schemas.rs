@@ -23,7 +23,7 @@ mod tests {
     }
 
     fn faults(about: About, message: &Value) -> Vec<String> {
-        let door = Door { about, store: Some(StoreId::new("paris-1").unwrap()), shops: None };
+        let door = Door { about, store: Some(StoreId::new("paris-1").unwrap()), is_told: true, shops: None };
         read(message.to_string().as_bytes(), door).faults.iter().map(ToString::to_string).collect()
     }
 

@@ -49,8 +49,9 @@ pub(crate) fn sheet(bytes: &[u8], door: Door<'_>) -> Told {
 fn check(names: &[String], door: Door<'_>, notes: &mut Vec<String>) -> Result<(), String> {
     let has = |name: &str| names.iter().any(|known| known == name);
     let (known, needed): (&[&str], &[&str]) = match door.about {
-        About::Sale => (&OF_LINE, &["receipt", "line", "kind", "time", "quantity"]),
-        About::Return => (&OF_LINE, &["receipt", "line", "time", "quantity"]),
+        // A day's export without kinds may hold returns, which would pass for sales.
+        About::Sale if !door.is_told => (&OF_LINE, &["receipt", "line", "kind", "time", "quantity"]),
+        About::Sale | About::Return => (&OF_LINE, &["receipt", "line", "time", "quantity"]),
         About::Stock => (&OF_COUNT, &["gtin", "time", "quantity"]),
     };
     let mut missing: Vec<&str> = needed.iter().copied().filter(|name| !has(name)).collect();

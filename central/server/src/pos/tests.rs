@@ -16,7 +16,7 @@ fn store() -> StoreId {
 }
 
 fn door(about: About) -> Door<'static> {
-    Door { about, store: Some(store()), shops: None }
+    Door { about, store: Some(store()), is_told: false, shops: None }
 }
 
 fn lines(told: &Told) -> &[(StoreId, Line)] {
@@ -42,7 +42,7 @@ fn json_and_csv_say_the_same() {
     assert_eq!(line.price.unwrap().to_string(), "79.80 EUR");
 
     let shops = [paris()];
-    let door = Door { about: About::Sale, store: None, shops: Some(&shops) };
+    let door = Door { about: About::Sale, store: None, is_told: false, shops: Some(&shops) };
     // The same line in the shop's own time, as spreadsheets of much of Europe write it.
     let text = "\u{feff}Store;Receipt;Line;Kind;Time;GTIN;EPC;Quantity;Amount;Currency;Cashier\n\
         paris-1;T1-42;1;sale;2026-11-22 14:03:11;4006381333931;;2;79,80;EUR;Ana\n";
@@ -143,7 +143,7 @@ fn counts_are_of_a_place_or_of_all() {
 fn a_file_without_a_column_that_is_needed_is_refused_once() {
     let shops = [paris()];
     let read = |about, store, text: &str| {
-        let told = sheet(text.as_bytes(), Door { about, store, shops: Some(&shops) });
+        let told = sheet(text.as_bytes(), Door { about, store, is_told: false, shops: Some(&shops) });
         (told.places.len(), said(&told))
     };
     let all = "store,receipt,line,time,gtin,quantity\nparis-1,a,1,2026-11-22T14:03:11Z,4006381333931,1\n";
@@ -153,6 +153,9 @@ fn a_file_without_a_column_that_is_needed_is_refused_once() {
         "{faults:?}"
     );
     assert_eq!(faults.len(), 1);
+    let by_http = Door { about: About::Sale, store: None, is_told: true, shops: Some(&shops) };
+    let told = sheet(all.as_bytes(), by_http);
+    assert_eq!((lines(&told)[0].1.kind, said(&told)), (Kind::Sale, vec![]), "the path says it");
     assert_eq!(read(About::Return, None, all), (1, vec![]));
     let without = all.replace("store,", "").replace("paris-1,", "");
     assert!(read(About::Return, None, &without).1[0].contains("no column store;"));
@@ -179,15 +182,22 @@ fn a_broken_row_of_a_file_is_named_by_its_line_and_costs_no_other() {
         good.replace("2026-11-22T14:03:11Z", "22.11.2026 14:03"),
         good.replace("a,1", "d,1"),
     );
-    let told = sheet(text.as_bytes(), Door { about: About::Sale, store: Some(store()), shops: Some(&shops) });
+    let told = sheet(
+        text.as_bytes(),
+        Door { about: About::Sale, store: Some(store()), is_told: false, shops: Some(&shops) },
+    );
     assert_eq!(told.places, [Place::Line(2), Place::Line(4), Place::Line(8)]);
     let faults = said(&told);
     assert_eq!(faults[0], "line 3: has 3 fields and not 6");
     assert!(faults[1].starts_with("line 5: time: \"22.11.2026 14:03\" is not a time like"), "{faults:?}");
     assert!(faults[2].starts_with("line 6: time: \"x\""), "{faults:?}");
     assert_eq!(faults.len(), 3);
-    let elsewhere =
-        Door { about: About::Sale, store: Some(StoreId::new("lyon").unwrap()), shops: Some(&shops) };
+    let elsewhere = Door {
+        about: About::Sale,
+        store: Some(StoreId::new("lyon").unwrap()),
+        is_told: false,
+        shops: Some(&shops),
+    };
     assert_eq!(said(&sheet(text.as_bytes(), elsewhere))[0], "line 2: store: there is no store lyon");
 }
 
@@ -228,7 +238,7 @@ proptest! {
     ) {
         let shops = [paris()];
         for about in [About::Sale, About::Return, About::Stock] {
-            let open = Door { about, store: None, shops: Some(&shops) };
+            let open = Door { about, store: None, is_told: false, shops: Some(&shops) };
             for bytes in [&message, &file, &noise] {
                 for told in [json(bytes, door(about)), sheet(bytes, open)] {
                     let rows = match &told.rows {
@@ -241,7 +251,7 @@ proptest! {
                 }
             }
         }
-        let told = sheet(&file, Door { about: About::Sale, store: None, shops: Some(&shops) });
+        let told = sheet(&file, Door { about: About::Sale, store: None, is_told: false, shops: Some(&shops) });
         prop_assert!(told.places.len() <= 2 || told.places.windows(2).all(|pair| pair[0] < pair[1]));
     }
 }

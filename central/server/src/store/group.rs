@@ -272,7 +272,8 @@ impl<'a> Group<'a> {
     /// Stores what is good of what a till told; when a part is wrong the whole is kept for people too.
     fn take_told(&mut self, message: &Message, till: &Till) -> Result<(), StoreError> {
         let Till { store, about, .. } = *till;
-        let mut told = pos::json(&message.payload, Door { about, store: Some(store), shops: None });
+        let mut told =
+            pos::json(&message.payload, Door { about, store: Some(store), is_told: true, shops: None });
         let Taken { new, known, replaced, refused } =
             sale::insert(self.db, &told.rows, (message.received, self.newer), &mut self.changed)?;
         tracing::debug!(topic = message.topic, new, known, replaced, "took what a till told");

@@ -105,7 +105,7 @@ async fn take(
     let _turn = room.turns.acquire().await.map_err(|_| Refusal::Busy)?;
     let reader = Arc::clone(&room);
     let read = move || {
-        let door = Door { about, store: Some(store), shops: Some(&reader.tills.shops) };
+        let door = Door { about, store: Some(store), is_told: true, shops: Some(&reader.tills.shops) };
         if is_json { pos::json(&body, door) } else { pos::sheet(&body, door) }
     };
     let mut told =
