@@ -92,7 +92,8 @@ pub(crate) enum Command {
     Bench(Bench),
     /// Adds every hour up again from its events, and compares with what is kept of it; also while central runs.
     ///
-    /// The exit code is 1 when something differs. With --mend such hours are added up anew.
+    /// The exit code is 1 when something differs, and 2 when there was nothing to compare. With --mend hours that differ
+    /// are added up anew.
     Verify {
         #[command(flatten)]
         file: File,
@@ -162,7 +163,7 @@ pub(crate) enum PosWhat {
     /// Lines that are known are taken once, however often a file is imported. The exit code is 1 when something in a
     /// file is wrong; what is good is stored all the same.
     Import {
-        /// What the lines are about: sale, return or stock. With sale each line says its kind.
+        /// What the lines are about: sale, return or stock. With sale each line of a CSV file says its kind.
         #[arg(long, default_value = "sale", value_parser = about)]
         kind: About,
         /// The shop, for files that have no column `store`.

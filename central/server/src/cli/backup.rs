@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::Config;
-use crate::store;
+use crate::store::{self, Copied};
 
 /// Copies the database.
 ///
@@ -14,7 +14,7 @@ use crate::store;
 pub(super) fn back_up(config: &Config, to: &Path) -> anyhow::Result<ExitCode> {
     let address = config.address()?;
     let copied = store::back_up(&address, config.tenant, to)?;
-    println!("{}: {} events, {}, schema {}", to.display(), copied.events, size(copied.bytes), copied.version);
+    println!("{}: {}", to.display(), told(&copied));
     if let Some(loyalty) = &config.loyalty {
         println!(
             "not in it: the folder of keys {}: without it no shopper is known again",
@@ -31,10 +31,10 @@ pub(super) fn back_up(config: &Config, to: &Path) -> anyhow::Result<ExitCode> {
 pub(super) fn restore(config: &Config, from: &Path, replace: bool) -> anyhow::Result<ExitCode> {
     let address = config.address()?;
     let copied = store::restore(&address, config.tenant, from, replace)?;
-    if let Some(before) = copied.before {
-        println!("{}: is what {address} was before", before.display());
+    if let Some(before) = &copied.before {
+        println!("{}: the database that was at {address} before", before.display());
     }
-    println!("{address}: {} events, {}, schema {}", copied.events, size(copied.bytes), copied.version);
+    println!("{address}: {}", told(&copied));
     println!("start central: gateways send again what they still hold, and the feed tells a new generation");
     Ok(ExitCode::SUCCESS)
 }
@@ -48,6 +48,13 @@ pub(super) fn restored(config: &Config) -> anyhow::Result<ExitCode> {
     store::restored(&address, config.tenant)?;
     println!("{address}: a new generation of the feed begins");
     Ok(ExitCode::SUCCESS)
+}
+
+/// `1 event, 0.3 MiB, schema 9`.
+fn told(copied: &Copied) -> String {
+    let Copied { events, bytes, version, before: _ } = copied;
+    let plural = if *events == 1 { "" } else { "s" };
+    format!("{events} event{plural}, {}, schema {version}", size(*bytes))
 }
 
 fn size(bytes: u64) -> String {

@@ -1,6 +1,7 @@
 //! The command `quarantine`. Enters: numbers of payloads that could not be used. Leaves: what is known of them, in words or
 //! as JSON; what became of those that were tried again; or nothing, of those that somebody drops and says why.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::{bail, ensure};
@@ -95,9 +96,11 @@ fn replay(store: &mut Store, ids: &[i64]) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for id in ids {
         match store.try_again(*id)? {
-            Replayed::Stored { new, known } => println!("{id}: stored, {new} events new, {known} known"),
+            Replayed::Stored { new, known } => {
+                println!("{id}: taken out and stored: {}, {known} of them known before", events(new + known));
+            }
             Replayed::Stays(why) => {
-                println!("{id}: stays: {}", printable(&why));
+                println!("{id}: cannot be used yet and stays in quarantine: {}", printable(&why));
                 code = ExitCode::FAILURE;
             }
             Replayed::Absent => {
@@ -115,6 +118,10 @@ fn list(reader: &Reader, as_json: bool) -> anyhow::Result<()> {
         println!("{}", Value::from(rows.iter().map(object).collect::<Vec<_>>()));
         return Ok(());
     }
+    if rows.is_empty() {
+        println!("nothing is in quarantine");
+        return Ok(());
+    }
     println!("{:>6}  {:20}  {:>5}  {:>6}  {:7}  TOPIC: REASON", "ID", "RECEIVED", "TIMES", "BYTES", "KIND");
     for row in &rows {
         let (received, topic, reason) = (utc(row.received), printable(&row.topic), printable(&row.reason));
@@ -124,7 +131,30 @@ fn list(reader: &Reader, as_json: bool) -> anyhow::Result<()> {
     if let more @ 1.. = reader.quarantine_ids()?.len().saturating_sub(rows.len()) {
         println!("and {more} older ones");
     }
+    let kinds = rows.iter().map(|row| row.kind.as_str()).collect::<BTreeSet<_>>();
+    kinds.into_iter().filter_map(meaning).for_each(|meaning| println!("{meaning}"));
     Ok(())
+}
+
+/// What a kind means for whoever wonders whether something is lost.
+fn meaning(kind: &str) -> Option<&'static str> {
+    match kind {
+        "refused" => Some(
+            "refused: nobody lost anything by it: gateways keep such events, and of what tills told the good lines are stored",
+        ),
+        "fork" => Some(
+            "fork: of a copied or rolled-back gateway; that gateway sends the events again under other numbers",
+        ),
+        "settled" => Some(
+            "settled: this is the only copy; its gateway may have deleted the events. Replay it after an upgrade",
+        ),
+        _ => None,
+    }
+}
+
+/// `1 event`, `7 events`.
+fn events(count: u64) -> String {
+    format!("{count} event{}", if count == 1 { "" } else { "s" })
 }
 
 fn list_dropped(reader: &Reader, as_json: bool) -> anyhow::Result<()> {
@@ -151,7 +181,8 @@ fn show(reader: &Reader, id: i64, as_json: bool) -> anyhow::Result<()> {
         println!("{object}");
         return Ok(());
     }
-    println!("topic     {}\nreceived  {}, {} times", printable(&row.topic), utc(row.received), row.times);
+    let times = if row.times == 1 { "once".to_owned() } else { format!("{} times", row.times) };
+    println!("topic     {}\nreceived  {}, {times}", printable(&row.topic), utc(row.received));
     println!("kind      {}", row.kind);
     if let Some((epoch, first, last)) = &row.numbers {
         println!("events    {first} to {last} of epoch {epoch}");

@@ -62,6 +62,16 @@ pub(crate) enum BackupError {
         /// Why.
         why: String,
     },
+    /// The copy cannot be made.
+    #[error("{}: cannot be copied to {}: {why}", .from.display(), .to.display())]
+    Copy {
+        /// The database.
+        from: PathBuf,
+        /// What it should be copied to.
+        to: PathBuf,
+        /// Why.
+        why: DbError,
+    },
     /// The copy is not what it should be.
     #[error("{}: is damaged: {what}", .path.display())]
     Damaged {
@@ -99,10 +109,8 @@ pub(crate) fn back_up(address: &Address, tenant: TenantId, to: &Path) -> Result<
     if to.try_exists().map_err(|why| of_file(to, why))? {
         return Err(BackupError::Exists(to.to_owned()));
     }
-    let made = copy(from, tenant, folder_of(to))?;
-    let copied = Db::open_to_write(&address_of(&made)).map_err(StoreError::from)?;
-    generation::mark_copy(&copied, now())?;
-    drop(copied);
+    let made = copy(from, tenant, folder_of(to), to)?;
+    mark(&made)?;
     let copied = examine(made.path(), to, tenant)?;
     // SQLite would take what is left of another file of this name for a part of this one.
     set_rest_aside(to, &aside_of(to))?;
@@ -133,15 +141,8 @@ pub(crate) fn restore(
     let held = hold(to, replace)?;
     // An older one has none.
     let known = held.as_ref().and_then(|db| generation::current(db).ok()).unwrap_or_default();
-    let made = copy(from, tenant, folder_of(to))?;
-    {
-        let of_made = address_of(&made);
-        let mut db = Db::open_to_write(&of_made).map_err(StoreError::from)?;
-        schema::prepare(&mut db, &of_made, tenant)?;
-        let transaction = db.transaction(Mode::Write)?;
-        generation::begin(&transaction, now(), known)?;
-        transaction.commit()?;
-    }
+    let made = copy(from, tenant, folder_of(to), to)?;
+    put_into_use(&made, tenant, known, to)?;
     examine(made.path(), from, tenant)?;
     like_its_neighbours(made.path(), to)?;
     let before = set_aside(to)?;
@@ -158,6 +159,25 @@ pub(crate) fn restored(address: &Address, tenant: TenantId) -> Result<(), StoreE
     let mut db = super::open_to_write(address, tenant)?;
     let transaction = db.transaction(Mode::Write)?;
     generation::begin(&transaction, now(), Generation::default())?;
+    transaction.commit()
+}
+
+/// Marks a copy as one.
+fn mark(made: &NamedTempFile) -> Result<(), StoreError> {
+    generation::mark_copy(&Db::open_to_write(&address_of(made))?, now())
+}
+
+/// Brings a copy to this program's schema, and begins a generation in it. It is told of by the name that it will have.
+fn put_into_use(
+    made: &NamedTempFile,
+    tenant: TenantId,
+    known: Generation,
+    name: &Path,
+) -> Result<(), StoreError> {
+    let mut db = Db::open_to_write(&address_of(made))?;
+    schema::prepare(&mut db, &name.to_owned().into(), tenant)?;
+    let transaction = db.transaction(Mode::Write)?;
+    generation::begin(&transaction, now(), known)?;
     transaction.commit()
 }
 
@@ -194,33 +214,33 @@ fn now() -> UnixMillis {
     UnixMillis(Timestamp::now().as_millisecond())
 }
 
-/// Copies a database into a file without a name of its own.
-fn copy(from: &Path, tenant: TenantId, folder: &Path) -> Result<NamedTempFile, BackupError> {
+/// Copies a database into a file without a name of its own, which is to be that of `to`.
+fn copy(from: &Path, tenant: TenantId, folder: &Path, to: &Path) -> Result<NamedTempFile, BackupError> {
     let address = Address::from(from.to_owned());
     fs::metadata(from).map_err(|why| of_file(from, why))?;
     let made = tempfile::Builder::new().prefix(".hangtag-central-").tempfile_in(folder);
     let made = made.map_err(|why| of_file(folder, why))?;
-    let path = made.path().to_str().ok_or_else(|| of_file(made.path(), ErrorKind::InvalidFilename.into()))?;
+    let path = made.path().to_str().ok_or_else(|| of_file(to, ErrorKind::InvalidFilename.into()))?;
     loop {
         let before = state(from)?;
-        let (db, is_immutable) = look(&address)?;
+        let (db, is_immutable) = look(&address, from)?;
         is_centrals(&db, from)?;
         schema::check(&db, &address, tenant)?;
         db.execute("VACUUM INTO ?1", binds![path]).map_err(|why| match why {
-            StoreError::Statement(why) => StoreError::Open { address: address.clone(), why },
-            other => other,
+            StoreError::Statement(why) => BackupError::Copy { from: from.to_owned(), to: to.to_owned(), why },
+            other => other.into(),
         })?;
         // A file that nobody had open was read as one that nobody changes.
         if !is_immutable || (!before.is_open && state(from)? == before) {
             return Ok(made);
         }
-        made.as_file().set_len(0).map_err(|why| of_file(made.path(), why))?;
+        made.as_file().set_len(0).map_err(|why| of_file(to, why))?;
     }
 }
 
-/// Opens a database. Whether it is read as one that nobody changes.
-fn look(address: &Address) -> Result<(Db, bool), StoreError> {
-    Db::open_to_look(address).map_err(|why| StoreError::Open { address: address.clone(), why })
+/// Opens a database that people know by this name. Whether it is read as one that nobody changes.
+fn look(address: &Address, name: &Path) -> Result<(Db, bool), StoreError> {
+    Db::open_to_look(address).map_err(|why| StoreError::Open { address: name.to_owned().into(), why })
 }
 
 /// What tells whether a file may have changed.
@@ -252,8 +272,8 @@ fn is_centrals(db: &Db, path: &Path) -> Result<(), BackupError> {
 
 /// Looks whether a file is whole, by itself. People know it by another name.
 fn examine(path: &Path, name: &Path, tenant: TenantId) -> Result<Copied, BackupError> {
-    let address = Address::from(path.to_owned());
-    let (db, _) = look(&address)?;
+    let (db, _) = look(&Address::from(path.to_owned()), name)?;
+    let address = Address::from(name.to_owned());
     let found: Vec<String> = db.all("PRAGMA integrity_check(3)", &[], |row| row.get(0))?;
     if found != ["ok"] {
         return Err(BackupError::Damaged { path: name.to_owned(), what: found.join("; ") });
@@ -264,7 +284,7 @@ fn examine(path: &Path, name: &Path, tenant: TenantId) -> Result<Copied, BackupE
     Ok(Copied {
         version: db.version()?,
         events: db.only(events, &[], |row| row.get(0))?,
-        bytes: fs::metadata(path).map_err(|why| of_file(path, why))?.len(),
+        bytes: fs::metadata(path).map_err(|why| of_file(name, why))?.len(),
         before: None,
     })
 }
@@ -313,12 +333,12 @@ fn has_data(db: &Db) -> Result<bool, StoreError> {
 /// Lets the file be whose the database was, or whose the folder is: central may run as another user than who restores.
 fn like_its_neighbours(made: &Path, to: &Path) -> Result<(), BackupError> {
     let wanted = fs::metadata(to).or_else(|_| fs::metadata(folder_of(to))).map_err(|why| of_file(to, why))?;
-    let has = fs::metadata(made).map_err(|why| of_file(made, why))?;
+    let has = fs::metadata(made).map_err(|why| of_file(to, why))?;
     if (has.uid(), has.gid()) != (wanted.uid(), wanted.gid()) {
-        chown(made, Some(wanted.uid()), Some(wanted.gid())).map_err(|why| of_file(made, why))?;
+        chown(made, Some(wanted.uid()), Some(wanted.gid())).map_err(|why| of_file(to, why))?;
     }
     if wanted.is_file() {
-        fs::set_permissions(made, wanted.permissions()).map_err(|why| of_file(made, why))?;
+        fs::set_permissions(made, wanted.permissions()).map_err(|why| of_file(to, why))?;
     }
     Ok(())
 }

@@ -95,7 +95,7 @@ use db::{Db, DbError};
 pub(crate) use address::Address;
 pub(crate) use append::{Message, Options, Store};
 pub(crate) use backlog::QuarantineSum;
-pub(crate) use backup::{back_up, restore, restored};
+pub(crate) use backup::{Copied, back_up, restore, restored};
 pub(crate) use db::Word;
 pub(crate) use deleted::Deleted;
 pub(crate) use epoch::Key;
