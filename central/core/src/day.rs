@@ -9,7 +9,7 @@
 //! - A garment was **put back** when the next that happened to it after a pick-up is a put-down, within
 //!   [`PUT_BACK_MS`].
 //! - A garment that was tried on is **back** when it is put down or picked up again within [`AFTERWARDS_MS`], and
-//!   **left behind** when nothing of the kind happens, nor a sale. While that time has not passed nothing is said.
+//!   **left in the booth** when nothing of the kind happens, nor a sale. While that time has not passed nothing is said.
 
 use alloc::vec::Vec;
 

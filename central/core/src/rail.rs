@@ -137,6 +137,12 @@ impl Rails {
         }
     }
 
+    /// Whether anything that counts was handled on a rail.
+    #[must_use]
+    pub fn has(&self, rail: &(u32, ZoneId)) -> bool {
+        self.all.contains_key(rail)
+    }
+
     /// Pick-ups per shop and article, while the shop was open and somebody listened.
     #[must_use]
     pub fn picked_up(&self) -> BTreeMap<(u32, Article), u64> {

@@ -19,7 +19,7 @@ use jiff::civil::Date;
 
 use crate::goods::Goods;
 use crate::shop::Shop;
-use crate::store::{Coverage, Hours, Reader, StoreError};
+use crate::store::{Coverage, Hours, Reader, StoreError, Zone};
 
 /// An hour, in milliseconds.
 const HOUR_MS: i64 = 3_600_000;
@@ -175,6 +175,18 @@ impl Days {
         };
         let [begin, end] = [begin, end].map(|zoned| UnixMillis(zoned.timestamp().as_millisecond()));
         self.reader.readers(shop.id, begin, end)
+    }
+
+    /// The zones that a shop has from one date to another, by zone and gateway.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn zones(&self, shop: &Shop, (from, to): (Date, Date)) -> Result<Vec<Zone>, StoreError> {
+        let (Some((begin, _)), Some((_, end))) = (shop.bounds(from), shop.bounds(to)) else {
+            return Ok(Vec::new());
+        };
+        let [begin, end] = [begin, end].map(|zoned| UnixMillis(zoned.timestamp().as_millisecond()));
+        self.reader.zones(shop.id, begin, end)
     }
 
     /// Whether a till of a shop told of anything from one date to another, or on the day after.

@@ -143,6 +143,27 @@ impl Goods {
         (place, passes)
     }
 
+    /// Values that a filter names and the catalogue does not have: each with the name of its parameter. Every GTIN may be
+    /// that of an unlisted product.
+    #[must_use]
+    pub(crate) fn unknown(&self, wanted: &Wanted) -> Vec<(&'static str, String)> {
+        let has = |of: fn(&Item) -> &String, value: &String| {
+            self.catalogue.items().any(|(_, item)| of(item) == value)
+        };
+        let is_style = |style: &String| self.styles.binary_search(style).is_ok() || Gtin::new(style).is_ok();
+        let unknown = |name: &'static str, values: &BTreeSet<String>, is_known: &dyn Fn(&String) -> bool| {
+            let unknown = values.iter().filter(|value| !is_known(value));
+            unknown.map(|value| (name, value.clone())).collect::<Vec<_>>()
+        };
+        [
+            unknown("category", &wanted.categories, &|value| has(|item| &item.category, value)),
+            unknown("style", &wanted.styles, &is_style),
+            unknown("colour", &wanted.colours, &|value| has(|item| &item.colour, value)),
+            unknown("size", &wanted.sizes, &|value| has(|item| &item.size, value)),
+        ]
+        .concat()
+    }
+
     /// The name of a style as a filter gives it: its catalogue number, or the GTIN of an unlisted product. `None` of
     /// tags that are no SGTIN.
     #[must_use]

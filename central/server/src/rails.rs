@@ -32,6 +32,8 @@ pub(crate) struct Floor {
     readers: BTreeMap<(u32, GatewayId, ReaderId), Arc<Listened>>,
     /// Who told of garments on which rail.
     gateways: BTreeMap<(u32, ZoneId), BTreeSet<GatewayId>>,
+    /// The same of rails that the shop is known to have, whether anything was told of them or not.
+    known: BTreeMap<(u32, ZoneId), BTreeSet<GatewayId>>,
     /// What came of comparing the rails, once somebody asked.
     spots: OnceCell<Spots>,
 }
@@ -41,7 +43,29 @@ impl Floor {
     #[must_use]
     pub(crate) fn new(days: i32) -> Self {
         let rails = Rails::new(days <= DAYS_WITH_HOURS);
-        Self { rails, readers: BTreeMap::new(), gateways: BTreeMap::new(), spots: OnceCell::new() }
+        let (readers, gateways, known) = Default::default();
+        Self { rails, readers, gateways, known, spots: OnceCell::new() }
+    }
+
+    /// Takes note of a rail that a shop has, and of a gateway that watches it.
+    pub(crate) fn know(&mut self, shop: u32, zone: ZoneId, gateway: GatewayId) {
+        self.known.entry((shop, zone)).or_default().insert(gateway);
+    }
+
+    /// The rails of which nothing was told, with how long their readers listened while the shop was open, in hours: the
+    /// mean of the readers, 0 where none did.
+    pub(crate) fn untouched(&self) -> impl Iterator<Item = ((u32, ZoneId), f64)> {
+        let untouched = self.known.iter().filter(|(rail, _)| !self.rails.has(rail));
+        untouched.map(|((shop, zone), gateways)| {
+            let readers =
+                self.readers.iter().filter(|((of, gateway, _), _)| of == shop && gateways.contains(gateway));
+            let (mut count, mut sum) = (0.0, 0.0);
+            for (_, listened) in readers {
+                count += 1.0;
+                sum += listened.by_day().map(|(_, hours)| hours).sum::<f64>();
+            }
+            ((*shop, *zone), if count > 0.0 { sum / count } else { 0.0 })
+        })
     }
 
     /// Adds a day of a shop, numbered by the caller like the shop, as far as it has come. Of it counts what `passes`.

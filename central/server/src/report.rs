@@ -24,7 +24,7 @@ use crate::days::{Days, ShopDay};
 use crate::goods::{Goods, Wanted};
 use crate::rails::Floor;
 use crate::shop::Shop;
-use crate::store::{Coverage, StoreError};
+use crate::store::{Coverage, StoreError, Zone};
 
 /// Sums over shops and days.
 #[derive(Debug, Default)]
@@ -39,12 +39,23 @@ pub(crate) struct Report {
     pub delays: Delays,
     /// Whether all goods count.
     pub is_all: bool,
-    /// The hours in which a reader of the shop listened, for a part at least.
-    pub listened: BTreeSet<HourOf>,
+    /// The hours of which something is known, because a reader of the shop listened in a part of them or something was
+    /// told of them: how long readers listened, in milliseconds, added up over the readers. Of all others nobody knows
+    /// whether nothing happened.
+    pub known: BTreeMap<HourOf, i64>,
+    /// How the shops were watched day by day, by their positions and the days' numbers.
+    pub days: BTreeMap<(u32, i32), WatchedDay>,
+    /// Until when time has passed, in Unix milliseconds.
+    pub until_ms: i64,
     /// How the last shop was watched on the last day, by reader.
     pub last_coverage: Vec<Coverage>,
     /// The rails, and who watched them; of what something is compared with there are none.
     pub floor: Option<Floor>,
+    /// The zones that the shops have, by their positions, whether anything happened there or not; of what something is
+    /// compared with there are none.
+    pub zones: BTreeMap<u32, Vec<Zone>>,
+    /// The gateways of which a reader listened at any hour.
+    pub listening: BTreeSet<(u32, GatewayId)>,
     /// Whether a till of any of the shops told of anything: if none did, what was bought is not known.
     pub has_tills: bool,
 }
@@ -56,11 +67,58 @@ pub(crate) struct Watched {
     pub listened_ms: i64,
     /// Opening hours that have passed, in milliseconds.
     pub hours_ms: i64,
+    /// What each reader did in them.
+    pub readers: BTreeMap<(GatewayId, ReaderId), Life>,
     /// How long gateways told of their readers, whatever those did, in milliseconds, added up over the gateways.
     pub reported_ms: i64,
     /// Events about garments whose time of day nobody vouches for.
     pub unvouched: u64,
-    readers: BTreeSet<(GatewayId, ReaderId)>,
+}
+
+/// How long a reader was in each state, in milliseconds; in the rest of the time it told of none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Life {
+    /// It listened.
+    pub listening_ms: i64,
+    /// Its port was open, and it did not answer.
+    pub silent_ms: i64,
+    /// There was no port.
+    pub absent_ms: i64,
+    /// It was not to read, by its schedule.
+    pub off_ms: i64,
+}
+
+/// How a shop was watched on one day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct WatchedDay {
+    /// How long readers listened while the shop was open, in milliseconds, added up over the readers.
+    pub listened_ms: i64,
+    /// Opening hours that have passed, in milliseconds.
+    pub hours_ms: i64,
+    /// Whether anything is known of the day.
+    pub is_known: bool,
+}
+
+/// What is known of what became of try-ons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcomes {
+    /// All of it,
+    Known,
+    /// of some of them: of the others it is too early, or their shop has no till,
+    Some,
+    /// nothing yet,
+    Waiting,
+    /// nothing at all: no till told of anything.
+    NoTill,
+}
+
+/// Of how many days anything is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Days of shops of which something is known,
+    pub known: u64,
+    /// and those on which the shops were open, these included.
+    pub all: u64,
 }
 
 /// Which shops and days.
@@ -90,6 +148,8 @@ fn week_end(date: Date) -> Date {
     date.saturating_add(jiff::Span::new().days(6 - date.weekday().to_monday_zero_offset()))
 }
 
+/// Counts of two stretches are compared when of one at least so large a part is known as of the other.
+const ALIKE: f64 = 0.9;
 /// The first day that has a number.
 const FIRST_DAY: Date = Date::constant(2000, 1, 1);
 
@@ -111,7 +171,8 @@ impl Report {
         let share = range.shops.len().div_ceil(threads).max(1);
         let days_asked = Self::number(range.to) - Self::number(range.from) + 1;
         let floor = range.beside.is_none().then(|| Floor::new(days_asked));
-        let mut report = Self { floor, is_all: wanted.is_all(), ..Self::default() };
+        let until = UnixMillis(now.as_millisecond());
+        let mut report = Self { floor, is_all: wanted.is_all(), until_ms: until.0, ..Self::default() };
         // The same goods are there day after day.
         let places = RefCell::new(Map::default());
         let place =
@@ -122,8 +183,16 @@ impl Report {
                 tills.insert(*shop);
             }
             // One that is dead all the time must not vanish from what could have been listened to.
-            let readers = days.readers(&shops[*shop], (range.from, range.to))?.into_iter().collect();
+            let readers = days.readers(&shops[*shop], (range.from, range.to))?;
+            let readers = readers.into_iter().map(|reader| (reader, Life::default())).collect();
             report.watched.insert(*shop, Watched { readers, ..Watched::default() });
+            if let (Some(floor), Ok(number)) = (&mut report.floor, u32::try_from(*shop)) {
+                let zones = days.zones(&shops[*shop], (range.from, range.to))?;
+                for zone in zones.iter().filter(|zone| !zone.is_booth) {
+                    floor.know(number, zone.zone, zone.gateway);
+                }
+                report.zones.insert(number, zones);
+            }
         }
         report.has_tills = !tills.is_empty();
         let mut weeks: BTreeMap<usize, Week> = BTreeMap::new();
@@ -189,7 +258,7 @@ impl Report {
                     let number = u32::try_from(shop).unwrap_or(u32::MAX);
                     let of = Of { shop: number, day: Self::number(date), is_all, has_tills };
                     report.period.add(of, &day.day, &place);
-                    let until = range.cut_of(&shops[shop], now).unwrap_or(UnixMillis(now.as_millisecond()));
+                    let until = range.cut_of(&shops[shop], now).unwrap_or(until);
                     report.watch(of, &shops[shop], (date, &day), until);
                     if let Some(floor) = &mut report.floor {
                         let passes = |article| place(article).1;
@@ -211,13 +280,59 @@ impl Report {
         self.delays += &day.delays;
         let hours = shop.hours(date);
         let starts: Vec<i64> = hours.iter().map(|hour| hour.start.timestamp().as_millisecond()).collect();
+        let end = |at: usize| starts.get(at + 1).copied().unwrap_or(i64::MAX);
+        let hour = |at: usize| {
+            let hour = u8::try_from(at).unwrap_or(u8::MAX);
+            HourOf { day: of.day, hour, shop: of.shop }
+        };
+        let mut known: BTreeMap<HourOf, i64> =
+            day.day.cells.iter().map(|cell| (hour(usize::from(cell.hour)), 0)).collect();
         for stretch in day.coverage.iter().filter(|stretch| stretch.state == ReaderState::Listening) {
-            let first = starts.partition_point(|start| *start <= stretch.from.0).saturating_sub(1);
-            let after = starts.partition_point(|start| *start < stretch.to.0);
-            let heard = (first..after).filter_map(|hour| u8::try_from(hour).ok());
-            self.listened.extend(heard.map(|hour| HourOf { day: of.day, hour, shop: of.shop }));
+            self.listening.insert((of.shop, stretch.gateway));
+            let (from, to) = (stretch.from.0, stretch.to.min(until).0);
+            let first = starts.partition_point(|start| *start <= from).saturating_sub(1);
+            let after = starts.partition_point(|start| *start < to);
+            for (at, start) in starts.iter().enumerate().take(after).skip(first) {
+                *known.entry(hour(at)).or_default() += (to.min(end(at)) - from.max(*start)).max(0);
+            }
         }
-        self.watched.entry(of.shop as usize).or_default().add(shop, date, day, until);
+        let is_known = !known.is_empty();
+        self.known.extend(known);
+        let (listened_ms, hours_ms) =
+            self.watched.entry(of.shop as usize).or_default().add(shop, date, day, until);
+        self.days.insert((of.shop, of.day), WatchedDay { listened_ms, hours_ms, is_known });
+    }
+
+    /// Whether anything is known of any hour: if not, that nothing was counted means nothing.
+    #[must_use]
+    pub(crate) fn is_measured(&self) -> bool {
+        !self.known.is_empty()
+    }
+
+    /// Of how many days anything is known.
+    #[must_use]
+    pub(crate) fn extent(&self) -> Extent {
+        let count = |is: fn(&WatchedDay) -> bool| self.days.values().filter(|day| is(day)).count() as u64;
+        Extent { known: count(|day| day.is_known), all: count(|day| day.is_known || day.hours_ms > 0) }
+    }
+
+    /// How long the readers of a shop could have listened in so many milliseconds.
+    #[must_use]
+    pub(crate) fn possible_ms(&self, shop: u32, ms: i64) -> i64 {
+        ms * self.watched.get(&(shop as usize)).map_or(1, Watched::readers)
+    }
+
+    /// What is known of what became of try-ons.
+    #[must_use]
+    pub(crate) fn outcomes(&self) -> Outcomes {
+        let total = &self.period.total;
+        match (total.known, total.counts.tried_on) {
+            _ if !self.has_tills => Outcomes::NoTill,
+            (0, 1..) => Outcomes::Waiting,
+            (known, tried) if known < tried => Outcomes::Some,
+            (_, 0) if !self.is_measured() => Outcomes::Waiting,
+            _ => Outcomes::Known,
+        }
     }
 
     /// A share of what was bought, where tills tell.
@@ -258,38 +373,63 @@ impl Report {
 impl Watched {
     /// How long the gateways could have told of their readers.
     fn reportable_ms(&self) -> i64 {
-        let gateways: BTreeSet<GatewayId> = self.readers.iter().map(|(gateway, _)| *gateway).collect();
+        let gateways: BTreeSet<GatewayId> = self.readers.keys().map(|(gateway, _)| *gateway).collect();
         self.hours_ms * i64::try_from(gateways.len().max(1)).unwrap_or(1)
-    }
-
-    /// The share of the opening hours in which the readers listened, 0 to 1; `None` while the shop has not been open.
-    #[must_use]
-    pub(crate) fn share(&self) -> Option<f64> {
-        (self.hours_ms > 0).then(|| self.listened_ms as f64 / self.possible_ms() as f64)
     }
 
     /// How long the readers could have listened. One that told of itself on any of the days, or in the month before,
     /// could have on all; where none did, one is missing.
     fn possible_ms(&self) -> i64 {
-        self.hours_ms * i64::try_from(self.readers.len().max(1)).unwrap_or(1)
+        self.hours_ms * self.readers()
     }
 
-    fn add(&mut self, shop: &Shop, date: Date, day: &ShopDay, until: UnixMillis) {
+    /// How many readers could have listened, at least one.
+    fn readers(&self) -> i64 {
+        i64::try_from(self.readers.len().max(1)).unwrap_or(1)
+    }
+
+    /// Adds a day. How long readers listened on it while the shop was open, and how long that was, in milliseconds.
+    fn add(&mut self, shop: &Shop, date: Date, day: &ShopDay, until: UnixMillis) -> (i64, i64) {
         self.unvouched += day.unvouched;
-        let Some((open, close)) = shop.open(date) else { return };
+        let Some((open, close)) = shop.open(date) else { return (0, 0) };
         let close = close.min(until);
         if close <= open {
-            return;
+            return (0, 0);
         }
-        self.hours_ms += close.0 - open.0;
+        let hours_ms = close.0 - open.0;
+        self.hours_ms += hours_ms;
         self.reported_ms += reported_ms(&day.coverage, open, close);
+        let mut listened_ms = 0;
         for stretch in &day.coverage {
-            self.readers.insert((stretch.gateway, stretch.reader));
-            self.listened_ms += match stretch.state {
-                ReaderState::Listening => (stretch.to.min(close).0 - stretch.from.max(open).0).max(0),
-                ReaderState::Silent | ReaderState::Absent | ReaderState::Off => 0,
-            };
+            let life = self.readers.entry((stretch.gateway, stretch.reader)).or_default();
+            let ms = (stretch.to.min(close).0 - stretch.from.max(open).0).max(0);
+            match stretch.state {
+                ReaderState::Listening => {
+                    life.listening_ms += ms;
+                    listened_ms += ms;
+                }
+                ReaderState::Silent => life.silent_ms += ms,
+                ReaderState::Absent => life.absent_ms += ms,
+                ReaderState::Off => life.off_ms += ms,
+            }
         }
+        self.listened_ms += listened_ms;
+        (listened_ms, hours_ms)
+    }
+}
+
+impl Extent {
+    /// The share of the days of which something is known, 0 to 1; 0 of none.
+    #[must_use]
+    pub(crate) fn share(&self) -> f64 {
+        if self.all == 0 { 0.0 } else { self.known as f64 / self.all as f64 }
+    }
+
+    /// Whether as large a part is known of both, so that their counts can be compared.
+    #[must_use]
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let (a, b) = (self.share(), other.share());
+        a > 0.0 && b > 0.0 && a.min(b) >= ALIKE * a.max(b)
     }
 }
 

@@ -39,6 +39,7 @@
 //!              mark, which is another one after every change of what the hour adds up to
 //! sale, stock  what tills told: drawn in `sale.rs`
 //! sheet        per shop and hour what counts of its events, packed: drawn in `roll.rs`
+//! zone         which zones the shops have: drawn in `zone.rs`
 //! feed, feed_head, feed_waiting, feed_sent, lease: where in its shop's feed each event stands, how far that is
 //!                              published, and by whom; drawn in `feed.rs`
 //! feed_past    which numberings of the feeds were before the present one; drawn in `generation.rs`
@@ -46,7 +47,8 @@
 //! meta         name and value: whose database it is (tenant); what tells the secret that keys `code` from others
 //!              (codes); which numbering of the feeds counts, and whether this is a copy (generation, backup);
 //!              the highest number that a payload in quarantine had (quarantine; in files only); what decides how
-//!              numbers of visits are rounded (rounding)
+//!              numbers of visits are rounded (rounding); which version sheets are of, and whether zones were noted from
+//!              those of before (sheets, zones)
 //! ```
 //!
 //! Times are Unix milliseconds. Numbers fit signed 64 bits because `admit` refuses larger ones; a
@@ -89,6 +91,7 @@ mod sheet;
 mod sums;
 mod unreadable;
 mod writer;
+mod zone;
 
 use db::{Db, DbError};
 
@@ -114,6 +117,7 @@ pub(crate) use sale::Taken;
 pub(crate) use scratch::Scratch;
 pub(crate) use sums::Sums;
 pub(crate) use writer::{Delivery, Failing, Input, Question, Settled, Writer};
+pub(crate) use zone::Zone;
 
 /// Why the database did not do what it should.
 #[derive(Debug, thiserror::Error)]

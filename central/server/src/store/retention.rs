@@ -29,7 +29,7 @@ use super::db::{Db, Mode, Transaction, binds};
 use super::deleted::note;
 use super::piece::{self, merged};
 use super::read::parse;
-use super::{Address, StoreError, lease, open_to_write, roll, sheet};
+use super::{Address, StoreError, lease, open_to_write, roll, sheet, zone};
 
 /// How many runs of the feed, sales or payloads go in one transaction.
 const ROWS: u32 = 256;
@@ -258,6 +258,9 @@ fn put_away(db: &Db, store: StoreId, hour: i64) -> Result<u64, StoreError> {
         let mark: i64 = rand::random();
         let keep = "UPDATE sheet SET mark = ?3, body = ?4 WHERE store = ?1 AND hour = ?2";
         db.execute(keep, binds![id, hour, mark, body.as_slice()])?;
+        let mut zones = zone::Noted::default();
+        zones.hour(id, hour, &piece);
+        zones.write(db)?;
         let remark = "UPDATE changed SET mark = ?3, rolled = ?3 WHERE store = ?1 AND hour = ?2";
         db.execute(remark, binds![id, hour, mark])?;
     } else if known != Some(piece::read(db, id, hour)?) {

@@ -17,7 +17,7 @@ use hangtag_protocol::id::TenantId;
 
 use super::changed::{HOUR_MS, NO_HOUR};
 use super::db::{Db, Mode, binds};
-use super::{Address, StoreError, open_to_read, open_to_write, piece, sheet};
+use super::{Address, StoreError, open_to_read, open_to_write, piece, sheet, zone};
 
 /// The tables. Hours from before hours were marked are marked here.
 pub(super) const TABLES: &str = "
@@ -41,10 +41,11 @@ impl Roller {
     /// # Errors
     /// As for the writer.
     pub(crate) fn open(address: &Address, tenant: TenantId) -> Result<Self, StoreError> {
-        let db = open_to_write(address, tenant)?;
+        let mut db = open_to_write(address, tenant)?;
         // Sheets can be made again: they need not be on stable storage before the next checkpoint.
         db.relax()?;
         remake(&db)?;
+        zone::fill(&mut db)?;
         Ok(Self(db))
     }
 
@@ -67,8 +68,10 @@ impl Roller {
         let snapshot = self.0.transaction(Mode::Read)?;
         let due = due(&snapshot, most)?;
         let mut sheets = Vec::new();
+        let mut zones = zone::Noted::default();
         for (store, hour, mark) in &due {
             let piece = piece::read(&snapshot, store, *hour)?;
+            zones.hour(store, *hour, &piece);
             sheets.push((store, *hour, *mark, sheet::pack(UnixMillis(hour * HOUR_MS), &piece)));
         }
         snapshot.commit()?;
@@ -87,6 +90,7 @@ impl Roller {
                 binds![store.as_str(), *hour, *mark],
             )?;
         }
+        zones.write(&write)?;
         write.commit()?;
         Ok(due.len())
     }

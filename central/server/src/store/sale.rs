@@ -52,6 +52,24 @@ CREATE TABLE stock (
 /// How far a correction's time may be from that of the line that it corrects, in milliseconds: a day.
 const CORRECTION_MS: u64 = 86_400_000;
 
+/// The latest count of each product and place until a moment. From product to product through the primary key: of each
+/// only the latest counts are read, however many there are.
+pub(super) const LATEST: &str = "WITH RECURSIVE product (gtin) AS (
+        SELECT min(gtin) FROM stock WHERE store = ?1
+        UNION ALL
+        SELECT (SELECT min(o.gtin) FROM stock AS o WHERE o.store = ?1 AND o.gtin > product.gtin)
+        FROM product WHERE product.gtin IS NOT NULL
+    )
+    SELECT s.gtin, s.place, s.at_ms, s.quantity FROM product CROSS JOIN
+        (SELECT 'all' AS name UNION ALL SELECT 'back_room' UNION ALL SELECT 'floor') AS place
+    JOIN stock AS s ON s.store = ?1 AND s.gtin = product.gtin AND s.place = place.name
+        AND s.at_ms = (SELECT max(o.at_ms) FROM stock AS o WHERE o.store = ?1 AND o.gtin = product.gtin
+            AND o.place = place.name AND o.at_ms <= ?2)
+    ORDER BY 1, 2";
+/// The counts after one moment and until another.
+pub(super) const COUNTS: &str = "SELECT gtin, place, at_ms, quantity FROM stock
+    WHERE store = ?1 AND at_ms > ?2 AND at_ms <= ?3 ORDER BY at_ms, gtin, place";
+
 /// What becomes of a row that came later than what is stored, under the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Newer {
@@ -204,11 +222,7 @@ pub(super) fn sales(
 
 /// The latest count of each product and place of a shop that was made at a moment or before, by product and place.
 pub(super) fn stock(db: &Db, store: StoreId, at: UnixMillis) -> Result<Vec<StockCount>, StoreError> {
-    let question = "SELECT gtin, place, at_ms, quantity FROM stock AS s
-         WHERE store = ?1 AND at_ms = (SELECT max(at_ms) FROM stock AS o
-             WHERE o.store = s.store AND o.gtin = s.gtin AND o.place = s.place AND o.at_ms <= ?2)
-         ORDER BY gtin, place";
-    db.all(question, binds![store.as_str(), at.0], count)
+    db.all(LATEST, binds![store.as_str(), at.0], count)
 }
 
 /// The counts of a shop's stock after one moment and until another, oldest first.
@@ -218,9 +232,7 @@ pub(super) fn counts(
     after: UnixMillis,
     until: UnixMillis,
 ) -> Result<Vec<StockCount>, StoreError> {
-    let question = "SELECT gtin, place, at_ms, quantity FROM stock
-         WHERE store = ?1 AND at_ms > ?2 AND at_ms <= ?3 ORDER BY at_ms, gtin, place";
-    db.all(question, binds![store.as_str(), after.0, until.0], count)
+    db.all(COUNTS, binds![store.as_str(), after.0, until.0], count)
 }
 
 fn count(row: &Row<'_>) -> Result<StockCount, StoreError> {

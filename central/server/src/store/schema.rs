@@ -6,16 +6,17 @@ use hangtag_protocol::id::TenantId;
 use jiff::Timestamp;
 
 use super::db::{Db, Mode, Transaction, binds};
-use super::{Address, StoreError, feed, generation, roll, sale, secret};
+use super::{Address, StoreError, feed, generation, roll, sale, secret, zone};
 
 /// The version of the schema, in SQLite's `user_version`.
-pub(super) const VERSION: i64 = 8;
+pub(super) const VERSION: i64 = 9;
 
 /// The first version that says whose database it is.
 const META_SINCE: i64 = 2;
 
 /// What makes each version of the one before; the first of an empty file. What was released never changes.
-const STEPS: [&str; 8] = [V1, V2, V3, V4, sale::TABLES, roll::TABLES, feed::TABLES, generation::TABLES];
+const STEPS: [&str; 9] =
+    [V1, V2, V3, V4, sale::TABLES, roll::TABLES, feed::TABLES, generation::TABLES, zone::TABLES];
 
 const V1: &str = "
 CREATE TABLE event (

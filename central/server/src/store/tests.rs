@@ -35,6 +35,7 @@ mod sale;
 mod secret;
 mod tls;
 mod writer;
+mod zone;
 
 pub(crate) struct Bench {
     pub(crate) store: Store,

@@ -8,7 +8,8 @@
 //!  "next":"/api/v1/measures/styles?period=7d&limit=1&offset=1"}
 //! ```
 //!
-//! A time is in seconds; what is withheld because it tells of too few visits is `null`.
+//! A time is in seconds; what is withheld because it tells of too few visits is `null`, and so are counts of time in which
+//! nobody listened and of which nothing is known: `listened_percent` is 0 there.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
@@ -18,12 +19,16 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value as Json, json};
 
+use super::filter::{self, FilterError};
 use super::table::{Table, Value};
 use super::tables;
 use super::{Answer, NO_SNIFF, PageError, Site};
 
 /// Rows of an answer when nothing is said of it, and at most.
 const ROWS: (usize, usize) = (100, 1_000);
+
+/// The names of all parameters of a table.
+pub(super) const NAMES: [&[&str]; 2] = [&filter::NAMES, &["limit", "offset"]];
 
 /// All paths for programs, in OpenAPI's words.
 pub(super) const DESCRIPTION: &str = include_str!("../../../../docs/openapi.json");
@@ -66,10 +71,15 @@ async fn answer(
     let (rest, limit, offset) = paging(&query)?;
     let name = name.to_owned();
     let body = super::answer(site, rest, headers, move |answer| {
+        answer.refuse_unknown()?;
         let table = answer.source().table(&name).ok_or(PageError::Table(name))?;
         Ok(body(&answer, &table, limit, offset).to_string())
     })
-    .await?;
+    .await
+    .map_err(|why| match why {
+        PageError::Filter(FilterError::Name(name)) => PageError::Name(name),
+        why => why,
+    })?;
     let tag = format!("\"{:016x}\"", BuildHasherDefault::<DefaultHasher>::default().hash_one(&body));
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let same =
@@ -106,9 +116,10 @@ fn body(answer: &Answer, table: &Table, limit: usize, offset: usize) -> Json {
     let shops = &answer.site.shops;
     let rows = table.rows.iter().skip(offset).take(limit).map(|row| {
         let cells = table.columns.iter().zip(&row.cells);
-        Json::Object(
-            cells.map(|(column, value)| (column.name.to_owned(), cell(value))).collect::<Map<_, _>>(),
-        )
+        let cells = cells.map(|(column, value)| (column.name.to_owned(), cell(value)));
+        let days = row.days.into_iter().flat_map(|(from, to)| [("from", from), ("to", to)]);
+        let days = days.map(|(name, day)| (name.to_owned(), json!(day.to_string())));
+        Json::Object(days.chain(cells).collect::<Map<_, _>>())
     });
     let mut body = json!({
         "table": table.name,
@@ -147,6 +158,7 @@ fn cell(value: &Value) -> Json {
         | Value::Ratio(None)
         | Value::Duration(None)
         | Value::Number(None)
-        | Value::Hidden => Json::Null,
+        | Value::Hidden
+        | Value::Unmeasured => Json::Null,
     }
 }

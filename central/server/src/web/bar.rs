@@ -1,6 +1,6 @@
 //! The filter bar and where one is. Enters: a filter and what can be chosen. Leaves: lists, names and links in words.
 
-use super::filter::{Compare, Period};
+use super::filter::{Compare, Period, SHOWN};
 use super::lang::Lang;
 use super::tables::Source;
 
@@ -107,7 +107,10 @@ pub(super) fn form(source: &Source<'_>, lang: Lang) -> Form {
         compares,
         from: filter.from.to_string(),
         to: filter.to.to_string(),
-        hidden: styles.chain(filter.lang.iter().map(|lang| ("lang", lang.clone()))).collect(),
+        hidden: styles
+            .chain(filter.lang.iter().map(|lang| ("lang", lang.clone())))
+            .chain([(SHOWN, filter.shown())])
+            .collect(),
     }
 }
 

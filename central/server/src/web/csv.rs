@@ -10,7 +10,7 @@ use super::table::{Kind, Table, Value};
 /// Says that what follows is UTF-8: without it Excel reads Chinese in the code page of its machine.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
-/// Writes a table. Every row begins with the days that were asked for.
+/// Writes a table. Every row begins with the days that it is of.
 ///
 /// # Errors
 /// Never on memory; the type is the library's.
@@ -22,11 +22,12 @@ pub(crate) fn write(table: &Table, filter: &Filter, lang: Lang) -> Result<Vec<u8
     let mut out = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(begin);
     let heads = table.columns.iter().flat_map(|column| names(column.name, column.kind));
     out.write_record(["from", "to"].map(String::from).into_iter().chain(heads))?;
-    let days = [filter.from.to_string(), filter.to.to_string()];
     for row in &table.rows {
+        let (from, to) = row.days.unwrap_or((filter.from, filter.to));
+        let days = [from.to_string(), to.to_string()];
         let cells =
             row.cells.iter().zip(&table.columns).flat_map(|(value, column)| fields(value, column.kind));
-        out.write_record(days.iter().cloned().chain(cells))?;
+        out.write_record(days.into_iter().chain(cells))?;
     }
     out.into_inner().map_err(|why| csv::Error::from(why.into_error()))
 }
@@ -64,7 +65,8 @@ fn fields(value: &Value, kind: Kind) -> Vec<String> {
         | Value::Ratio(None)
         | Value::Duration(None)
         | Value::Number(None)
-        | Value::Hidden => {
+        | Value::Hidden
+        | Value::Unmeasured => {
             vec![String::new(); names("", kind).len()]
         }
     }

@@ -11,7 +11,7 @@ use hangtag_protocol::epc::Gtin;
 use hangtag_protocol::id::ZoneId;
 use jiff::civil::{Date, Weekday};
 
-use crate::report::Report;
+use crate::report::{Outcomes, Report};
 
 use super::chart::bars::{Bars, Slot};
 use super::chart::funnel::{Funnel, Stage};
@@ -39,6 +39,16 @@ const WEEK: [Weekday; 7] = [
 /// A drawing, and what it shows in a sentence.
 pub(crate) type Drawn = (Option<Svg>, String);
 
+/// That nothing happened, or that nobody would know.
+fn nothing(report: &Report, lang: Lang) -> String {
+    said_of_nothing(report, "finding-nothing", lang)
+}
+
+/// The same of something in particular.
+fn said_of_nothing(report: &Report, key: &str, lang: Lang) -> String {
+    lang.text(if report.is_measured() { key } else { "finding-unmeasured" })
+}
+
 /// From picked up to sold.
 pub(crate) fn funnel(report: &Report, lang: Lang) -> Drawn {
     let period = &report.period;
@@ -47,6 +57,8 @@ pub(crate) fn funnel(report: &Report, lang: Lang) -> Drawn {
     let share = |share: Option<Share>, key: &str| {
         share.map_or_else(String::new, |share| {
             let args = [
+                ("part", share.part.into()),
+                ("whole", share.whole.into()),
                 ("percent", lang.percent(share.value).into()),
                 ("interval", lang.percents(share.low, share.high).into()),
             ];
@@ -54,36 +66,44 @@ pub(crate) fn funnel(report: &Report, lang: Lang) -> Drawn {
         })
     };
     let counts = total.counts;
+    let count = |count: u64| Some(count).filter(|_| report.is_measured());
+    let bought = report.outcomes();
     let stages = [
-        Stage { label: lang.text("stage-picked"), value: Some(counts.picked_up), note: String::new() },
-        Stage { label: lang.text("stage-carried"), value: Some(counts.carried_in), note: String::new() },
+        Stage { label: lang.text("stage-picked"), value: count(counts.picked_up), note: String::new() },
+        Stage { label: lang.text("stage-carried"), value: count(counts.carried_in), note: String::new() },
         Stage {
             label: lang.text("stage-tried"),
-            value: Some(counts.tried_on),
+            value: count(counts.tried_on),
             note: share(period.tried_of_picked(), "note-picked-tried"),
         },
         Stage {
             label: lang.text("stage-bought"),
-            value: report.has_tills.then_some(total.sold_product),
-            note: if report.has_tills {
-                share(total.bought_product(), "note-tried-bought")
-            } else {
-                lang.text("no-tills")
+            value: match bought {
+                Outcomes::Known | Outcomes::Some => Some(total.sold_product),
+                Outcomes::NoTill | Outcomes::Waiting => None,
+            },
+            note: match bought {
+                Outcomes::Known | Outcomes::Some => share(total.bought_product(), "note-tried-bought"),
+                Outcomes::NoTill => lang.text("no-tills"),
+                Outcomes::Waiting => lang.text("tile-none-tried"),
             },
         },
     ];
     let finding = if counts == Counts::default() {
-        lang.text("finding-nothing")
-    } else if !report.has_tills {
-        let args = [("picked", counts.picked_up.into()), ("tried", counts.tried_on.into())];
-        lang.format("finding-funnel-no-tills", &args)
+        nothing(report, lang)
     } else {
         let args = [
             ("picked", counts.picked_up.into()),
             ("tried", counts.tried_on.into()),
             ("bought", total.sold_product.into()),
+            ("known", total.known.into()),
         ];
-        lang.format("finding-funnel", &args)
+        match bought {
+            Outcomes::Known => lang.format("finding-funnel", &args[..3]),
+            Outcomes::Some => lang.format("finding-funnel-some", &args),
+            Outcomes::NoTill => lang.format("finding-funnel-no-tills", &args[..2]),
+            Outcomes::Waiting => lang.format("finding-funnel-waiting", &args[..2]),
+        }
     };
     let caption = Caption { id: "funnel", title: &title, desc: &finding };
     let svg = Funnel { caption, stages: &stages, number: &|n| lang.count(n) }.draw();
@@ -122,10 +142,10 @@ pub(crate) fn bars(source: &Source<'_>, by_hour: bool, lang: Lang) -> Drawn {
             let args = [("when", name(at).into()), ("count", of.picked_up.into())];
             lang.format(if by_hour { "finding-hours-picked" } else { "finding-days-picked" }, &args)
         }
-        Some(_) | None => lang.text("finding-nothing"),
+        Some(_) | None => nothing(report, lang),
     };
     let listened: BTreeSet<i32> =
-        report.listened.iter().map(|of| if by_hour { clock(source, of) } else { of.day }).collect();
+        report.known.keys().map(|of| if by_hour { clock(source, of) } else { of.day }).collect();
     let slots: Vec<Slot> = slots
         .into_iter()
         .map(|(at, of)| {
@@ -160,12 +180,12 @@ pub(crate) fn week(source: &Source<'_>, lang: Lang) -> Drawn {
         let Some(hour) = hours.get(usize::from(of.hour)) else { continue };
         let column = usize::try_from(hour.start.hour()).unwrap_or(0);
         week[row][column] += if tried { counts.tried_on } else { counts.picked_up };
-        open[row][column] |= hour.open && report.listened.contains(of);
+        open[row][column] |= hour.open && report.known.contains_key(of);
     }
     let used = |hour: usize| (0..7).any(|day| open[day][hour] || week[day][hour] > 0);
     let hours: Vec<usize> = (0..24).filter(|hour| used(*hour)).collect();
     let (Some(first), Some(last)) = (hours.first(), hours.last()) else {
-        return (None, lang.text("finding-nothing"));
+        return (None, nothing(report, lang));
     };
     let rows: Vec<Row> = (0..7)
         .map(|day| Row {
@@ -185,7 +205,7 @@ pub(crate) fn week(source: &Source<'_>, lang: Lang) -> Drawn {
             let args = [("day", lang.weekday(WEEK[day]).into()), ("hour", format!("{hour:02}:00").into())];
             lang.format(key, &args)
         }
-        None => lang.text("finding-nothing"),
+        None => nothing(report, lang),
     };
     let (title, unmeasured) = (lang.text("section-week"), lang.text("closed"));
     let caption = Caption { id: "week", title: &title, desc: &finding };
@@ -214,7 +234,8 @@ pub(crate) fn quadrant(source: &Source<'_>, lang: Lang) -> Drawn {
         return (None, lang.text("finding-no-sales"));
     }
     if styles.len() < 2 {
-        return (None, lang.text(if styles.is_empty() { "finding-nothing" } else { "finding-one-style" }));
+        let finding = if styles.is_empty() { nothing(report, lang) } else { lang.text("finding-one-style") };
+        return (None, finding);
     }
     let point = |(style, sums): &(u64, Sums)| Point {
         label: label(*style),
@@ -295,7 +316,7 @@ pub(crate) fn ladder(source: &Source<'_>, lang: Lang) -> Drawn {
         .collect();
     sizes.sort_by(|a, b| size::compare(&a.label, &b.label));
     let most = sizes.iter().max_by_key(|size| size.tried).filter(|size| size.tried > 0);
-    let Some(most) = most else { return (None, lang.text("finding-nothing-tried")) };
+    let Some(most) = most else { return (None, said_of_nothing(report, "finding-nothing-tried", lang)) };
     let missing =
         sizes.iter().filter(|size| size.stock == Some(0) && size.tried > 0).max_by_key(|size| size.tried);
     let finding = match missing {
@@ -343,7 +364,7 @@ pub(crate) fn zones_finding(source: &Source<'_>, lang: Lang) -> String {
             let args = [("hot", name(hot).into()), ("many", many.counts.picked_up.into())];
             lang.format("finding-one-zone", &args)
         }
-        (None, _) => lang.text("finding-nothing-picked"),
+        (None, _) => said_of_nothing(source.report, "finding-nothing-picked", lang),
     }
 }
 
@@ -358,7 +379,7 @@ pub(crate) fn stores_finding(source: &Source<'_>, lang: Lang) -> String {
             let name = source.site.shops[shop as usize].name.as_str();
             lang.format("finding-stores", &[("store", name.into()), ("count", tried.into())])
         }
-        None => lang.text("finding-nothing-tried"),
+        None => said_of_nothing(source.report, "finding-nothing-tried", lang),
     }
 }
 

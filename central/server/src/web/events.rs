@@ -16,15 +16,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hangtag_central_core::feed::{Form, Generation, Sequence};
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::StoreId;
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::json;
 
 use super::{NO_SNIFF, NO_STORE, Site};
@@ -37,21 +35,15 @@ use crate::store::StoreError;
 const LIMIT: (u32, u32) = (100, 1_000);
 
 /// What may be asked.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Question {
-    store: Option<String>,
-    after: Option<String>,
-    limit: Option<String>,
-    form: Option<String>,
-    generation: Option<String>,
-}
+const NAMES: [&str; 5] = ["store", "after", "limit", "form", "generation"];
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum EventsError {
-    #[error("the question cannot be read: {0}")]
-    Query(#[from] QueryRejection),
+    #[error("parameter {0:?} is not one of {names}", names = NAMES.join(", "))]
+    Name(String),
+    #[error("parameter {0}: is given twice")]
+    Twice(&'static str),
     #[error("parameter {name}: {value:?} {wanted}")]
     Parameter { name: &'static str, value: String, wanted: String },
     #[error("parameter store: is missing; name a shop, as in ?store=paris-1&after=0")]
@@ -82,17 +74,17 @@ pub(super) enum EventsError {
 /// Answers.
 pub(super) async fn events(
     State(site): State<Arc<Site>>,
-    question: Result<Query<Question>, QueryRejection>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, EventsError> {
-    let Query(question) = question?;
-    let store = question.store.ok_or(EventsError::NoStore)?;
+    let [store, after, limit, form_name, known_generation] = question(&query.unwrap_or_default())?;
+    let store = store.ok_or(EventsError::NoStore)?;
     let store = StoreId::new(&store).map_err(|why| parameter("store", &store, why.to_string()))?;
-    let after = number("after", question.after.as_deref(), 0, (0, i64::MAX.cast_unsigned()))?;
+    let after = number("after", after.as_deref(), 0, (0, i64::MAX.cast_unsigned()))?;
     let limits = (1, LIMIT.1.into());
-    let limit = number("limit", question.limit.as_deref(), LIMIT.0.into(), limits)?;
-    let form = form(question.form.as_deref(), &headers)?;
-    let known_generation = question.generation.as_deref().map(generation).transpose()?;
+    let limit = number("limit", limit.as_deref(), LIMIT.0.into(), limits)?;
+    let form = form(form_name.as_deref(), &headers)?;
+    let known_generation = known_generation.as_deref().map(generation).transpose()?;
 
     let known = site.shops.iter().any(|shop| shop.id == store);
     let limit = u32::try_from(limit).unwrap_or(LIMIT.1);
@@ -142,6 +134,19 @@ pub(super) async fn events(
     Ok(answer)
 }
 
+/// The values of the parameters, by [`NAMES`].
+fn question(query: &str) -> Result<[Option<String>; 5], EventsError> {
+    let mut values = [const { None }; 5];
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let place = NAMES.iter().position(|known| *known == name);
+        let place = place.ok_or_else(|| EventsError::Name(name.into_owned()))?;
+        if values[place].replace(value.into_owned()).is_some() {
+            return Err(EventsError::Twice(NAMES[place]));
+        }
+    }
+    Ok(values)
+}
+
 fn parameter(name: &'static str, value: &str, wanted: impl Into<String>) -> EventsError {
     EventsError::Parameter { name, value: value.to_owned(), wanted: wanted.into() }
 }
@@ -188,7 +193,8 @@ impl EventsError {
             Self::Beyond { generation, .. } => Some((0, generation)),
             Self::Restored { same, generation, .. } => Some((same, generation)),
             Self::Gone { first, generation, .. } => Some((first - 1, generation)),
-            Self::Query(_)
+            Self::Name(_)
+            | Self::Twice(_)
             | Self::Parameter { .. }
             | Self::NoStore
             | Self::UnknownStore(_)
@@ -201,7 +207,9 @@ impl EventsError {
 impl IntoResponse for EventsError {
     fn into_response(self) -> Response {
         let status = match &self {
-            Self::Query(_) | Self::Parameter { .. } | Self::NoStore => StatusCode::BAD_REQUEST,
+            Self::Name(_) | Self::Twice(_) | Self::Parameter { .. } | Self::NoStore => {
+                StatusCode::BAD_REQUEST
+            }
             Self::UnknownStore(_) => StatusCode::NOT_FOUND,
             Self::Beyond { .. } | Self::Restored { .. } => StatusCode::CONFLICT,
             Self::Gone { .. } => StatusCode::GONE,
@@ -329,7 +337,12 @@ mod tests {
             ("?store=paris-1&limit=0", 400, "parameter limit: \"0\" is not a number from 1 to 1000"),
             ("?store=paris-1&form=xml", 400, "parameter form: \"xml\" is neither"),
             ("?store=paris-1&generation=2", 400, "parameter generation: \"2\" is no generation"),
-            ("?store=paris-1&afer=1", 400, "afer"),
+            (
+                "?store=paris-1&afer=1",
+                400,
+                "parameter \"afer\" is not one of store, after, limit, form, generation",
+            ),
+            ("?store=paris-1&after=1&after=2", 400, "parameter after: is given twice"),
         ] {
             let (status, headers, body) = door.get(&format!("/api/v1/events{query}"), "").await;
             assert_eq!(

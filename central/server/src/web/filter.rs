@@ -1,6 +1,9 @@
 //! The filter bar, as it stands in the URL. Enters: a query string, the shops, the time. Leaves: which shops, days
 //! and goods are asked for and what they are compared with, or which parameter is wrong and why; and the query
 //! string of the same filter with one thing changed, for links.
+//!
+//! Dates that are given win over a period. But the page's form sends its dates along whenever a period is chosen: so it
+//! says in `shown` which dates it had (`2026-11-15/2026-11-21`), and those are nobody's wish.
 
 use std::collections::BTreeSet;
 
@@ -95,7 +98,9 @@ pub(crate) enum FilterError {
     },
 }
 
-/// The names of all parameters.
+/// What the page's form says of the dates in it.
+pub(super) const SHOWN: &str = "shown";
+/// The names of all parameters that people and programs use.
 pub(super) const NAMES: [&str; 10] =
     ["store", "period", "from", "to", "compare", "category", "style", "colour", "size", "lang"];
 
@@ -136,8 +141,14 @@ impl Filter {
     /// # Errors
     /// The first parameter that is wrong.
     pub(crate) fn parse(query: &str, shops: &[Shop], now: Timestamp) -> Result<Self, FilterError> {
-        let mut once: [(&'static str, Option<String>); 5] =
-            [("period", None), ("from", None), ("to", None), ("compare", None), ("lang", None)];
+        let mut once: [(&'static str, Option<String>); 6] = [
+            ("period", None),
+            ("from", None),
+            ("to", None),
+            ("compare", None),
+            ("lang", None),
+            (SHOWN, None),
+        ];
         let mut stores = Vec::new();
         let mut wanted = Wanted::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -165,7 +176,7 @@ impl Filter {
                 list.insert(value);
             }
         }
-        let [period, from, to, compare, lang] = once.map(|(_, value)| value);
+        let [period, from, to, compare, lang, shown] = once.map(|(_, value)| value);
         let mut chosen = BTreeSet::new();
         for id in &stores {
             chosen.insert(position("store", shops, id, id)?);
@@ -178,16 +189,20 @@ impl Filter {
             .map(|(name, value)| value.map(|value| date(name, value)).transpose());
         let [from, to] = dates;
         let (from, to) = (from?, to?);
-        let period = match period {
-            None if from.is_some() || to.is_some() => Period::Custom,
+        let are_typed = (from.is_some() || to.is_some())
+            && from.zip(to).is_none_or(|(from, to)| shown != Some(shown_dates(from, to)));
+        let named = |name: String| {
+            Period::ALL.into_iter().find(|period| period.name() == name).ok_or(FilterError::Value {
+                name: "period",
+                value: name,
+                what: "is not one of today, yesterday, 7d, 28d, custom",
+            })
+        };
+        let period = match period.map(named).transpose()? {
+            _ if are_typed => Period::Custom,
+            None if from.is_some() => Period::Custom,
             None => Period::Week,
-            Some(name) => {
-                Period::ALL.into_iter().find(|period| period.name() == name).ok_or(FilterError::Value {
-                    name: "period",
-                    value: name,
-                    what: "is not one of today, yesterday, 7d, 28d, custom",
-                })?
-            }
+            Some(period) => period,
         };
         let before = |days: i32| today.saturating_sub(Span::new().days(days));
         let (from, to) = match period {
@@ -231,6 +246,12 @@ impl Filter {
         days_between(self.from, self.to) + 1
     }
 
+    /// What a form with these dates says of them.
+    #[must_use]
+    pub(crate) fn shown(&self) -> String {
+        shown_dates(self.from, self.to)
+    }
+
     /// The days of the comparison; those of another shop are the same.
     #[must_use]
     pub(crate) fn compared(&self) -> Option<(Date, Date)> {
@@ -242,6 +263,15 @@ impl Filter {
         };
         let shifted = |date: Date| date.checked_sub(Span::new().days(back)).ok();
         Some((shifted(self.from)?, shifted(self.to)?))
+    }
+
+    /// The positions of the shops of the comparison.
+    #[must_use]
+    pub(crate) fn compared_shops(&self, shops: &[Shop]) -> Vec<usize> {
+        match self.compare {
+            Compare::Store(id) => (0..shops.len()).filter(|at| shops[*at].id == id).collect(),
+            Compare::Previous | Compare::Year | Compare::Nothing => self.shops.clone(),
+        }
     }
 
     /// The query string of this filter.
@@ -317,6 +347,10 @@ fn date(name: &'static str, value: String) -> Result<Date, FilterError> {
     })
 }
 
+fn shown_dates(from: Date, to: Date) -> String {
+    format!("{from}/{to}")
+}
+
 fn days_between(from: Date, to: Date) -> i32 {
     from.until(to).map_or(i32::MAX - 1, |span| span.get_days())
 }
@@ -369,8 +403,22 @@ mod tests {
             assert_eq!(written, query);
             assert_eq!(parse(&written).unwrap(), filter);
         }
-        let form = "store=&period=7d&from=2026-01-01&to=&compare=previous&category=&colour=";
-        assert_eq!(parse(form).unwrap().query(&shops()), "period=7d", "as a form sends it");
+    }
+
+    #[test]
+    fn dates_that_somebody_typed_win_over_the_period() {
+        let query = |query: &str| parse(query).unwrap().query(&shops());
+        // As a form sends it, which has the dates of the last seven days in it.
+        let form = "store=&period=yesterday&from=2026-11-15&to=2026-11-21&compare=previous&category=&colour=\
+                    &shown=2026-11-15%2F2026-11-21";
+        assert_eq!(query(form), "period=yesterday", "nobody touched the dates");
+        let typed = form.replace("from=2026-11-15", "from=2026-11-01");
+        assert_eq!(query(&typed), "period=custom&from=2026-11-01&to=2026-11-21");
+        assert_eq!(query("period=7d&to=2026-11-09"), "period=custom&from=2026-11-09&to=2026-11-09");
+        let custom = form.replace("yesterday", "custom");
+        assert_eq!(query(&custom), "period=custom&from=2026-11-15&to=2026-11-21");
+        assert_eq!(query("period=7d&from=&to=&shown="), "period=7d");
+        assert_eq!(parse("").unwrap().shown(), "2026-11-15/2026-11-21");
     }
 
     #[test]

@@ -38,10 +38,12 @@ mod events;
 pub(crate) mod filter;
 mod gateway;
 mod health;
+mod heard;
 mod lang;
 mod made;
 mod outcome;
 mod quality;
+mod readers;
 mod rows;
 mod schema;
 mod spots;
@@ -52,7 +54,7 @@ mod tills;
 mod view;
 mod visits;
 
-use filter::{Compare, Filter, FilterError};
+use filter::{Filter, FilterError};
 pub(crate) use health::Vitals;
 use lang::Lang;
 pub(crate) use made::Made;
@@ -175,7 +177,25 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
     for name in tables::NAMES {
         router = router.route(&format!("/{name}.csv"), get(csv_file));
     }
-    router.with_state(site)
+    router.fallback(no_such_path).method_not_allowed_fallback(no_such_method).with_state(site)
+}
+
+/// Answers whoever asks for what is not there, programs in their way and people in theirs.
+async fn no_such_path(uri: Uri, headers: HeaderMap) -> Response {
+    refuse(&PageError::Path(uri.path().to_owned()), &uri, &headers)
+}
+
+/// The same where a path is asked for that takes other requests.
+async fn no_such_method(uri: Uri, headers: HeaderMap) -> Response {
+    refuse(&PageError::Method(uri.path().to_owned()), &uri, &headers)
+}
+
+fn refuse(why: &PageError, uri: &Uri, headers: &HeaderMap) -> Response {
+    if uri.path().starts_with("/api/") {
+        api::problem(why.status(), &format!("{why}; /api/v1/openapi.json describes what there is"))
+    } else {
+        why.page(language(None, headers))
+    }
 }
 
 /// Why there is no page.
@@ -183,6 +203,16 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
 enum PageError {
     #[error("{0}")]
     Filter(#[from] FilterError),
+    #[error("parameter {0:?} is not one of {names}", names = api::NAMES.concat().join(", "))]
+    Name(String),
+    #[error("parameter {0}: the catalogue has no {1:?}")]
+    Goods(&'static str, String),
+    #[error("parameter lang: {0:?} is not one of {names}", names = Lang::ALL.map(Lang::tag).join(", "))]
+    Lang(String),
+    #[error("there is nothing at {0}")]
+    Path(String),
+    #[error("{0} is not asked for in this way: the header Allow tells how")]
+    Method(String),
     #[error("there is no table {0:?}: there are {names}", names = tables::NAMES.join(", "))]
     Table(String),
     #[error("parameter {0}: {1:?} is not a number that it can be: limit is 1 to 1000, offset any")]
@@ -243,10 +273,7 @@ impl Answer {
         let (shops, from, to) = (filter.shops.clone(), filter.from, filter.to);
         let report = adds_up(&Range { shops, from, to, beside: None })?;
         let compared = filter.compared().map(|(from, to)| {
-            let shops = match filter.compare {
-                Compare::Store(id) => (0..site.shops.len()).filter(|at| site.shops[*at].id == id).collect(),
-                Compare::Previous | Compare::Year | Compare::Nothing => filter.shops.clone(),
-            };
+            let shops = filter.compared_shops(&site.shops);
             // A stretch that ends today is compared with one that ends as early in its last day.
             adds_up(&Range { shops, from, to, beside: Some(filter.to) })
         });
@@ -271,6 +298,15 @@ impl Answer {
         let Self { site, filter, lang, commits, began, .. } = self;
         site.made.keep((&filter, lang), &view, commits, (began, Instant::now()));
         write(&site, &filter, &Old { page: view, age: Duration::ZERO, lasts: None }, lang)
+    }
+
+    /// Refuses values that nothing can have. Of these the page only says so, because links live longer than catalogues.
+    fn refuse_unknown(&self) -> Result<(), PageError> {
+        if let Some(lang) = self.filter.lang.as_ref().filter(|lang| Lang::parse(lang).is_none()) {
+            return Err(PageError::Lang(lang.clone()));
+        }
+        let unknown = self.site.goods.unknown(&self.filter.wanted).into_iter().next();
+        unknown.map_or(Ok(()), |(name, value)| Err(PageError::Goods(name, value)))
     }
 
     /// How good the data of the shops are.
@@ -361,6 +397,7 @@ async fn csv_file(
 ) -> Response {
     let name = uri.path().trim_start_matches('/').trim_end_matches(".csv").to_owned();
     let made = answer(site, query.unwrap_or_default(), &headers, move |answer| {
+        answer.refuse_unknown()?;
         let table = answer.source().table(&name).ok_or_else(|| PageError::Table(name.clone()))?;
         let Filter { from, to, .. } = answer.filter;
         let disposition = format!("attachment; filename=\"{name}-{from}-{to}.csv\"");
@@ -406,8 +443,11 @@ fn changes(
 impl PageError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Filter(_) | Self::Paging(..) => StatusCode::BAD_REQUEST,
-            Self::Table(_) => StatusCode::NOT_FOUND,
+            Self::Filter(_) | Self::Paging(..) | Self::Name(_) | Self::Goods(..) | Self::Lang(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Path(_) | Self::Table(_) => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Database(_) | Self::Template(_) | Self::Csv(_) | Self::Task(_) => {
                 tracing::error!(error = %self, "no page");
                 StatusCode::INTERNAL_SERVER_ERROR

@@ -25,7 +25,7 @@ pub(super) const OUTCOME: [Column; 10] = [
 
 /// The values of these columns.
 pub(super) fn outcome(report: &Report, sums: &Sums) -> impl Iterator<Item = Value> {
-    counts(sums.counts).into_iter().chain([
+    counts(Some(sums.counts)).into_iter().chain([
         Value::Share(Share::of(sums.then_tried, sums.picked)),
         Value::Share(report.bought(sums.bought_product())),
         Value::Share(sums.put_back()),

@@ -12,7 +12,7 @@ use super::lang::Lang;
 use super::tables::Source;
 
 /// A share of the opening hours in which readers listened below which a count is no measure of interest.
-const POORLY: f64 = 0.9;
+pub(super) const POORLY: f64 = 0.9;
 
 /// How good the data are.
 pub(crate) struct QualityView {

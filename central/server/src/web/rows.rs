@@ -129,6 +129,7 @@ fn words(value: &Value, lang: Lang) -> (String, String) {
         | Value::Duration(None)
         | Value::Number(None) => none(),
         Value::Hidden => (lang.text("hidden"), String::new()),
+        Value::Unmeasured => (lang.text("unmeasured"), String::new()),
     }
 }
 
@@ -145,6 +146,8 @@ fn said(word: &str, lang: Lang) -> String {
         "cold" => lang.text("verdict-cold"),
         "even" => lang.text("verdict-even"),
         "unknown" => lang.text("verdict-unknown"),
+        "untouched" => lang.text("verdict-untouched"),
+        "no_product" => lang.text("no-product"),
         "more" => lang.text("beyond-more"),
         "less" => lang.text("beyond-less"),
         "no" => lang.text("beyond-no"),

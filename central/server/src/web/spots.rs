@@ -8,7 +8,7 @@ use hangtag_central_core::rate::{self, Rate, Z95, Z998};
 use hangtag_central_core::spot::{Spot, Spots, Verdict};
 
 use crate::goods::Goods;
-use crate::rails::Elapsed;
+use crate::rails::{Elapsed, Floor};
 
 use super::chart::spread::{Point, Spread, Stand};
 use super::chart::svg::Caption;
@@ -25,6 +25,9 @@ fn spots(source: &Source<'_>) -> Spots {
     let floor = source.report.floor.as_ref();
     floor.map(|floor| floor.spots(&source.site.goods).clone()).unwrap_or_default()
 }
+
+/// What tables say of a rail that was listened to and that nobody touched: what hangs there nobody knows.
+const UNTOUCHED: &str = "untouched";
 
 /// How a verdict is written in tables.
 fn name(verdict: Verdict) -> &'static str {
@@ -43,18 +46,34 @@ pub(super) fn table(source: &Source<'_>) -> Table {
     all.sort_by(|a, b| {
         b.distance.abs().total_cmp(&a.distance.abs()).then((a.shop, a.zone).cmp(&(b.shop, b.zone)))
     });
+    // Whether a rail that nobody touched has goods of a filter nobody knows.
+    let floor = source.report.floor.as_ref().filter(|_| source.report.is_all);
+    let untouched = floor.into_iter().flat_map(Floor::untouched).map(|((shop, zone), hours)| {
+        let listened = hours > 0.0;
+        let cells = vec![
+            Value::Text(zone.to_string()),
+            Value::Text(source.site.shops[shop as usize].id.to_string()),
+            Value::Word(if listened { UNTOUCHED } else { name(Verdict::Unknown) }),
+            Value::Ratio(None),
+            if listened { Value::Count(0) } else { Value::Unmeasured },
+            Value::Rate(None),
+            Value::Number(None),
+            Value::Number(Some(hours)),
+        ];
+        Row { cells, ..Row::default() }
+    });
     let row = |spot: Spot| {
         let cells = vec![
             Value::Text(spot.zone.to_string()),
             Value::Text(source.site.shops[spot.shop as usize].id.to_string()),
             Value::Word(name(spot.verdict)),
             Value::Ratio(spot.ratio),
-            Value::Count(spot.picked_up),
+            if spot.hours > 0.0 { Value::Count(spot.picked_up) } else { Value::Unmeasured },
             Value::Rate(spot.rate.map(|rate| rate.per(GARMENTS))),
             Value::Count(spot.garments),
             Value::Number(Some(spot.hours)),
         ];
-        Row { link: String::new(), cells }
+        Row { cells, ..Row::default() }
     };
     let columns = vec![
         column("zone", "col-zone", Kind::Text),
@@ -66,7 +85,7 @@ pub(super) fn table(source: &Source<'_>) -> Table {
         minor("garments", "col-garments", Kind::Count),
         minor("listened_hours", "col-listened-hours", Kind::Number),
     ];
-    Table { name: "spots", columns, rows: all.into_iter().map(row).collect() }
+    Table { name: "spots", columns, rows: all.into_iter().map(row).chain(untouched).collect() }
 }
 
 /// The rails by what was expected of them.
@@ -107,6 +126,17 @@ pub(super) fn draw(source: &Source<'_>, lang: Lang) -> Drawn {
 }
 
 fn finding(source: &Source<'_>, spots: &Spots, lang: Lang) -> String {
+    let said = said(source, spots, lang);
+    let floor = source.report.floor.as_ref().filter(|_| source.report.is_all);
+    let untouched = floor.map_or(0, |floor| floor.untouched().filter(|(_, hours)| *hours > 0.0).count());
+    if untouched == 0 {
+        return said;
+    }
+    format!("{said} {}", lang.format("finding-spots-untouched", &[("count", (untouched as u64).into())]))
+}
+
+/// What is said of those that were compared.
+fn said(source: &Source<'_>, spots: &Spots, lang: Lang) -> String {
     let of = |verdict| {
         let spot = spots.most(verdict)?;
         Some((label(source, spot), format!("{:.2}", spot.ratio?.value)))

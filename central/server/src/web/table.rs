@@ -3,6 +3,7 @@
 
 use hangtag_central_core::measures::Share;
 use hangtag_central_core::rate::Rate;
+use jiff::civil::Date;
 
 /// A table.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +53,8 @@ pub(crate) enum Kind {
 pub(crate) struct Row {
     /// Query string of what the row is about; empty when there is nothing more to see.
     pub link: String,
+    /// The days that it is of, when not every row is of those that were asked for.
+    pub days: Option<(Date, Date)>,
     /// The values.
     pub cells: Vec<Value>,
 }
@@ -77,6 +80,8 @@ pub(crate) enum Value {
     Number(Option<f64>),
     /// Withheld: it tells of too few visits.
     Hidden,
+    /// Nobody listened, and nothing is known.
+    Unmeasured,
 }
 
 /// A column.

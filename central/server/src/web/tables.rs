@@ -7,13 +7,17 @@
 use std::collections::BTreeMap;
 
 use hangtag_central_core::handled::{Article, Counts};
-use hangtag_central_core::period::{Sums, Zone};
+use hangtag_central_core::period::{HourOf, Sums, Zone};
 use hangtag_central_core::size;
 use hangtag_protocol::epc::Gtin;
+use hangtag_protocol::id::ZoneId;
+use jiff::civil::Date;
 
 use super::Site;
 use super::filter::Filter;
+use super::heard::{Clock, Heard, LISTENED};
 use super::outcome::{OUTCOME, outcome, weight};
+use super::readers;
 use super::spots::{self, OnShow};
 use super::table::{Column, Kind, Row, Table, Value, column, minor};
 use super::visits;
@@ -27,8 +31,10 @@ pub(super) const COUNTS: [Column; 4] = [
     column("tried_on", "col-tried-on", Kind::Count),
 ];
 
-pub(super) fn counts(of: Counts) -> [Value; 4] {
-    [of.picked_up, of.put_down, of.carried_in, of.tried_on].map(Value::Count)
+/// Counts; `None` where nothing is known.
+pub(super) fn counts(of: Option<Counts>) -> [Value; 4] {
+    let count = |of: Counts| [of.picked_up, of.put_down, of.carried_in, of.tried_on].map(Value::Count);
+    of.map_or([const { Value::Unmeasured }; 4], count)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "callers hand over what they have just made")]
@@ -50,10 +56,13 @@ pub(crate) struct Source<'a> {
     pub stock: &'a BTreeMap<(u32, Gtin), Stock>,
 }
 
+/// What stands for the name of tags that are no product's.
+const NO_PRODUCT: Value = Value::Word("no_product");
+
 /// The names of all tables.
-pub(crate) const NAMES: [&str; 12] = [
+pub(crate) const NAMES: [&str; 13] = [
     "summary", "days", "hours", "week", "styles", "products", "zones", "spots", "sizes", "pairs", "shapes",
-    "stores",
+    "stores", "readers",
 ];
 
 impl Source<'_> {
@@ -73,6 +82,7 @@ impl Source<'_> {
             "pairs" => visits::pairs(self),
             "shapes" => visits::shapes(self),
             "stores" => self.stores(),
+            "readers" => readers::table(self),
             _ => return None,
         })
     }
@@ -104,6 +114,7 @@ impl Source<'_> {
     pub(crate) fn summary(&self) -> Table {
         let columns = vec![
             column("stretch", "col-stretch", Kind::Text),
+            minor("store", "col-store", Kind::Text),
             column("visits", "col-visits", Kind::Count),
             COUNTS[0],
             COUNTS[1],
@@ -118,15 +129,20 @@ impl Source<'_> {
             column("returned", "col-returned", Kind::Count),
             column("stay_median", "col-stay-median", Kind::Duration),
             column("stay_p90", "col-stay-p90", Kind::Duration),
-            column("listened_percent", "col-listened-percent", Kind::Number),
+            LISTENED,
             minor("reported_percent", "col-reported-percent", Kind::Number),
             minor("delay_p95", "col-delay-p95", Kind::Duration),
         ];
-        let row = |name: &'static str, of: &Report| {
+        let row = |(name, days, shops): (&'static str, (Date, Date), &[usize]), of: &Report| {
             let total = &of.period.total;
-            let [picked, down, carried, tried] = counts(total.counts);
+            let [picked, down, carried, tried] = counts(Some(total.counts).filter(|_| of.is_measured()));
+            let store = match shops {
+                [one] => self.site.shops[*one].id.to_string(),
+                _ => String::new(),
+            };
             let cells = vec![
                 Value::Word(name),
+                Value::Text(store),
                 of.visits(of.period.visits),
                 picked,
                 down,
@@ -145,27 +161,35 @@ impl Source<'_> {
                 Value::Number(of.share_reported().map(|share| share * 100.0)),
                 Value::Duration(of.delays.quantile(0.95)),
             ];
-            Row { link: String::new(), cells }
+            Row { days: Some(days), cells, ..Row::default() }
         };
-        let rows = [Some(row("asked", self.report)), self.compared.map(|of| row("compared", of))];
-        Table { name: "summary", columns, rows: rows.into_iter().flatten().collect() }
+        let Filter { from, to, .. } = *self.filter;
+        let mut rows = vec![row(("asked", (from, to), &self.filter.shops), self.report)];
+        if let Some((of, days)) = self.compared.zip(self.filter.compared()) {
+            rows.push(row(("compared", days, &self.filter.compared_shops(&self.site.shops)), of));
+        }
+        Table { name: "summary", columns, rows }
     }
 
     /// Per day, all shops together.
     #[must_use]
     pub(crate) fn days(&self) -> Table {
-        let mut days: BTreeMap<i32, Counts> = BTreeMap::new();
+        let mut days: BTreeMap<i32, Heard> = BTreeMap::new();
         for (of, counts) in &self.report.period.hours {
-            *days.entry(of.day).or_default() += *counts;
+            days.entry(of.day).or_default().add_counts(*counts);
         }
-        let row = |(day, of): (i32, Counts)| {
+        for of in self.report.days.keys() {
+            days.entry(of.1).or_default().add_day(self.report, *of);
+        }
+        let row = |(day, of): (i32, Heard)| {
             let date = Report::day(day);
             let only =
                 Filter { period: super::filter::Period::Custom, from: date, to: date, ..self.filter.clone() };
-            let cells = [text(date)].into_iter().chain(counts(of)).collect();
-            Row { link: only.query(&self.site.shops), cells }
+            let cells = [text(date)].into_iter().chain(of.cells()).collect();
+            Row { link: only.query(&self.site.shops), cells, ..Row::default() }
         };
-        let columns = [column("day", "col-day", Kind::Text)].into_iter().chain(COUNTS).collect();
+        let columns =
+            [column("day", "col-day", Kind::Text)].into_iter().chain(COUNTS).chain([LISTENED]).collect();
         Table { name: "days", columns, rows: days.into_iter().map(row).collect() }
     }
 
@@ -173,26 +197,31 @@ impl Source<'_> {
     #[must_use]
     pub(crate) fn hours(&self) -> Table {
         let mut rows = Vec::new();
-        let mut days: BTreeMap<(u32, i32), Vec<Counts>> = BTreeMap::new();
+        let mut days: BTreeMap<(u32, i32), Vec<(HourOf, Counts)>> = BTreeMap::new();
         for (of, counts) in &self.report.period.hours {
-            days.entry((of.shop, of.day)).or_default().push(*counts);
+            days.entry((of.shop, of.day)).or_default().push((*of, *counts));
         }
-        for ((shop, day), of) in days {
+        for ((shop, _), of) in days {
             let shop = &self.site.shops[shop as usize];
-            let hours = shop.hours(Report::day(day));
-            let keep = |(hour, of): (&crate::shop::Hour, &Counts)| hour.open || *of != Counts::default();
-            let all = || hours.iter().zip(&of);
-            let first = all().position(keep).unwrap_or(0);
-            let last = all().rposition(keep).unwrap_or(hours.len().saturating_sub(1));
-            for (hour, of) in all().take(last + 1).skip(first) {
+            let mut clock = Clock::default();
+            let mut keep = |(at, of): &(HourOf, Counts)| {
+                *of != Counts::default() || clock.hour(self, at).is_some_and(|(hour, _)| hour.open)
+            };
+            let first = of.iter().position(&mut keep).unwrap_or(0);
+            let last = of.iter().rposition(keep).unwrap_or(of.len().saturating_sub(1));
+            for (at, of) in of.iter().take(last + 1).skip(first) {
+                let Some((hour, passed)) = clock.hour(self, at) else { continue };
                 let start = hour.start.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
-                let cells = [text(shop.id), text(start)].into_iter().chain(counts(*of)).collect();
-                rows.push(Row { link: String::new(), cells });
+                let mut heard = Heard::default();
+                heard.add_hour(self.report, at, *of, passed);
+                let cells = [text(shop.id), text(start)].into_iter().chain(heard.cells()).collect();
+                rows.push(Row { cells, ..Row::default() });
             }
         }
         let columns = [column("store", "col-store", Kind::Text), column("hour", "col-hour", Kind::Text)]
             .into_iter()
             .chain(COUNTS)
+            .chain([LISTENED])
             .collect();
         Table { name: "hours", columns, rows }
     }
@@ -200,27 +229,23 @@ impl Source<'_> {
     /// Per weekday and hour of the shops' clocks, all shops and days together.
     #[must_use]
     pub(crate) fn week(&self) -> Table {
-        let mut week: BTreeMap<(i8, i8), Counts> = BTreeMap::new();
-        let mut days: BTreeMap<(u32, i32), Vec<crate::shop::Hour>> = BTreeMap::new();
+        let mut week: BTreeMap<(i8, i8), Heard> = BTreeMap::new();
+        let mut clock = Clock::default();
         for (of, counts) in &self.report.period.hours {
-            let date = Report::day(of.day);
-            let hours = days
-                .entry((of.shop, of.day))
-                .or_insert_with(|| self.site.shops[of.shop as usize].hours(date));
-            let Some(hour) = hours.get(usize::from(of.hour)) else { continue };
+            let Some((hour, passed)) = clock.hour(self, of) else { continue };
             if hour.open || *counts != Counts::default() {
-                let key = (date.weekday().to_monday_one_offset(), hour.start.hour());
-                *week.entry(key).or_default() += *counts;
+                let key = (Report::day(of.day).weekday().to_monday_one_offset(), hour.start.hour());
+                week.entry(key).or_default().add_hour(self.report, of, *counts, passed);
             }
         }
-        let row = |((weekday, hour), of): ((i8, i8), Counts)| {
+        let row = |((weekday, hour), of): ((i8, i8), Heard)| {
             let cells =
-                [text(weekday), text(format!("{hour:02}:00"))].into_iter().chain(counts(of)).collect();
-            Row { link: String::new(), cells }
+                [text(weekday), text(format!("{hour:02}:00"))].into_iter().chain(of.cells()).collect();
+            Row { cells, ..Row::default() }
         };
         let keys =
             [column("iso_weekday", "col-iso-weekday", Kind::Text), column("clock", "col-clock", Kind::Text)];
-        let columns = keys.into_iter().chain(COUNTS).collect();
+        let columns = keys.into_iter().chain(COUNTS).chain([LISTENED]).collect();
         Table { name: "week", columns, rows: week.into_iter().map(row).collect() }
     }
 
@@ -233,17 +258,15 @@ impl Source<'_> {
         let row = |(style, sums): (u64, Sums)| {
             let name = self.site.goods.style(style);
             let link = name.as_ref().map(|name| self.filter.query_of_style(&self.site.shops, name));
-            let keys = [
-                text(self.site.goods.style_name(style).or(name.as_deref()).unwrap_or_default()),
-                text(name.unwrap_or_default()),
-            ];
+            let called = self.site.goods.style_name(style).or(name.as_deref());
+            let keys = [called.map_or(NO_PRODUCT, text), text(name.unwrap_or_default())];
             let cells = keys
                 .into_iter()
                 .chain(outcome(self.report, &sums))
                 .chain([visits::hunts(self.report, style), visits::lost(self, style)])
                 .chain(OnShow::cells(shown.get(&style)))
                 .collect();
-            Row { link: link.unwrap_or_default(), cells }
+            Row { link: link.unwrap_or_default(), cells, ..Row::default() }
         };
         let columns = [column("name", "col-name", Kind::Text), minor("style", "col-style", Kind::Text)]
             .into_iter()
@@ -273,8 +296,13 @@ impl Source<'_> {
                 }
                 Article::Unknown => Default::default(),
             };
-            let keys = [item.name, item.style, item.colour, item.size, item.price, gtin].map(text);
-            Row { link: String::new(), cells: keys.into_iter().chain(outcome(self.report, sums)).collect() }
+            let name = match article {
+                Article::Product(_) => text(item.name),
+                Article::Unknown => NO_PRODUCT,
+            };
+            let keys = [item.style, item.colour, item.size, item.price, gtin].map(text);
+            let cells = [name].into_iter().chain(keys).chain(outcome(self.report, sums)).collect();
+            Row { cells, ..Row::default() }
         };
         let keys = [
             column("name", "col-name", Kind::Text),
@@ -296,7 +324,7 @@ impl Source<'_> {
             (std::cmp::Reverse(zone.counts.picked_up + zone.counts.tried_on), **key)
         });
         let has_scans = zones.iter().any(|(_, zone)| zone.loyalty_scans + zone.product_scans > 0);
-        let row = |(&(shop, name), zone): (&(u32, hangtag_protocol::id::ZoneId), &Zone)| {
+        let row = |(&(shop, name), zone): (&(u32, ZoneId), &Zone)| {
             let keys = [text(name), text(self.site.shops[shop as usize].id)];
             let stays = [
                 self.report.visits(zone.visits),
@@ -304,10 +332,20 @@ impl Source<'_> {
                 self.report.stay(zone.visits, zone.dwell(0.9)),
             ];
             let scans = [zone.loyalty_scans, zone.product_scans].map(Value::Count);
-            let cells = keys.into_iter().chain(counts(zone.counts)).chain(stays);
+            let cells = keys.into_iter().chain(counts(Some(zone.counts))).chain(stays);
             let cells = if has_scans { cells.chain(scans).collect() } else { cells.collect() };
-            Row { link: String::new(), cells }
+            Row { cells, ..Row::default() }
         };
+        // Nothing happened there, as far as anybody listened.
+        let quiet = |((shop, name), is_listened): ((u32, ZoneId), bool)| {
+            let keys = [text(name), text(self.site.shops[shop as usize].id)];
+            let none = || if is_listened { Value::Count(0) } else { Value::Unmeasured };
+            let stays = [none(), Value::Duration(None), Value::Duration(None)];
+            let cells = keys.into_iter().chain(counts(is_listened.then(Counts::default))).chain(stays);
+            let scans = [none(), none()].into_iter().filter(|_| has_scans);
+            Row { cells: cells.chain(scans).collect(), ..Row::default() }
+        };
+        let rows = zones.into_iter().map(row).chain(self.quiet_zones().into_iter().map(quiet)).collect();
         let keys = [column("zone", "col-zone", Kind::Text), minor("store", "col-store", Kind::Text)];
         let stays = [
             column("visits", "col-visits", Kind::Count),
@@ -320,7 +358,22 @@ impl Source<'_> {
             minor("product_scans", "col-product-scans", Kind::Count),
         ];
         let columns = if has_scans { columns.chain(scans).collect() } else { columns.collect() };
-        Table { name: "zones", columns, rows: zones.into_iter().map(row).collect() }
+        Table { name: "zones", columns, rows }
+    }
+
+    /// The zones that the shops have and of which nothing was told, with whether anybody listened. With a filter of goods
+    /// there are none: nobody knows where these hang.
+    fn quiet_zones(&self) -> BTreeMap<(u32, ZoneId), bool> {
+        let Report { period, listening, zones, .. } = self.report;
+        let known = zones
+            .iter()
+            .filter(|_| self.report.is_all)
+            .flat_map(|(shop, of)| of.iter().map(move |zone| (*shop, zone)));
+        let mut quiet = BTreeMap::new();
+        for (shop, zone) in known.filter(|(shop, zone)| !period.zones.contains_key(&(*shop, zone.zone))) {
+            *quiet.entry((shop, zone.zone)).or_default() |= listening.contains(&(shop, zone.gateway));
+        }
+        quiet
     }
 
     /// Per size, in the order of sizes.
@@ -342,7 +395,7 @@ impl Source<'_> {
                 None => Value::Hidden,
             };
             let cells = [text(name)].into_iter().chain(outcome(self.report, &sums)).chain([lost]).collect();
-            Row { link: self.filter.query_of_size(&self.site.shops, name), cells }
+            Row { link: self.filter.query_of_size(&self.site.shops, name), cells, ..Row::default() }
         };
         let columns = [column("size", "col-size", Kind::Text)]
             .into_iter()
@@ -355,22 +408,27 @@ impl Source<'_> {
     /// Per shop.
     #[must_use]
     pub(crate) fn stores(&self) -> Table {
-        let mut shops: BTreeMap<u32, Counts> = BTreeMap::new();
+        let mut shops: BTreeMap<u32, Heard> = BTreeMap::new();
         for (of, counts) in &self.report.period.hours {
-            *shops.entry(of.shop).or_default() += *counts;
+            shops.entry(of.shop).or_default().add_counts(*counts);
         }
-        let row = |(number, of): (u32, Counts)| {
+        for of in self.report.days.keys() {
+            shops.entry(of.0).or_default().add_day(self.report, *of);
+        }
+        let row = |(number, of): (u32, Heard)| {
             let shop = &self.site.shops[number as usize];
-            let watched = self.report.watched.get(&(number as usize));
             let keys = [text(&shop.name), text(shop.id)];
-            let listened = watched.and_then(|watched| watched.share()).map(|share| share * 100.0);
-            let cells = keys.into_iter().chain(counts(of)).chain([Value::Number(listened)]).collect();
-            Row { link: self.filter.query_of_shop(&self.site.shops, number as usize), cells }
+            let cells = keys.into_iter().chain(of.cells()).collect();
+            Row {
+                link: self.filter.query_of_shop(&self.site.shops, number as usize),
+                cells,
+                ..Row::default()
+            }
         };
         let columns = [column("name", "col-name", Kind::Text), minor("store", "col-store", Kind::Text)]
             .into_iter()
             .chain(COUNTS)
-            .chain([column("listened_percent", "col-listened-percent", Kind::Number)])
+            .chain([LISTENED])
             .collect();
         Table { name: "stores", columns, rows: shops.into_iter().map(row).collect() }
     }

@@ -4,9 +4,10 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use hangtag_central_core::feed::Form;
 use hangtag_protocol::clock::UNKNOWN_ERROR;
+use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::{Gtin, Serial, Sgtin};
-use hangtag_protocol::event::What;
-use hangtag_protocol::id::{Seq, StoreId};
+use hangtag_protocol::event::{self, Event, ReaderState, What};
+use hangtag_protocol::id::{ReaderId, Seq, StoreId};
 use hangtag_protocol::key::KeyId;
 use hangtag_protocol::range::SeqRange;
 use hangtag_protocol::scan::{Code, SEAL_BYTES, Sealed};
@@ -134,7 +135,8 @@ fn sums(table: &str) -> [u64; 4] {
     let mut sums = [0; 4];
     for record in reader.records().map(Result::unwrap) {
         for (at, sum) in sums.iter_mut().enumerate() {
-            *sum += record[first + at].parse::<u64>().unwrap();
+            // What was not measured is empty.
+            *sum += record[first + at].parse::<u64>().unwrap_or(0);
         }
     }
     sums
@@ -232,6 +234,11 @@ async fn a_wrong_question_of_a_program_is_a_problem() {
         ("/api/v1/measures/styles?limit=1001", 400, "parameter limit"),
         ("/api/v1/measures/styles?offset=-1", 400, "parameter offset"),
         ("/api/v1/measures/styles?store=x", 400, "names no store"),
+        (
+            "/api/v1/measures/styles?page=2",
+            400,
+            "is not one of store, period, from, to, compare, category, style, colour, size, lang, limit, offset",
+        ),
     ] {
         let answer = get(&site, path).await;
         assert_eq!(answer.status.as_u16(), status, "{path}");
@@ -245,14 +252,14 @@ async fn the_hour_that_comes_twice_is_two_hours() {
     let bench = a_day();
     let (site, _changed) = site(&bench, "");
     let csv = get(&site, &format!("/hours.csv?{DAY}")).await.text;
-    assert!(csv.contains("paris-1,2026-10-25T02:00:00+02:00,3,0,1,1\r\n"), "{csv}");
-    assert!(csv.contains("paris-1,2026-10-25T02:00:00+01:00,0,0,0,1\r\n"), "{csv}");
+    assert!(csv.contains("paris-1,2026-10-25T02:00:00+02:00,3,0,1,1,0.00\r\n"), "{csv}");
+    assert!(csv.contains("paris-1,2026-10-25T02:00:00+01:00,0,0,0,1,0.00\r\n"), "{csv}");
 }
 
 #[tokio::test]
 async fn a_filter_lets_through_what_it_names_and_is_carried_on_in_links() {
     let bench = a_day();
-    let rows = "80614141123458,S1,red,M,Dress,39.90\n";
+    let rows = "80614141123458,S1,red,M,Dress,39.90\n4006381333931,S2,blue,L,Coat,1\n";
     let (site, _changed) = site(&bench, rows);
     let count = async |query: &str| {
         let csv = get(&site, &format!("/products.csv?{DAY}&{query}")).await.text;
@@ -281,19 +288,24 @@ async fn a_stretch_is_compared_with_the_one_before() {
     let summary = async |query: &str| {
         let text = get(&site, &format!("/api/v1/measures/summary?{query}")).await.text;
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-        json["rows"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|row| row["picked_up"].as_u64().unwrap())
-            .collect::<Vec<_>>()
+        json["rows"].as_array().unwrap().iter().map(|row| row["picked_up"].as_u64()).collect::<Vec<_>>()
     };
-    assert_eq!(summary(DAY).await, [3, 0]);
-    assert_eq!(summary("from=2026-10-26").await, [0, 3]);
-    assert_eq!(summary("from=2026-10-26&compare=none").await, [0]);
-    assert_eq!(summary("store=lyon-1&from=2026-10-25&compare=store-paris-1").await, [0, 3]);
+    assert_eq!(summary(DAY).await, [Some(3), None], "nobody listened the day before");
+    assert_eq!(summary("from=2026-10-26").await, [None, Some(3)]);
+    assert_eq!(summary("from=2026-10-26&compare=none").await, [None]);
+    assert_eq!(summary("store=lyon-1&from=2026-10-25&compare=store-paris-1").await, [None, Some(3)]);
     let page = get(&site, "/?from=2026-10-26").await.text;
-    assert!(page.contains("▼ 100 % less than 3"), "{page}");
+    assert!(page.contains("before: 3<") && !page.contains("▼"), "{page}");
+    let page = get(&site, "/?from=2026-10-25").await.text;
+    assert!(page.contains("before: not measured<") && !page.contains("▲"), "{page}");
+    // The rows tell their days and their store.
+    let csv = get(&site, "/summary.csv?store=lyon-1&from=2026-10-25&compare=store-paris-1").await.text;
+    assert!(csv.contains("2026-10-25,2026-10-25,compared,paris-1,"), "{csv}");
+    let csv = get(&site, &format!("/summary.csv?{DAY}")).await.text;
+    assert!(csv.contains("2026-10-25,2026-10-25,asked,paris-1,"), "{csv}");
+    assert!(csv.contains("2026-10-24,2026-10-24,compared,paris-1,"), "{csv}");
+    let json = get(&site, &format!("/api/v1/measures/summary?{DAY}")).await.text;
+    assert!(json.contains(r#""from":"2026-10-24""#), "{json}");
 }
 
 /// It is 04:30 by the shop's clock, two hours after the first pick-ups, and the day has begun 5 ½ hours ago.
@@ -529,6 +541,246 @@ async fn scans_are_counted_per_zone_and_sealed_codes_are_told() {
     let health: serde_json::Value = serde_json::from_str(&get(&site, "/health").await.text).unwrap();
     let told = serde_json::json!([{"key": "6b65792d69642d31", "state": "sealed", "scans": 2}]);
     assert_eq!((&health["unopened"], &health["status"]), (&told, &"ok".into()));
+}
+
+/// A stretch in which a reader was in a state, from one moment after the clock's beginning to another.
+fn coverage(state: ReaderState, from: u64, to: u64) -> Event {
+    let of = event::Coverage { reader: ReaderId::new("a").unwrap(), state, from: Uptime(from) };
+    Event { at: Uptime(to), what: What::Coverage(of), ..picked(0, TAG) }
+}
+
+#[tokio::test]
+async fn time_that_nobody_listened_to_is_told_as_not_measured_everywhere() {
+    let bench = a_day();
+    let (site, _changed) = site(&bench, "");
+    let days = get(&site, "/days.csv?store=paris-1&from=2026-10-24&to=2026-10-25").await.text;
+    assert!(days.contains(",2026-10-24,,,,,0.00\r\n"), "open, and nobody listened: {days}");
+    assert!(days.contains(",2026-10-25,3,0,1,2,\r\n"), "closed, and something was told: {days}");
+    let hours = get(&site, "/hours.csv?store=paris-1&from=2026-10-24").await.text;
+    assert!(hours.contains("paris-1,2026-10-24T10:00:00+02:00,,,,,0.00\r\n"), "{hours}");
+    let stores = get(&site, "/stores.csv?from=2026-10-25").await.text;
+    assert!(stores.contains(",Lyon,lyon-1,,,,,\r\n"), "{stores}");
+    for table in ["summary", "days", "hours", "week", "stores"] {
+        let text =
+            get(&site, &format!("/api/v1/measures/{table}?store=paris-1&from=2026-10-24&compare=none"))
+                .await
+                .text;
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let row = &json["rows"][0];
+        assert_eq!(
+            (&row["picked_up"], &row["listened_percent"]),
+            (&().into(), &0.0.into()),
+            "{table}: {text}"
+        );
+    }
+    let page = get(&site, "/?store=paris-1&from=2026-10-24").await.text;
+    assert!(page.contains("No reader listened in this time"), "{page}");
+    assert!(!page.contains("Nothing ") && page.contains("<p class=\"value\">–</p>"), "{page}");
+    let page = get(&site, "/?store=paris-1&from=2026-10-24&lang=zh-CN").await.text;
+    assert!(page.contains("该时段没有读写器在工作") && !page.contains("没有任何事件"), "{page}");
+}
+
+/// The Saturday of `OPENS`: from then on a reader listens for nine hours and a half.
+#[tokio::test]
+async fn a_day_that_was_listened_to_and_on_which_nothing_happened_is_zero() {
+    /// 2026-10-24 10:00 in Paris.
+    const OPENS: i64 = 1_792_828_800_000;
+    let mut bench = Bench::new();
+    let mut message = batch(1, vec![coverage(ReaderState::Listening, 0, 19 * 1_800_000)]);
+    message.anchors = vec![anchor(0, OPENS, 10)];
+    bench.send(&message);
+    let (site, _changed) = site(&bench, "");
+    let days = get(&site, "/days.csv?store=paris-1&from=2026-10-23&to=2026-10-24").await.text;
+    assert!(
+        days.contains(",2026-10-23,,,,,\r\n") && days.contains(",2026-10-24,0,0,0,0,100.00\r\n"),
+        "{days}"
+    );
+    let hours = get(&site, "/hours.csv?store=paris-1&from=2026-10-24").await.text;
+    assert!(hours.contains("T19:00:00+02:00,0,0,0,0,50.00\r\n"), "half of the last hour: {hours}");
+    let page = get(&site, "/?store=paris-1&from=2026-10-24").await.text;
+    assert!(page.contains("Nothing happened while readers listened."), "{page}");
+    // A week of which one day is known is no measure for a day, nor the other way round.
+    let page = get(&site, "/?store=paris-1&from=2026-10-24&to=2026-10-26&compare=none").await.text;
+    assert!(page.contains("Nothing happened while readers listened."), "{page}");
+}
+
+#[tokio::test]
+async fn stretches_of_which_not_as_much_is_known_are_not_compared() {
+    const HOUR: u64 = 3_600_000;
+    const DAY_MS: i64 = 86_400_000;
+    /// 2026-10-17 10:00 in Paris, a Saturday; the store is open on Mondays and Saturdays.
+    const BEGIN: i64 = 1_792_828_800_000 - 7 * DAY_MS;
+    let mut bench = Bench::new();
+    let listening = |day: u64| coverage(ReaderState::Listening, day * 24 * HOUR, day * 24 * HOUR + 9 * HOUR);
+    // Saturday the 17th and the 24th; the Monday between is not listened to.
+    let (week, now) = (picked(HOUR, TAG), [picked(7 * 24 * HOUR, TAG), picked(7 * 24 * HOUR + 1, TAG)]);
+    let mut message = batch(1, [&[week, listening(0), listening(7)][..], &now].concat());
+    message.anchors = vec![anchor(0, BEGIN, 10)];
+    bench.send(&message);
+    let (site, _changed) = site(&bench, "");
+    let page = get(&site, "/?store=paris-1&from=2026-10-24&to=2026-10-24&compare=none").await.text;
+    assert!(page.contains("Picked up</p><p class=\"value\">2</p>"), "{page}");
+    let days = "store=paris-1&from=2026-10-24&to=2026-10-24";
+    assert!(get(&site, &format!("/?{days}")).await.text.contains("before: not measured"));
+    // A week before: the 18th to the 24th, of whose two open days one is known, beside the 11th to the 17th with as much.
+    let page = get(&site, "/?store=paris-1&from=2026-10-18&to=2026-10-24").await.text;
+    assert!(page.contains("▲ 100 % more than 1<"), "{page}");
+    let page = get(&site, "/?store=paris-1&from=2026-10-20&to=2026-10-24").await.text;
+    assert!(page.contains("before: 1; days measured: 1 then, 1 now<") && !page.contains("▲ 100 %"), "{page}");
+}
+
+/// Tried on half an hour ago, while a till sells something else.
+#[tokio::test]
+async fn what_is_bought_is_not_known_before_the_time_has_passed() {
+    let mut bench = Bench::new();
+    let mut message = batch(1, vec![fitting(90 * 60_000, TAG, 1, What::TriedOn)]);
+    message.anchors = vec![anchor(0, NIGHT, 10)];
+    bench.send(&message);
+    let line = format!(
+        r#"{{"receipt":"r","line":1,"time":"{}","gtin":"4006381333931","quantity":1}}"#,
+        Timestamp::from_millisecond(NIGHT).unwrap()
+    );
+    let topic = "hangtag/v1/demo/pos/paris-1/sale".into();
+    bench.store.append(&[Message { topic, payload: line.into_bytes(), received: UnixMillis(5) }]).unwrap();
+    let (site, _changed) = site(&bench, "");
+    let page = get(&site, &format!("/?{DAY}&compare=none")).await.text;
+    let funnel = page.split("<section id=\"summary\">").nth(1).unwrap().split("</section>").next().unwrap();
+    assert!(
+        funnel.contains("0 pick-ups, 1 try-on; what was bought is known two hours after each."),
+        "{funnel}"
+    );
+    assert!(
+        funnel.contains("Bought after trying: –") && funnel.contains("no try-on has an outcome yet"),
+        "{funnel}"
+    );
+    // Another one, three hours ago: of it that is known.
+    let mut more = batch(2, vec![fitting(0, TWIN, 2, What::TriedOn)]);
+    more.anchors = vec![anchor(0, NIGHT - 3_600_000, 5)];
+    more.header.epoch = hangtag_protocol::id::Epoch(0xdef);
+    more.header.first = Seq(1);
+    more.events[0].boot.0 = 9;
+    more.anchors[0].boot.0 = 9;
+    bench.send(&more);
+    let page = get(&site, &format!("/?{DAY}&compare=none")).await.text;
+    assert!(
+        page.contains("2 try-ons. Of 1 it is known what became of them: 0 bought within two hours."),
+        "{page}"
+    );
+    assert!(page.contains(": of 1 try-on with a known outcome, 0 bought"), "{page}");
+}
+
+#[tokio::test]
+async fn what_nothing_can_have_is_refused_for_programs_and_said_to_people() {
+    let bench = a_day();
+    let (site, _changed) = site(&bench, "80614141123458,S1,red,M,Dress,39.90\n");
+    for (query, said, words) in [
+        ("lang=fr", "parameter lang: \"fr\" is not one of en, zh-CN", "This page does not speak “fr”."),
+        (
+            "style=9999",
+            "parameter style: the catalogue has no \"9999\"",
+            "Style: the catalogue has no “9999”",
+        ),
+        ("colour=blue", "parameter colour: the catalogue has no", "Colour: the catalogue has no “blue”"),
+        ("size=XXL", "parameter size: the catalogue has no", "Size: the catalogue has no “XXL”"),
+        ("category=x", "parameter category: the catalogue has no", "Category: the catalogue has no “x”"),
+    ] {
+        for path in ["/api/v1/measures/styles", "/styles.csv"] {
+            let answer = get(&site, &format!("{path}?{DAY}&{query}")).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}?{query}");
+            let text = answer.text.replace("\\\"", "\"").replace("&#34;", "\"");
+            assert!(text.contains(said), "{said} in {text}");
+        }
+        let page = get(&site, &format!("/?{DAY}&{query}")).await;
+        assert!(page.status == StatusCode::OK && page.text.contains(words), "{words} in {}", page.text);
+    }
+    for query in ["style=S1", "style=4006381333931", "lang=en-GB", "lang="] {
+        assert_eq!(
+            get(&site, &format!("/api/v1/measures/styles?{query}")).await.status,
+            StatusCode::OK,
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_problem_for_programs_and_a_page_for_people() {
+    let bench = Bench::new();
+    let (site, _changed) = site(&bench, "");
+    for path in ["/api/v1/nothing", "/api/v2/events", "/api/"] {
+        let answer = get(&site, path).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.headers[header::CONTENT_TYPE]),
+            (404, &"application/problem+json".parse().unwrap())
+        );
+        let problem: serde_json::Value = serde_json::from_str(&answer.text).unwrap();
+        assert_eq!(problem["status"], 404);
+        assert!(
+            problem["detail"].as_str().unwrap().contains(&format!("there is nothing at {path}; ")),
+            "{problem}"
+        );
+    }
+    let page = get(&site, "/nothing.csv").await;
+    assert!(
+        page.status == StatusCode::NOT_FOUND && page.text.contains("there is nothing at /nothing.csv"),
+        "{}",
+        page.text
+    );
+    let request = Request::post("/api/v1/events").body(Body::empty()).unwrap();
+    let answer = router(site.clone()).oneshot(request).await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()[header::ALLOW]),
+        (405, &"GET,HEAD".parse().unwrap())
+    );
+    assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json");
+}
+
+#[tokio::test]
+async fn tags_that_are_no_product_have_a_name() {
+    let bench = a_day();
+    let (site, _changed) = site(&bench, "");
+    for (lang, name) in [("en", "Tags without a product"), ("zh-CN", "无对应商品的标签")] {
+        let page = get(&site, &format!("/?{DAY}&lang={lang}")).await.text;
+        assert_eq!(page.matches(&format!("<th scope=\"row\">{name}</th>")).count(), 2, "{page}");
+    }
+    let csv = get(&site, &format!("/products.csv?{DAY}")).await.text;
+    assert!(csv.contains("2026-10-25,2026-10-25,no_product,,"), "{csv}");
+}
+
+#[tokio::test]
+async fn readers_are_told_of_the_days_that_were_asked_for() {
+    const HOUR: u64 = 3_600_000;
+    let mut bench = Bench::new();
+    // Monday the 19th, silent after an hour; on Saturday it listens all day.
+    let events = vec![
+        coverage(ReaderState::Listening, 0, HOUR),
+        coverage(ReaderState::Silent, HOUR, 5 * HOUR),
+        coverage(ReaderState::Listening, 5 * 24 * HOUR, 5 * 24 * HOUR + 19 * HOUR / 2),
+    ];
+    let mut message = batch(1, events);
+    message.anchors = vec![anchor(0, 1_792_828_800_000 - 5 * 86_400_000, 10)];
+    bench.send(&message);
+    let (site, _changed) = site(&bench, "");
+    let row = async |days: &str| {
+        let text = get(&site, &format!("/api/v1/measures/readers?store=paris-1&{days}")).await.text;
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        json["rows"][0].clone()
+    };
+    let week = row("from=2026-10-19&to=2026-10-25").await;
+    assert_eq!(
+        (&week["listened_hours"], &week["silent_hours"], &week["untold_hours"]),
+        (&10.5.into(), &4.0.into(), &4.5.into()),
+        "{week}"
+    );
+    let saturday = row("from=2026-10-24").await;
+    assert_eq!(
+        (&saturday["listened_percent"], &saturday["gateway"]),
+        (&100.0.into(), &"gw-1".into()),
+        "{saturday}"
+    );
+    let page = get(&site, "/?store=paris-1&from=2026-10-19&to=2026-10-25").await.text;
+    assert!(page.contains("1 gateway listened in less than nine tenths of the opening hours: gw-1 (Paris &#60;Rivoli&#62;) 55 %."), "{page}");
+    let page = get(&site, "/?store=paris-1&from=2026-10-24").await.text;
+    assert!(page.contains("Every gateway listened in nine tenths"), "{page}");
 }
 
 #[tokio::test]

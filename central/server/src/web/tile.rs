@@ -31,13 +31,16 @@ pub(crate) struct Change {
 
 pub(super) fn tiles(report: &Report, compared: Option<&Report>, lang: Lang) -> Vec<Tile> {
     let count = |label: String, of: fn(&Report) -> u64, notes: Vec<String>| {
-        let value = of(report);
-        let change = compared.map(|before| change(value, of(before), &|n| lang.count(n), lang));
-        Tile { label, value: lang.count(value), change, notes }
+        let change = compared.map(|before| change_of_count((report, before), of, lang));
+        if !report.is_measured() {
+            return Tile { label, value: "–".into(), change, notes: vec![lang.text("unmeasured")] };
+        }
+        Tile { label, value: lang.count(of(report)), change, notes }
     };
     let share = |label: String, none: String, of: fn(&Report) -> Option<Share>| {
         let value = of(report);
         let change = compared.and_then(|before| Some(change_of_share(&value?, &of(before)?, lang)));
+        let none = if report.is_measured() { none } else { lang.text("unmeasured") };
         let notes =
             value.map_or_else(|| vec![none], |share| vec![of_whole(&share, lang), interval(&share, lang)]);
         let value = value.map_or("–".into(), |share| lang.percent(share.value));
@@ -71,6 +74,25 @@ pub(super) fn tiles(report: &Report, compared: Option<&Report>, lang: Lang) -> V
             notes: p90.map(|p90| lang.format("tile-stay-p90", &[("time", p90.into())])).into_iter().collect(),
         },
     ]
+}
+
+/// How a count differs from the one before. Where of one of the stretches much more is unknown than of the other, the
+/// difference would tell of readers and not of shoppers.
+fn change_of_count((report, before): (&Report, &Report), of: fn(&Report) -> u64, lang: Lang) -> Change {
+    let same = |text| Change { text, class: "same" };
+    let (now, then) = (report.extent(), before.extent());
+    if !before.is_measured() {
+        return same(lang.text("change-unmeasured"));
+    }
+    let words = lang.count(of(before));
+    if !report.is_measured() {
+        return same(lang.format("change-from", &[("before", words.into())]));
+    }
+    if !now.is_like(&then) {
+        let args = [("before", words.into()), ("then", then.known.into()), ("now", now.known.into())];
+        return same(lang.format("change-partly", &args));
+    }
+    change(of(report), of(before), &|n| lang.count(n), lang)
 }
 
 /// How a number differs from the one before, which is written by `words`.

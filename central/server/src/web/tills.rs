@@ -76,6 +76,7 @@ pub(crate) fn router(tills: Tills) -> Router {
     let room = Room { tills, turns: Semaphore::new(AT_ONCE) };
     Router::new()
         .route("/api/v1/pos/{store}/{about}", post(tell))
+        .method_not_allowed_fallback(super::no_such_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(Arc::new(room))
 }

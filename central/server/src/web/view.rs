@@ -11,6 +11,7 @@ use super::chart::svg::Svg;
 use super::draw;
 use super::lang::Lang;
 use super::quality::{self, QualityView};
+use super::readers;
 use super::rows::TableView;
 use super::spots;
 use super::table::Table;
@@ -92,7 +93,7 @@ impl View {
             last: last.map_or(lang.text("last-none"), |at| {
                 lang.format("last", &[("ago", lang.ago(at, now).into())])
             }),
-            notes: notes(report, qualities, lang),
+            notes: [unknown(source, lang), notes(report, qualities, lang)].concat(),
             tiles: tile::tiles(report, compared, lang),
             sections: sections(source, lang),
             quality: quality::quality(source, qualities, lang, now),
@@ -109,6 +110,23 @@ fn freshness(report: &Report, lang: Lang) -> String {
     let args =
         [("delay", lang.seconds(u64::from(delay) / 10).into()), ("percent", lang.percent(reported).into())];
     lang.format("freshness", &args)
+}
+
+/// What the filter names and nothing has.
+fn unknown(source: &Source<'_>, lang: Lang) -> Vec<String> {
+    let asked = source.filter.lang.as_ref().filter(|asked| Lang::parse(asked).is_none());
+    let unspoken = asked.map(|asked| lang.format("note-unspoken", &[("lang", asked.into())]));
+    let goods = source.site.goods.unknown(&source.filter.wanted);
+    let named = |(name, value): &(&'static str, String)| {
+        let name = lang.text(match *name {
+            "category" => "filter-category",
+            "colour" => "filter-colour",
+            "size" => "filter-size",
+            _ => "col-style",
+        });
+        lang.format("note-unknown", &[("name", name.into()), ("value", value.into())])
+    };
+    unspoken.into_iter().chain(goods.iter().map(named)).collect()
 }
 
 fn notes(report: &Report, qualities: &[Quality], lang: Lang) -> Vec<String> {
@@ -198,5 +216,7 @@ fn sections(source: &Source<'_>, lang: Lang) -> Vec<Section> {
     // Whoever looks at one style wants its sizes and colours.
     let is_open = !filter.wanted.styles.is_empty() || site.goods.catalogue().len() == 0;
     all.push(section("products", lang.text("section-products"), finding, Some(source.products()), is_open));
+    let finding = (None, readers::finding(source, lang));
+    all.push(section("readers", lang.text("section-readers"), finding, Some(readers::table(source)), false));
     all
 }

@@ -57,7 +57,11 @@ pub(super) fn lost_finding(source: &Source<'_>, lang: Lang) -> String {
 impl Report {
     /// Visits, of all goods.
     pub(super) fn visits(&self, visits: u64) -> Value {
-        if self.is_all { Value::Count(visits) } else { Value::Hidden }
+        match self.is_all {
+            false => Value::Hidden,
+            true if visits == 0 && !self.is_measured() => Value::Unmeasured,
+            true => Value::Count(visits),
+        }
     }
 
     /// How long visits lasted; of some goods only when those were not few.
@@ -84,7 +88,6 @@ pub(super) fn pairs(source: &Source<'_>) -> Table {
         Value::Text(name.unwrap_or_default())
     };
     let row = |pair: Pair| Row {
-        link: String::new(),
         cells: vec![
             name(pair.first),
             name(pair.second),
@@ -94,6 +97,7 @@ pub(super) fn pairs(source: &Source<'_>) -> Table {
             Value::Number(Some(pair.lift)),
             Value::Word(bond(pair.bond)),
         ],
+        ..Row::default()
     };
     let columns = vec![
         column("first", "col-first", Kind::Text),
@@ -118,8 +122,8 @@ pub(super) fn pairs(source: &Source<'_>) -> Table {
 pub(super) fn shapes(source: &Source<'_>) -> Table {
     let is_told = source.report.is_all && source.report.told.weeks() > 0;
     let row = |(name, count): (&'static str, u64)| Row {
-        link: String::new(),
         cells: vec![Value::Word(name), if is_told { Value::Count(count) } else { Value::Hidden }],
+        ..Row::default()
     };
     let columns = vec![column("shape", "col-shape", Kind::Text), column("visits", "col-visits", Kind::Count)];
     Table {

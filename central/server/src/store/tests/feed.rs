@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::store::fed::Page;
 use crate::store::feed::{Feed, TABLES};
-use crate::store::generation;
 use crate::store::schema::VERSION;
+use crate::store::{generation, zone};
 
 impl Bench {
     fn page(&self, after: u64, limit: u32) -> Page {
@@ -152,10 +152,12 @@ fn what_an_older_database_holds_is_in_the_feed() {
     bench.send(&plain(2, 2));
     bench.send(&plain(6, 1));
     let tables = "ALTER TABLE sheet DROP COLUMN alone; DROP TABLE feed_past; DROP TABLE dropped; DROP TABLE deleted;
+        DROP TABLE zone; DROP INDEX stock_by_time;
         DROP TABLE feed; DROP TABLE feed_head; DROP TABLE feed_waiting; DROP TABLE feed_sent; DROP TABLE lease;";
     bench.db().batch(tables).unwrap();
-    bench.db().step(TABLES, None, VERSION - 1).unwrap();
-    bench.db().step(generation::TABLES, None, VERSION).unwrap();
+    bench.db().step(TABLES, None, VERSION - 2).unwrap();
+    bench.db().step(generation::TABLES, None, VERSION - 1).unwrap();
+    bench.db().step(zone::TABLES, None, VERSION).unwrap();
     bench.send(&clocked(plain(4, 1)));
     assert_eq!(bench.seqs(), [2, 3, 6, 4]);
 }

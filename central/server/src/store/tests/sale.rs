@@ -7,7 +7,8 @@ use super::*;
 use crate::pos::Rows;
 use crate::store::Taken;
 use crate::store::changed;
-use crate::store::db::Db;
+use crate::store::db::{Bind, Db, binds};
+use crate::store::sale::{COUNTS, LATEST};
 
 const NOON: i64 = 1_700_000_000_000;
 const DAY: i64 = 86_400_000;
@@ -180,5 +181,25 @@ fn what_is_wrong_in_a_tills_message_is_kept_with_its_reasons_and_the_rest_is_sto
         reader.quarantine(1).unwrap()[0]
             .reason
             .starts_with("element 1: receipt \"T1\" line 1 is a sale of 30 days")
+    );
+}
+
+#[test]
+fn stock_is_found_without_reading_all_counts() {
+    let bench = Bench::new();
+    let Address::File(_) = bench.address else { return };
+    let plan = |question: &str, binds: &[Bind<'_>]| -> String {
+        let steps: Vec<String> =
+            bench.db().all(&format!("EXPLAIN QUERY PLAN {question}"), binds, |row| row.get(3)).unwrap();
+        steps.join("\n")
+    };
+    let (store, from, to) = (gateway().store, 1_i64, 2_i64);
+    let by_time = plan(COUNTS, binds![store.as_str(), from, to]);
+    assert!(by_time.contains("INDEX stock_by_time (store=? AND at_ms>? AND at_ms<?)"), "{by_time}");
+    let latest = plan(LATEST, binds![store.as_str(), to]);
+    assert!(latest.contains("SEARCH s USING INDEX"), "{latest}");
+    assert!(
+        !latest.contains("SCAN s") && !latest.contains("SCAN stock") && !latest.contains("SCAN o"),
+        "{latest}"
     );
 }

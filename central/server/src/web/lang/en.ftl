@@ -97,7 +97,10 @@ compare-store = { $store }
 all = all
 show = Show
 all-stores = All stores
-some-stores = { $count } stores
+some-stores = { $count } { $count ->
+    [one] store
+   *[other] stores
+  }
 day-open = { $day }, open { $hours }
 day-closed = { $day }, closed
 against = compared with { $stretch }
@@ -131,9 +134,13 @@ change-up = ▲ { $percent } % more than { $before }
 change-down = ▼ { $percent } % less than { $before }
 change-same = as many as before: { $before }
 change-from = before: { $before }
+change-unmeasured = before: not measured
+change-partly = before: { $before }; days measured: { $then } then, { $now } now
 change-share-up = ▲ { $points } points, was { $before }
 change-share-down = ▼ { $points } points, was { $before }
 change-share-same = no clear change, was { $before }
+note-unknown = { $name }: the catalogue has no “{ $value }”, so nothing is counted.
+note-unspoken = This page does not speak “{ $lang }”.
 note-unclocked = { $count } { $count ->
     [one] event is
    *[other] events are
@@ -147,7 +154,10 @@ note-unvouched = { $count } { $count ->
 
 as-table = The numbers as a table
 csv-of = Download as CSV:
-rows-more = { $count } more in the CSV file
+rows-more = { $count } { $count ->
+    [one] more row
+   *[other] more rows
+  } in the CSV file
 hidden = withheld
 unmeasured = not measured
 closed = closed or not measured
@@ -163,18 +173,52 @@ section-spots = Hot and cold rails
 section-pairs = Tried on together
 section-shapes = What shoppers compare
 section-products = Products
+section-readers = Readers and gateways in this time
 section-quality = How good are these numbers?
 stage-picked = Picked up
 stage-carried = Carried into a fitting room
 stage-tried = Tried on
 stage-bought = Bought after trying
-note-picked-tried = { $percent } of the garments picked up ({ $interval })
-note-tried-bought = { $percent } of the try-ons ({ $interval })
-finding-nothing = Nothing happened.
-finding-nothing-tried = Nothing was tried on.
-finding-nothing-picked = Nothing was picked up.
-finding-funnel = { $picked } pick-ups, { $tried } try-ons, { $bought } of them bought within two hours.
-finding-funnel-no-tills = { $picked } pick-ups, { $tried } try-ons; no till has told what was bought.
+note-picked-tried = { $percent } ({ $interval }): of { $whole } { $whole ->
+    [one] garment
+   *[other] garments
+  } picked up, { $part } then tried on
+note-tried-bought = { $percent } ({ $interval }): of { $whole } { $whole ->
+    [one] try-on
+   *[other] try-ons
+  } with a known outcome, { $part } bought
+finding-nothing = Nothing happened while readers listened.
+finding-nothing-tried = Nothing was tried on while readers listened.
+finding-nothing-picked = Nothing was picked up while readers listened.
+finding-unmeasured = No reader listened in this time: whether anything happened is not known.
+finding-funnel = { $picked } { $picked ->
+    [one] pick-up
+   *[other] pick-ups
+  }, { $tried } { $tried ->
+    [one] try-on
+   *[other] try-ons
+  }, { $bought } of them bought within two hours.
+finding-funnel-some = { $picked } { $picked ->
+    [one] pick-up
+   *[other] pick-ups
+  }, { $tried } { $tried ->
+    [one] try-on
+   *[other] try-ons
+  }. Of { $known } it is known what became of them: { $bought } bought within two hours.
+finding-funnel-waiting = { $picked } { $picked ->
+    [one] pick-up
+   *[other] pick-ups
+  }, { $tried } { $tried ->
+    [one] try-on
+   *[other] try-ons
+  }; what was bought is known two hours after each.
+finding-funnel-no-tills = { $picked } { $picked ->
+    [one] pick-up
+   *[other] pick-ups
+  }, { $tried } { $tried ->
+    [one] try-on
+   *[other] try-ons
+  }; no till has told what was bought.
 finding-hours-tried = Most was tried on in the hour from { $when }: { $count }.
 finding-hours-picked = Most was picked up in the hour from { $when }: { $count }; nothing was tried on.
 finding-days-tried = Most was tried on on { $when }: { $count }.
@@ -183,20 +227,39 @@ finding-week-tried = Most try-ons fall on { $day } in the hour from { $hour }.
 finding-week-picked = Most pick-ups fall on { $day } in the hour from { $hour }; nothing was tried on.
 finding-one-style = There is one style only: nothing to compare it with.
 finding-no-sales = No till has told of a sale: what was bought is not known.
-finding-seldom-bought = { $style } is tried on much and bought seldom: { $bought } of { $tried } try-ons.
+finding-seldom-bought = { $style } is tried on much and bought seldom: { $bought } of { $tried } { $tried ->
+    [one] try-on
+   *[other] try-ons
+  }.
 finding-no-style-stands-out = No style is bought clearly less often after a try-on than the others.
-finding-size = Size { $size } is tried on most: { $count } times.
+finding-size = Size { $size } is tried on most: { $count } { $count ->
+    [one] time
+   *[other] times
+  }.
 finding-size-missing = Size { $size } is tried on, and none is left in stock.
-finding-zones = { $hot } draws most hands ({ $many } pick-ups), { $cold } fewest ({ $few }).
-finding-one-zone = All pick-ups are from { $hot }: { $many }.
+finding-zones = { $hot } draws most hands ({ $many } { $many ->
+    [one] pick-up
+   *[other] pick-ups
+  }), { $cold } fewest ({ $few }).
+finding-one-zone = All that was picked up is from { $hot }: { $many } { $many ->
+    [one] pick-up
+   *[other] pick-ups
+  }.
 finding-spots = { $hot } draws { $many } times the hands that were to be expected, { $cold } only { $few } times.
 finding-spots-hot = { $hot } draws { $many } times the hands that were to be expected; no rail draws clearly fewer.
 finding-spots-cold = { $cold } draws only { $few } times the hands that were to be expected; no rail draws clearly more.
 finding-spots-even = No rail draws clearly more or fewer hands than its garments and hours would.
 finding-spots-few = Too little was counted to tell what is more than chance: no rail is called hot or cold.
+finding-spots-untouched = { $count } { $count ->
+    [one] rail was
+   *[other] rails were
+  } listened to, and nobody touched anything there.
 finding-spots-unknown = Rails cannot be compared: that takes three of them, and readers that listened while the store was open.
 ratio-of = { $count } picked up, { $expected } expected
-rate-of = { $count } in { $hours } garment hours
+rate-of = { $count } in { $hours } { $hours ->
+    [one] garment hour
+   *[other] garment hours
+  }
 axis-expected = Pick-ups expected
 axis-of-expected = Times as many as expected
 funnel-wide = chance alone: 998 of 1,000 in here
@@ -205,6 +268,8 @@ verdict-hot = ▲ hot
 verdict-cold = ▼ cold
 verdict-even = as expected
 verdict-unknown = not measured
+verdict-untouched = nobody touched it
+no-product = Tags without a product
 known-floor = counted on the floor
 known-stock = counted, back room included
 known-seen = seen, at least
@@ -226,13 +291,21 @@ finding-no-pair-of-these = None of these goods was counted together with another
   } of stores; pairs with fewer are not shown.
 visits-rounded = Of each store and week the visits are rounded at random to a multiple of { $base }, small numbers to 0 or { $base }, so that no shopper can be found; on average the numbers are right.
 finding-no-weeks = What visits compare is told of whole weeks, Monday to Sunday, that are over and ended in the chosen days, with { $least } visits or more: there is none.
-finding-lost = In { $part } of { $whole } comparisons of a style’s sizes, in whole weeks, a neighbouring size was sold out; a visit may compare those of several styles. The numbers are rounded at random so that no shopper can be found.
+finding-lost = In { $part } of { $whole } { $whole ->
+    [one] comparison
+   *[other] comparisons
+  } of a style’s sizes, in whole weeks, a neighbouring size was sold out; a visit may compare those of several styles. The numbers are rounded at random so that no shopper can be found.
 finding-stores = { $store } tries on most: { $count }.
 finding-shapes = Whether visits compare sizes of one style, or styles, in { $weeks } { $weeks ->
     [one] whole week
    *[other] whole weeks
   } of stores, Monday to Sunday. Of each store and week the visits are rounded at random to a multiple of { $base }, small numbers to 0 or { $base }, so that no shopper can be found; on average the numbers are right.
 finding-shapes-all-goods = What visits compare is told of all goods only: take the filter off.
+finding-readers-all = Every gateway listened in nine tenths of the opening hours or more.
+finding-readers-silent = { $count } { $count ->
+    [one] gateway
+   *[other] gateways
+  } listened in less than nine tenths of the opening hours: { $names }. What happened there otherwise is not known.
 finding-products = Every size and colour, the most tried first.
 axis-tried = Tried on
 axis-sold = Sold
@@ -240,7 +313,10 @@ corner-few-few = little tried, little sold
 corner-few-many = sells without a try-on
 corner-many-few = tried, not sold: fit or price?
 corner-many-many = tried and sold
-point-bought = { $part } of { $whole } try-ons followed by a sale of the style
+point-bought = { $part } of { $whole } { $whole ->
+    [one] try-on
+   *[other] try-ons
+  } followed by a sale of the style
 shape-one-one = One style in one size
 shape-one-many = One style in several sizes
 shape-many-one = Several styles, one size each
@@ -260,7 +336,7 @@ col-put-back = Put back of picked up
 col-pick-to-try = Picked, then tried
 col-try-to-buy = Tried, then bought
 col-try-to-buy-style = Tried, then the style bought
-col-left-in-booth = Left behind after trying
+col-left-in-booth = Left in the fitting room
 col-sold = Sold
 col-returned = Returned
 col-stay-median = Median stay
@@ -327,6 +403,11 @@ spool-full = spool { $percent } % full
 col-reader = Reader
 col-day-strip = The day, from 0 to 24 o’clock
 col-gateway = Gateway, latest word
+col-gateway-name = Gateway
+col-silent-hours = Hours silent
+col-absent-hours = Hours absent
+col-off-hours = Hours off by schedule
+col-untold-hours = Hours not reported
 col-state = State
 col-waiting = Events waiting
 col-lost = Events lost
@@ -345,7 +426,7 @@ catalogue-broken = Broken rows of the catalogue that are left out: { $count }
 strangers = These stores send events but are not in the stores file: { $stores }.
 how = How this is counted
 how-counted = A try-on is one garment in one visit to a fitting room, however often it is put on there. A retracted event does not count. Late events are counted on the day on which they happened.
-how-outcome = “Then bought” is a sale of the same product within two hours; try-ons of the last two hours are not in it yet. “Put back” is a pick-up that was put down within 15 minutes and not tried on between. “Left behind” was neither sold nor seen on the floor within two hours.
+how-outcome = “Then bought” is a sale of the same product within two hours; try-ons of the last two hours are not in it yet. “Put back” is a pick-up that was put down within 15 minutes and not tried on between. “Left in the fitting room” is what was neither sold nor seen on the floor within two hours.
 how-spots = Of a rail as many pick-ups are expected as garments of its categories have in the whole store at the same hours of the week while its reader listened; a garment hangs there from the first day on which it is handled to the last, and hours in which the store opens or closes do not count. It is hot or cold when its distance from that is more than chance, where of all rails that are called so one in twenty may be; how much chance there is, is taken from how the counts of rails vary from hour to hour and from day to day. Garments that nobody touched are not known to hang there: where they were not counted, rates are upper bounds.
 how-visits = What single visits compare is told so that no shopper can be found: pairs, sizes and styles compared are told of whole weeks of a store that are over, of all goods, and each number of a week is rounded at random to one of the two multiples of five beside it, small ones to 0 or 5. On average that is the true number; intervals are wider for it. Longer times and several stores are sums of these. A pair is expected as often as if, in each store and week, one style had nothing to do with the other; pairs of 20 visits or more are shown, and of those that are called more or less than chance one in twenty may be chance. Under a filter of goods visits are not counted.
 how-interval = Intervals are at 95 %: Wilson’s for shares, Byar’s for rates and for times of what was expected, as much wider as the counts of rails vary more than chance alone would. A share is said to have changed when the interval of the difference does not hold 0.

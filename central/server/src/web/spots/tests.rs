@@ -7,8 +7,8 @@ use hangtag_protocol::id::{Epoch, GatewayId, ReaderId, ZoneId};
 use hangtag_protocol::topic::{Channel, Gateway};
 
 use super::super::tests::{get, site};
-use crate::store::Message;
-use crate::store::tests::{Bench, anchor, batch, gateway, picked};
+use crate::store::tests::{Bench, anchor, batch, gateway, picked, tenant};
+use crate::store::{Message, Roller};
 
 /// 2026-10-24 10:00 in Paris.
 const OPENS: i64 = 1_792_828_800_000;
@@ -106,6 +106,57 @@ async fn a_rail_is_measured_by_the_hours_in_which_its_gateway_listened() {
     assert!(section.contains(">chance alone: 998 of 1,000 in here<"), "{section}");
     let page = get(&site, &format!("/?{DAY}&lang=zh-CN")).await.text;
     assert!(page.contains(">若仅偶然波动，998/1000落在此带内<"), "{page}");
+}
+
+/// On the Monday before, hands went to a rail of each gateway to which nobody goes on Saturday.
+#[tokio::test]
+async fn a_rail_that_nobody_touches_is_told_and_one_that_nobody_watches_is_not_measured() {
+    let mut bench = two_gateways();
+    for (name, rail, epoch) in [("gw-1", 8, 11), ("gw-3", 9, 13)] {
+        let zone = ZoneId::new(&format!("rail-{rail}")).unwrap();
+        let of = Handling { epc: tag(rail, 1), zone, evidence: Evidence::default() };
+        let event = Event { what: What::PickedUp(of), ..picked(HOUR, &tag(1, 1).to_string()) };
+        let mut message = batch(1, vec![event]);
+        message.header.gateway = Gateway { gateway: GatewayId::new(name).unwrap(), ..gateway() };
+        message.header.epoch = Epoch(epoch);
+        message.events[0].boot.0 = epoch;
+        message.anchors = vec![anchor(0, OPENS - 5 * 86_400_000, 10)];
+        message.anchors[0].boot.0 = epoch;
+        let (topic, payload) = (message.header.gateway.topic(Channel::Events), message.encode().unwrap());
+        bench.store.append(&[Message { topic, payload, received: UnixMillis(5) }]).unwrap();
+    }
+    let mut roller = Roller::open(&bench.address, tenant()).unwrap();
+    while roller.roll(100).unwrap() > 0 {}
+    let of = |rows: &[serde_json::Value], zone: &str| {
+        rows.iter().find(|row| row["zone"] == zone).unwrap_or_else(|| panic!("{zone} in {rows:?}")).clone()
+    };
+    let spots = rows(&bench, &format!("/api/v1/measures/spots?{DAY}")).await;
+    assert_eq!(spots.len(), 8);
+    let (untouched, unwatched) = (of(&spots, "rail-8"), of(&spots, "rail-9"));
+    assert_eq!(
+        (&untouched["verdict"], &untouched["picked_up"], &untouched["listened_hours"]),
+        (&"untouched".into(), &0.into(), &9.0.into())
+    );
+    assert_eq!(
+        (&unwatched["verdict"], &unwatched["picked_up"], &unwatched["listened_hours"]),
+        (&"unknown".into(), &().into(), &0.0.into())
+    );
+    let zones = rows(&bench, &format!("/api/v1/measures/zones?{DAY}")).await;
+    assert_eq!((&of(&zones, "rail-8")["picked_up"], &of(&zones, "rail-8")["visits"]), (&0.into(), &0.into()));
+    assert_eq!(
+        (&of(&zones, "rail-9")["picked_up"], &of(&zones, "rail-9")["visits"]),
+        (&().into(), &().into())
+    );
+    // Under a filter of goods nobody knows where those hang.
+    let some = rows(&bench, &format!("/api/v1/measures/zones?{DAY}&style=S1")).await;
+    assert!(some.iter().all(|row| row["zone"] != "rail-8"), "{some:?}");
+    // Before there was such a rail it is none.
+    let before = rows(&bench, "/api/v1/measures/zones?store=paris-1&from=2026-10-17").await;
+    assert_eq!(before, [] as [serde_json::Value; 0]);
+    let (site, _changed) = site(&bench, "");
+    let page = get(&site, &format!("/?{DAY}")).await.text;
+    assert!(page.contains("1 rail was listened to, and nobody touched anything there."), "{page}");
+    assert!(page.contains("<td class=\"text\">nobody touched it</td>"), "{page}");
 }
 
 #[tokio::test]
