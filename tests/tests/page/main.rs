@@ -170,7 +170,9 @@ fn saved(folder: &Path, table: &str) -> Option<std::path::PathBuf> {
     let names =
         std::fs::read_dir(folder).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let name = names.into_iter().find(|name| name.starts_with(table) && name.ends_with(".csv"))?;
-    Some(folder.join(name))
+    let file = folder.join(name);
+    // An empty one keeps the place until the download is whole.
+    file.metadata().is_ok_and(|of| of.len() > 0).then_some(file)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
