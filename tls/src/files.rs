@@ -10,7 +10,8 @@ use std::sync::Arc;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::TlsError;
 
@@ -33,7 +34,8 @@ pub struct Files {
 pub struct Identity {
     /// The certificate, and after it those between it and the authority, if there are any.
     pub certificate: PathBuf,
-    /// Its private key, which its owner alone may read, or a group that it was given to.
+    /// Its private key, which its owner alone may read, or a group that it was given to. It may be in the same file, so
+    /// that both are replaced in one step.
     pub key: PathBuf,
 }
 
@@ -44,31 +46,68 @@ impl Files {
     /// When one cannot be read, holds no PEM of the right kind, a key can be read by everybody or is not of its
     /// certificate.
     pub fn read(&self) -> Result<Arc<ClientConfig>, TlsError> {
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(&self.authorities)? {
-            roots
-                .add(certificate)
-                .map_err(|why| TlsError::File(self.authorities.clone(), why.to_string()))?;
-        }
+        let roots = roots(&self.authorities)?;
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(|why| TlsError::Handshake(why.to_string()))?
+            .map_err(|why| TlsError::Own(why.to_string()))?
             .with_root_certificates(roots);
-        let Some(Identity { certificate, key }) = &self.identity else {
+        let Some(identity) = &self.identity else {
             return Ok(Arc::new(builder.with_no_client_auth()));
         };
-        let config = builder.with_client_auth_cert(certificates(certificate)?, private_key(key)?);
-        let config = config.map_err(|why| match why {
-            rustls::Error::InconsistentKeys(_) => {
-                TlsError::File(key.clone(), format!("is not the key of {}", certificate.display()))
-            }
-            why => TlsError::File(certificate.clone(), why.to_string()),
-        });
-        config.map(Arc::new)
+        let (chain, key) = identity.read()?;
+        let config = builder.with_client_auth_cert(chain, key).map_err(|why| identity.fault(&why))?;
+        Ok(Arc::new(config))
+    }
+
+    /// Reads the files for who is connected to. Whoever connects may show a certificate of the authorities, and need
+    /// not; one of anybody else is refused.
+    ///
+    /// # Errors
+    /// As [`Files::read`]; also when there is no certificate to be shown.
+    pub fn read_for_server(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        let own = |why: &dyn std::fmt::Display| TlsError::Own(why.to_string());
+        let identity = self.identity.as_ref().ok_or_else(|| own(&"a server needs a certificate"))?;
+        let provider = Arc::new(ring::default_provider());
+        let roots = Arc::new(roots(&self.authorities)?);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()
+            .map_err(|why| TlsError::File(self.authorities.clone(), why.to_string()))?;
+        let (chain, key) = identity.read()?;
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|why| own(&why))?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)
+            .map_err(|why| identity.fault(&why))?;
+        Ok(Arc::new(config))
     }
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+impl Identity {
+    fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+        Ok((certificates(&self.certificate)?, private_key(&self.key)?))
+    }
+
+    fn fault(&self, why: &rustls::Error) -> TlsError {
+        match why {
+            rustls::Error::InconsistentKeys(_) => {
+                TlsError::File(self.key.clone(), format!("is not the key of {}", self.certificate.display()))
+            }
+            why => TlsError::File(self.certificate.clone(), why.to_string()),
+        }
+    }
+}
+
+fn roots(file: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        roots.add(certificate).map_err(|why| TlsError::File(file.to_owned(), why.to_string()))?;
+    }
+    Ok(roots)
+}
+
+pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = read(file)?;
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let all = all.map_err(|why| no_pem(file, &why))?;

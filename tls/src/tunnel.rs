@@ -15,9 +15,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::{Files, TlsError};
+use crate::{Files, Peer, TlsError};
 
-/// How long the broker may take to be reached, and then the handshake.
+/// How long the other end may take to be reached, and then the handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long after the client's end the broker's last word may take.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -35,16 +35,7 @@ impl Tunnel {
     /// # Errors
     /// When a file is of no use, the broker cannot be reached, or one of both does not trust the other.
     pub async fn open(host: &str, port: u16, files: &Files) -> Result<Self, TlsError> {
-        let config = files.read()?;
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| TlsError::Handshake(format!("{host} is no name that a certificate can have")))?;
-        let silent = |_| TlsError::Silent(host.to_owned(), port, PATIENCE);
-        let unreachable = |why| TlsError::Unreachable(host.to_owned(), port, why);
-        let tcp = timeout(PATIENCE, TcpStream::connect((host, port))).await.map_err(silent)?;
-        let tcp = tcp.map_err(unreachable)?;
-        tcp.set_nodelay(true).map_err(unreachable)?;
-        let tls = timeout(PATIENCE, TlsConnector::from(config).connect(name, tcp)).await.map_err(silent)?;
-        let tls = tls.map_err(|why| TlsError::new(why, host))?;
+        let tls = connect(host, port, files, Peer::Broker).await?;
         // A folder that is this user's alone: whoever connects to the socket is this machine to the broker.
         let mut folder = tempfile::Builder::new();
         let folder = folder.prefix("hangtag-").permissions(Permissions::from_mode(0o700));
@@ -73,6 +64,29 @@ impl Drop for Tunnel {
     }
 }
 
+/// Connects, and says who this machine is; whoever speaks to the other end itself needs no socket.
+///
+/// # Errors
+/// When a file is of no use, the other end cannot be reached, or is not to be trusted. That it does not trust this
+/// machine may be said only when something is read.
+pub async fn connect(
+    host: &str,
+    port: u16,
+    files: &Files,
+    peer: Peer,
+) -> Result<TlsStream<TcpStream>, TlsError> {
+    let config = files.read()?;
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| TlsError::Handshake(peer, format!("{host} is no name that a certificate can have")))?;
+    let silent = |_| TlsError::Silent(host.to_owned(), port, PATIENCE);
+    let unreachable = |why| TlsError::Unreachable(host.to_owned(), port, why);
+    let tcp = timeout(PATIENCE, TcpStream::connect((host, port))).await.map_err(silent)?;
+    let tcp = tcp.map_err(unreachable)?;
+    tcp.set_nodelay(true).map_err(unreachable)?;
+    let tls = timeout(PATIENCE, TlsConnector::from(config).connect(name, tcp)).await.map_err(silent)?;
+    tls.map_err(|why| TlsError::new(why, peer, host))
+}
+
 /// Takes the client, and carries until one side ends.
 async fn carry(
     listener: UnixListener,
@@ -87,6 +101,6 @@ async fn carry(
         Ok(_) => Ok(()),
         // Brokers close without the goodbye that TLS has for it.
         Err(why) if why.kind() == std::io::ErrorKind::UnexpectedEof => Ok(()),
-        Err(why) => Err(TlsError::new(why, &host)),
+        Err(why) => Err(TlsError::new(why, Peer::Broker, &host)),
     }
 }
