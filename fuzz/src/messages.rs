@@ -8,7 +8,9 @@ use hangtag_protocol::id::{Epoch, ReaderId, Seq};
 use hangtag_protocol::lineage::{Lineage, MAX_RUNS};
 use hangtag_protocol::link::message::{self, BootReason, Firmware, NodeId, Outcome};
 use hangtag_protocol::range::SeqRange;
-use hangtag_protocol::status::{Health, NodeHealth, Presence, ReaderHealth, Status, VERSION};
+use hangtag_protocol::status::{
+    CertificateHealth, Health, NodeHealth, Presence, ReaderHealth, Status, VERSION,
+};
 use hangtag_protocol::watermark::Watermark;
 
 /// Batches of both formats, as they are frozen.
@@ -139,6 +141,7 @@ pub fn status_seeds() -> Vec<Vec<u8>> {
         lost: 0,
         spool_percent: 4,
         spool_fault: Some("full".into()),
+        certificate: Some(CertificateHealth { days_left: -1, fault: Some("silent".into()) }),
         readers: vec![reader],
     };
     let of = |state, health| Status { v: VERSION, state, agent: "0.1.0".into(), health };

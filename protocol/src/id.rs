@@ -139,6 +139,8 @@ name! {
     ReaderId
     /// A place in a shop that garments can be in: a rail, a shelf, a fitting booth, a till.
     ZoneId
+    /// Another system that reads the feed.
+    ConsumerId
 }
 
 /// The life of one spool: random, drawn when the spool is created. Sequence numbers are unique

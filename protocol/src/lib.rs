@@ -17,6 +17,8 @@
 //! | [`range`] | sets of sequence numbers |
 //! | [`link`] | what a reader node and its gateway say to one another over a serial line |
 //! | [`watermark`] | what central has settled, which is what the agent may delete |
+//! | [`identity`] | who may speak to the broker, as certificates name them |
+//! | [`enrol`] | what a gateway and central's enrolment door say to one another |
 //! | [`status`] | what a gateway says of its own health |
 //! | [`topic`] | MQTT topics, built and parsed |
 //!
@@ -29,9 +31,11 @@ extern crate alloc;
 pub mod batch;
 pub mod clock;
 pub mod columns;
+pub mod enrol;
 pub mod epc;
 pub mod event;
 pub mod id;
+pub mod identity;
 pub mod key;
 pub mod line;
 pub mod lineage;

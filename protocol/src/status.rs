@@ -62,8 +62,21 @@ pub struct Health {
     /// Why the spool accepts nothing at the moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spool_fault: Option<String>,
+    /// The certificate that the broker knows it by, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateHealth>,
     /// The readers.
     pub readers: Vec<ReaderHealth>,
+}
+
+/// A gateway's certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateHealth {
+    /// Whole days for which it is good still, by the gateway's clock; negative when it is over.
+    pub days_left: i64,
+    /// Why it could not be renewed, or read, the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// The health of one reader.

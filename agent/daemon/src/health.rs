@@ -10,7 +10,7 @@ use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::event::ReaderState;
 use hangtag_protocol::id::{ReaderId, ZoneId};
-use hangtag_protocol::status::ReaderHealth;
+use hangtag_protocol::status::{CertificateHealth, ReaderHealth};
 use serde::{Deserialize, Serialize};
 
 /// Phones and other shops have sensor tags too: of more than so many the one unheard for longest is forgotten.
@@ -18,11 +18,12 @@ const SENSORS: usize = 256;
 /// A sensor tag unheard for so long is not told any more, in milliseconds.
 const SENSOR_GONE_MS: u64 = 600_000;
 
-/// The health of the readers, and the sensor tags around. Cheap to clone; all clones are one.
+/// The health of the readers and of the certificate, and the sensor tags around. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub(crate) struct Health {
     readers: Arc<Mutex<Vec<ReaderHealth>>>,
     sensors: Arc<Mutex<BTreeMap<Mac, SensorLine>>>,
+    certificate: Arc<Mutex<Option<CertificateHealth>>>,
 }
 
 /// A sensor tag that was heard, as `watch` gets it: whether the configuration knows it or not.
@@ -59,7 +60,7 @@ impl Health {
             node: None,
         };
         let readers = Arc::new(Mutex::new(readers.map(unknown).collect()));
-        Self { readers, sensors: Arc::default() }
+        Self { readers, sensors: Arc::default(), certificate: Arc::default() }
     }
 
     /// A sensor tag was heard.
@@ -96,6 +97,16 @@ impl Health {
             SensorLine { epc, zone, ..line.clone() }
         };
         of_late.map(line).collect()
+    }
+
+    /// What is known of the gateway's certificate from here on.
+    pub(crate) fn certified(&self, certificate: Option<CertificateHealth>) {
+        *self.certificate.lock().unwrap_or_else(PoisonError::into_inner) = certificate;
+    }
+
+    /// What is known of the gateway's certificate; none if it has none.
+    pub(crate) fn certificate(&self) -> Option<CertificateHealth> {
+        self.certificate.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Changes what is known of one reader.

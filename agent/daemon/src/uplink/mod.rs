@@ -306,6 +306,7 @@ impl Uplink {
             lost: state.lost,
             spool_percent: state.percent,
             spool_fault: state.fault.clone(),
+            certificate: self.health.certificate(),
             readers: self.health.readers(),
         }
     }
