@@ -1,5 +1,5 @@
-//! A broker that believes nobody without a certificate: what a gateway sends arrives, and where the certificates are not
-//! good nothing is lost and the log says why.
+//! A broker that believes nobody without a certificate: what a gateway sends arrives at central, which has one too, and
+//! where the certificates are not good nothing is lost and the log says why.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -27,9 +27,28 @@ fn events_wait_for_certificates_that_are_good_and_renewed_ones_need_no_restart()
     authority.sign("broker", "localhost", GOOD)?;
     authority.sign("gateway", "demo-shop.gw-1", (2020, 2021))?;
     let mut broker = Mosquitto::start_secure(&folder.path().join("mosquitto"), plain, (secure, &files))?;
-    // Central is where the broker is.
     let site = Site::for_test(folder.path(), plain)?;
+    authority.sign("central", "central", (2020, 2021))?;
+    let config = std::fs::read_to_string(folder.path().join("central.toml"))?;
+    let config = config.replacen(
+        &format!("host = \"127.0.0.1\"\nport = {plain}\n"),
+        &format!(
+            "host = \"localhost\"\nport = {secure}\n[mqtt.tls]\nca = \"tls/ca.pem\"\n\
+             certificate = \"tls/central.pem\"\nkey = \"tls/central.key\"\n"
+        ),
+        1,
+    );
+    site.write("central.toml", &config)?;
     let mut central = site.start_central()?;
+    let central_said = |words: &str| {
+        wait_for(words, PATIENCE, || {
+            let log = std::fs::read_to_string(folder.path().join("central.log")).unwrap_or_default();
+            Ok(log.contains(words).then_some(()))
+        })
+    };
+    central_said("the broker refuses this machine's certificate: it has expired")?;
+    authority.sign("central", "central", GOOD)?;
+    central_said("connected to the broker")?;
     let gateway = Gateway::create(&site, "agent", &folder.path().join("agent-data"), secure, "")?;
     let config = std::fs::read_to_string(folder.path().join("agent.toml"))?;
     let config = config.replace("127.0.0.1", "localhost").replacen(

@@ -20,6 +20,7 @@ mod bench;
 mod check;
 mod import;
 mod keys;
+mod pki;
 mod pos;
 mod quarantine;
 mod verify;
@@ -77,6 +78,11 @@ pub(crate) enum Command {
         file: File,
         #[command(subcommand)]
         what: Option<KeysWhat>,
+    },
+    /// The chain's certificate authority: who may speak to the broker.
+    Pki {
+        #[command(subcommand)]
+        what: pki::PkiWhat,
     },
     /// What tills tell: sales, returns and counts of stock.
     Pos {
@@ -222,6 +228,7 @@ impl Command {
                 KeysWhat::List => keys::list(&read(&file)?),
                 KeysWhat::Make => keys::make(&read(&file)?),
             },
+            Self::Pki { what } => what.run(),
             Self::Pos { file, what: PosWhat::Import { kind, store, told } } => {
                 log::start()?;
                 pos::import_all(&read(&file)?, kind, store, &told)
@@ -257,4 +264,16 @@ fn read(file: &File) -> anyhow::Result<Config> {
         let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
         anyhow::anyhow!("{}", lines.join("\n"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
 }

@@ -8,10 +8,14 @@ use std::sync::Arc;
 
 use hangtag_central_core::feed::Form;
 use hangtag_protocol::id::TenantId;
+use hangtag_tls::{Files, Identity};
+use jiff::SignedDuration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use crate::connection::Target;
 use crate::keys;
+use crate::pki::authority;
 use crate::problem::Problem;
 use crate::store::{Address, Limits, Options};
 
@@ -44,6 +48,50 @@ pub(crate) struct Config {
     /// How long what is kept.
     #[serde(default)]
     pub retention: Retention,
+    /// Where gateways get their certificates; without it nowhere.
+    pub enrol: Option<Enrol>,
+}
+
+/// The enrolment door.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Enrol {
+    /// Address and port to listen on.
+    #[serde(deserialize_with = "address")]
+    pub listen: SocketAddr,
+    /// The folder of the certificate authority.
+    pub authority: PathBuf,
+    /// Who central is to gateways.
+    pub certificate: PathBuf,
+    /// The certificate's private key.
+    pub key: PathBuf,
+    /// How long a gateway's certificate is good.
+    #[serde(default = "default_valid", deserialize_with = "duration")]
+    pub valid: SignedDuration,
+    /// How long a list of revoked certificates is good.
+    #[serde(default = "default_crl_valid", deserialize_with = "duration")]
+    pub crl_valid: SignedDuration,
+}
+
+impl Enrol {
+    /// The door's files; it believes whom the authority certified.
+    pub(crate) fn files(&self, authorities: PathBuf) -> Files {
+        let identity = Identity { certificate: self.certificate.clone(), key: self.key.clone() };
+        Files { authorities, identity: Some(identity) }
+    }
+}
+
+/// A gateway that lay in a drawer, or had no line to central, for some months still gets its next one.
+fn default_valid() -> SignedDuration {
+    authority::GATEWAY_VALID
+}
+
+fn default_crl_valid() -> SignedDuration {
+    authority::CRL_VALID
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SignedDuration, D::Error> {
+    authority::parse_valid(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 /// How long what is kept, in days; what is left out is kept for ever. What events add up to is kept in any case.
@@ -144,8 +192,10 @@ pub(crate) struct Database {
 pub(crate) struct Mqtt {
     /// Name or address.
     pub host: String,
-    /// Port, usually 1883.
+    /// Port, usually 1883, with TLS 8883.
     pub port: u16,
+    /// The files for TLS; without them the broker is spoken to in the clear.
+    pub tls: Option<Tls>,
     /// Name of the session that the broker keeps while central is away.
     #[serde(default = "default_client_id")]
     pub client_id: String,
@@ -156,6 +206,40 @@ pub(crate) struct Mqtt {
     pub user: Option<String>,
     /// The file whose first line is the password.
     pub password_file: Option<PathBuf>,
+}
+
+/// Files in PEM format, read at every connection.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// The authorities that may sign the other end's certificate.
+    pub ca: PathBuf,
+    /// Who this program is, for a broker that asks.
+    pub certificate: Option<PathBuf>,
+    /// The certificate's private key.
+    pub key: Option<PathBuf>,
+}
+
+impl Tls {
+    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        [Some(&mut self.ca), self.certificate.as_mut(), self.key.as_mut()].into_iter().flatten()
+    }
+
+    fn files(&self) -> Files {
+        let identity = self.certificate.clone().zip(self.key.clone());
+        let identity = identity.map(|(certificate, key)| Identity { certificate, key });
+        Files { authorities: self.ca.clone(), identity }
+    }
+
+    /// What is wrong with the files, and at which key.
+    fn problem(&self) -> Option<(&'static str, String)> {
+        match (&self.certificate, &self.key) {
+            (Some(_), None) => return Some(("mqtt.tls.certificate", "is of no use without its key".into())),
+            (None, Some(_)) => return Some(("mqtt.tls.key", "is of no use without a certificate".into())),
+            _ => {}
+        }
+        self.files().read().err().map(|why| ("mqtt.tls", why.to_string()))
+    }
 }
 
 /// Where the page is.
@@ -185,7 +269,7 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(|_| {
         D::Error::custom(format_args!(
-            "web.listen: {text:?} is not an address with a port, like \"127.0.0.1:8080\""
+            "listen: {text:?} is not an address with a port, like \"127.0.0.1:8080\""
         ))
     })
 }
@@ -215,6 +299,13 @@ impl Config {
                 config.loyalty.as_mut().map(|loyalty| &mut loyalty.keys),
             ])
             .flatten()
+            .chain(config.mqtt.tls.iter_mut().flat_map(Tls::paths))
+            .chain(
+                config
+                    .enrol
+                    .iter_mut()
+                    .flat_map(|enrol| [&mut enrol.authority, &mut enrol.certificate, &mut enrol.key]),
+            )
         {
             *path = folder.join(&path);
         }
@@ -314,6 +405,9 @@ impl Config {
         {
             wrong("mqtt.password_file", &format!("{}: {why}", path.display()));
         }
+        if let Some((key, what)) = self.mqtt.tls.as_ref().and_then(Tls::problem) {
+            wrong(key, &what);
+        }
         problems
     }
 }
@@ -338,11 +432,20 @@ impl Database {
 }
 
 impl Mqtt {
+    /// The broker, and who central is there.
+    ///
+    /// # Errors
+    /// When the password file cannot be read.
+    pub(crate) fn target(&self) -> std::io::Result<Target> {
+        let (host, port, login) = (self.host.clone(), self.port, self.login()?);
+        Ok(Target { host, port, login, tls: self.tls.as_ref().map(Tls::files) })
+    }
+
     /// User name and password, where there are any.
     ///
     /// # Errors
     /// When the password file cannot be read.
-    pub(crate) fn login(&self) -> std::io::Result<Option<(String, String)>> {
+    fn login(&self) -> std::io::Result<Option<(String, String)>> {
         let Some(user) = &self.user else { return Ok(None) };
         let password = self.password_file.as_deref().map(std::fs::read_to_string).transpose()?;
         let password = password.unwrap_or_default().lines().next().unwrap_or_default().to_owned();
@@ -389,7 +492,7 @@ listen = "127.0.0.1:0"
     #[test]
     fn an_address_that_is_none_is_named_with_an_example() {
         let error = read(&GOOD.replace("127.0.0.1:0", "localhost")).unwrap_err();
-        let said = r#"line 9: web.listen: "localhost" is not an address with a port, like "127.0.0.1:8080""#;
+        let said = r#"line 9: listen: "localhost" is not an address with a port, like "127.0.0.1:8080""#;
         assert!(error.ends_with(said), "{error}");
     }
 
@@ -460,6 +563,26 @@ listen = "127.0.0.1:0"
         assert!(error.contains("line 8: mqtt.share: is of no use with a file"), "{error}");
         let server = shared.replace("data = \"central.db\"", "database.url = \"postgres://h/d\"");
         assert_eq!(read(&server.replace("a/b", "ab")).unwrap().mqtt.share.unwrap(), "ab");
+    }
+
+    #[test]
+    fn tls_needs_files_that_can_be_read_beside_the_configuration() {
+        let tls =
+            |keys: &str| read(&GOOD.replace("[web]", &format!("[mqtt.tls]\n{keys}\n[web]"))).unwrap_err();
+        for (keys, wanted) in [
+            ("", "line 8: missing field `ca`"),
+            ("ca = \"absent.pem\"", "line 8: mqtt.tls: "),
+            ("ca = \"absent.pem\"", "/absent.pem cannot be read: No such file"),
+            (
+                "ca = \"a\"\ncertificate = \"c\"",
+                "line 10: mqtt.tls.certificate: is of no use without its key",
+            ),
+            ("ca = \"a\"\nkey = \"k\"", "line 10: mqtt.tls.key: is of no use without a certificate"),
+            ("ca = \"a\"\ncert = \"c\"", "line 10: unknown field `cert`"),
+        ] {
+            let error = tls(keys);
+            assert!(error.contains(wanted), "{wanted} in {error}");
+        }
     }
 
     #[test]

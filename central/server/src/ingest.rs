@@ -13,13 +13,13 @@ use jiff::{SignedDuration, Timestamp};
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish, SubscribeReasonCode};
-use rumqttc::v5::{AsyncClient, Event, MqttOptions};
+use rumqttc::v5::{AsyncClient, Event};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::config::Mqtt;
-use crate::connection::{self, Ended, Heard, Login};
+use crate::connection::{Ended, Heard, Target};
 use crate::outbox::{Acks, MARK_EVERY, Marks};
 use crate::store::{Delivery, Failing, Input, Message, Settled};
 
@@ -77,7 +77,10 @@ impl Broker {
 
 /// What ingest needs.
 pub(crate) struct Ingest {
-    options: MqttOptions,
+    target: Target,
+    client_id: String,
+    /// Whether it is a member of a group.
+    shares: bool,
     filters: [String; 3],
     input: mpsc::Sender<Input>,
     output: mpsc::Receiver<Settled>,
@@ -111,35 +114,26 @@ impl Ingest {
     /// Prepares a connection; nothing is opened yet.
     pub(crate) fn new(
         mqtt: &Mqtt,
-        login: Option<Login>,
+        target: Target,
         tenant: TenantId,
         input: mpsc::Sender<Input>,
         output: mpsc::Receiver<Settled>,
         broker: watch::Sender<Broker>,
         failing: watch::Receiver<Option<Failing>>,
     ) -> Self {
-        // A broker keeps for a dead member of a group what nobody else gets then. Without sessions it keeps nothing:
-        // agents send again what no watermark settles.
-        let (client_id, session_expiry_s) = match mqtt.share {
-            Some(_) => (format!("{}-{:08x}", mqtt.client_id, rand::random::<u32>()), 0),
-            None => (mqtt.client_id.clone(), SESSION_EXPIRY_S),
+        let client_id = match mqtt.share {
+            Some(_) => format!("{}-{:08x}", mqtt.client_id, rand::random::<u32>()),
+            None => mqtt.client_id.clone(),
         };
-        let mut options = connection::options(&client_id, &mqtt.host, mqtt.port, login);
-        options
-            .set_clean_start(mqtt.share.is_some())
-            .set_session_expiry_interval(Some(session_expiry_s))
-            .set_receive_maximum(Some(RECEIVE_MAXIMUM))
-            .set_max_packet_size(Some(u32::try_from(MAX_BYTES + MARGIN).expect("70 kB")))
-            .set_outgoing_inflight_upper_limit(INFLIGHT)
-            .set_manual_acks(true);
         let [events, status] = [Channel::Events, Channel::Status].map(|c| topic::all_gateways(tenant, c));
         // A group is not handed out what the broker retained, so that health goes to all its members; and what a till
         // corrects must not overtake what it corrects, so that all of them store what tills tell, in its order.
         let events = mqtt.share.as_ref().map_or(events.clone(), |group| format!("$share/{group}/{events}"));
         let marks = if mqtt.share.is_some() { Marks::among_others() } else { Marks::default() };
         let filters = [events, status, topic::all_tills(tenant)];
-        let failing = mqtt.share.is_some().then_some(failing);
-        Self { options, filters, input, output, broker, failing, marks, deliveries: 0 }
+        let shares = mqtt.share.is_some();
+        let failing = shares.then_some(failing);
+        Self { target, client_id, shares, filters, input, output, broker, failing, marks, deliveries: 0 }
     }
 }
 
@@ -148,7 +142,7 @@ impl Ingest {
 pub(crate) async fn run(mut ingest: Ingest, mut stopping: watch::Receiver<bool>) {
     let mut pause = PAUSE.0;
     loop {
-        let mut link = Link::open(ingest.options.clone());
+        let mut link = Link::open(&ingest.target, &ingest.client_id, ingest.shares);
         let lost = tokio::select! {
             lost = ingest.listen(&mut link) => lost,
             // Cancels `listen` between two steps: what it handed to the writer is in `acks`.
@@ -329,9 +323,20 @@ impl Ingest {
 }
 
 impl Link {
-    fn open(options: MqttOptions) -> Self {
-        let (client, event_loop) = AsyncClient::new(options, REQUESTS);
-        Self { client, heard: Heard::from(event_loop, EVENTS), acks: Acks::new(), connected: None }
+    fn open(target: &Target, client_id: &str, shares: bool) -> Self {
+        // A broker keeps for a dead member of a group what nobody else gets then. Without sessions it keeps nothing:
+        // agents send again what no watermark settles.
+        let session_expiry_s = if shares { 0 } else { SESSION_EXPIRY_S };
+        let (client, heard) = target.open(client_id, (REQUESTS, EVENTS), move |options| {
+            options
+                .set_clean_start(shares)
+                .set_session_expiry_interval(Some(session_expiry_s))
+                .set_receive_maximum(Some(RECEIVE_MAXIMUM))
+                .set_max_packet_size(Some(u32::try_from(MAX_BYTES + MARGIN).expect("70 kB")))
+                .set_outgoing_inflight_upper_limit(INFLIGHT)
+                .set_manual_acks(true);
+        });
+        Self { client, heard, acks: Acks::new(), connected: None }
     }
 }
 

@@ -19,12 +19,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::catalogue::Catalogue;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::days::Days;
+use crate::enrol::{self, Door};
 use crate::feed::Scene;
 use crate::feed::courier::{self, Courier};
 use crate::feed::desk::{self, Desk};
@@ -59,16 +61,20 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     for problem in &catalogue.problems {
         tracing::warn!(%problem, "catalogue row left out");
     }
-    let login = config.mqtt.login().context("mqtt.password_file")?;
+    let target = config.mqtt.target().context("mqtt.password_file")?;
     let options = config.store_options().map_err(|problems| anyhow::anyhow!(problem::lines(&problems)))?;
     let address = config.address()?;
     let store = Store::open(&address, options.clone())?;
     // Before anything is said to the broker: a second central on the same configuration ends here, and must not
     // have thrown the first one out of its session.
-    let listener = tokio::net::TcpListener::bind(config.web.listen)
+    let listener = TcpListener::bind(config.web.listen)
         .await
         .with_context(|| format!("web.listen = {}", config.web.listen))?;
     tracing::info!("page is at http://{}", listener.local_addr()?);
+    let door = match &config.enrol {
+        Some(enrol) => Some(open_door(enrol).await?),
+        None => None,
+    };
 
     let (input, writer_input) = mpsc::channel(INPUT);
     let (writer_output, output) = mpsc::channel(OUTPUT);
@@ -109,15 +115,13 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
                 Some(_) => format!("{}-feed-{:08x}", config.mqtt.client_id, rand::random::<u32>()),
                 None => format!("{}-feed", config.mqtt.client_id),
             },
-            host: config.mqtt.host.clone(),
-            port: config.mqtt.port,
-            login: login.clone(),
+            target: target.clone(),
         },
         commits: commits.clone(),
     };
     let mut feed = tokio::spawn(feed(courier, desk, stopping.clone()));
     let ingest =
-        Ingest::new(&config.mqtt, login, config.tenant, input, output, broker, writer_failing.clone());
+        Ingest::new(&config.mqtt, target, config.tenant, input, output, broker, writer_failing.clone());
     let mut ingest = tokio::spawn(ingest::run(ingest, stopping.clone()));
 
     let reader = Reader::new(address.clone());
@@ -142,6 +146,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         made: web::Made::default(),
     });
     let ready = tokio::spawn(web::keep_ready(Arc::clone(&site), stopping.clone()));
+    let mut door = tokio::spawn(guard(door, stopping.clone()));
     let mut page = tokio::spawn(web::serve(listener, site, tills, stopping));
 
     let (mut terminated, mut interrupted) =
@@ -152,6 +157,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         ended = &mut ingest => bail!("ingest ended early: {ended:?}"),
         ended = &mut feed => bail!("feed ended early: {ended:?}"),
         ended = &mut page => bail!("page ended early: {ended:?}"),
+        ended = &mut door => bail!("the enrolment door ended early: {ended:?}"),
     }
     stop.send_replace(true);
     ingest.await.context("ingest")?;
@@ -159,6 +165,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         bail!("the writer panicked");
     }
     feed.await.context("feed")?;
+    door.await.context("enrolment door")?;
     page.await.context("page")?.context("page")?;
     rolling.await.context("rollups")?;
     keeping.await.context("retention")?;
@@ -166,6 +173,23 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     ready.await.context("page")?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Takes the port of the enrolment door.
+async fn open_door(config: &config::Enrol) -> anyhow::Result<(TcpListener, Door)> {
+    let door = Door::new(config)?;
+    let listener = TcpListener::bind(config.listen).await;
+    let listener = listener.with_context(|| format!("enrol.listen = {}", config.listen))?;
+    tracing::info!("gateways enrol at https://{}", listener.local_addr()?);
+    Ok((listener, door))
+}
+
+/// Keeps the enrolment door, if there is one.
+async fn guard(door: Option<(TcpListener, Door)>, mut stopping: watch::Receiver<bool>) {
+    match door {
+        Some((listener, door)) => enrol::serve(listener, door, stopping).await,
+        None => drop(stopping.wait_for(|stop| *stop).await),
+    }
 }
 
 /// Keeps the feed going, and publishes it if that is wanted.
@@ -183,7 +207,7 @@ mod tests {
     use std::io::ErrorKind;
     use std::net::TcpListener;
 
-    use super::*;
+    use super::{Config, run};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_second_central_ends_before_it_speaks_to_the_broker() {

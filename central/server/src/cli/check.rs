@@ -9,9 +9,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use hangtag_protocol::id::TenantId;
+use hangtag_tls::Certificate;
+use jiff::Timestamp;
 
 use crate::catalogue::Catalogue;
 use crate::config::{Config, NoDatabase};
+use crate::enrol::Door;
 use crate::problem::Problem;
 use crate::store::Address;
 use crate::{keys, shop, store};
@@ -54,10 +57,32 @@ fn look(file: &Path) -> Found {
     if let Err(NoDatabase { key, what }) = data(&config) {
         found.problems.push(of_key(key, what));
     }
-    match listen(config.web.listen) {
+    let page = listen(config.web.listen);
+    let is_running = matches!(page, Ok(Some(_)));
+    match page {
         Ok(None) => {}
         Ok(Some(note)) => found.notes.push(format!("{}: web.listen: {note}", file.display())),
         Err(what) => found.problems.push(of_key("web.listen", what)),
+    }
+    if let Some(enrol) = &config.enrol {
+        if let Err(why) = Door::new(enrol) {
+            found.problems.push(of_key("enrol", format!("{why:#}")));
+        }
+        // A central that runs has this port too.
+        if !is_running && let Err(why) = TcpListener::bind(enrol.listen) {
+            found.problems.push(of_key("enrol.listen", format!("{}: {why}", enrol.listen)));
+        }
+    }
+    let own = config.mqtt.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
+    for path in own.into_iter().chain(config.enrol.as_ref().map(|enrol| &enrol.certificate)) {
+        if let Ok(certificate) = Certificate::read(path) {
+            let days = certificate.left(Timestamp::now().as_second()).div_euclid(86_400);
+            found.notes.push(format!(
+                "{}: certificate of {}, {days} days left",
+                path.display(),
+                certificate.name
+            ));
+        }
     }
     if let Some(loyalty) = &config.loyalty {
         match keys::read(&loyalty.keys) {

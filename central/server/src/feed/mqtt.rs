@@ -10,9 +10,9 @@ use hangtag_central_core::feed::{Line, Sequence};
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnAck, Packet, PubAckReason, PublishProperties};
-use rumqttc::v5::{AsyncClient, Event, MqttOptions};
+use rumqttc::v5::{AsyncClient, Event};
 
-use crate::connection::{self, Ended, Login};
+use crate::connection::{self, Ended, Target};
 
 /// Documents on their way at the same time; a broker that takes fewer says so, and rumqttc heeds it.
 pub(super) const WINDOW: usize = 64;
@@ -83,29 +83,18 @@ pub(super) struct Link {
 pub(crate) struct Connect {
     /// The name of the connection, and of the holder of the lease: each central has its own.
     pub client_id: String,
-    /// Name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// User and password.
-    pub login: Option<Login>,
-}
-
-/// What a connection is made with. Its session ends with it: what matters is in the database.
-fn options(connect: &Connect) -> MqttOptions {
-    let Connect { client_id, host, port, login } = connect;
-    let mut options = connection::options(client_id, host, *port, login.clone());
-    options
-        .set_clean_start(true)
-        .set_outgoing_inflight_upper_limit(u16::try_from(WINDOW).expect("a small number"));
-    options
+    /// The broker.
+    pub target: Target,
 }
 
 impl Link {
     /// Prepares a connection, and begins to open it.
     pub(super) fn open(connect: &Connect) -> Self {
-        let (client, event_loop) = AsyncClient::new(options(connect), REQUESTS);
-        let heard = connection::Heard::from(event_loop, EVENTS);
+        // Its session ends with it: what matters is in the database.
+        let (client, heard) = connect.target.open(&connect.client_id, (REQUESTS, EVENTS), |options| {
+            let window = u16::try_from(WINDOW).expect("a small number");
+            options.set_clean_start(true).set_outgoing_inflight_upper_limit(window);
+        });
         Self { client, heard, queued: VecDeque::new(), in_flight: BTreeMap::new() }
     }
 
