@@ -6,6 +6,7 @@ mod capture;
 mod cli;
 mod clock;
 mod config;
+mod enrol;
 mod evaluate;
 mod health;
 mod hours;

@@ -32,6 +32,7 @@ use tracing::{error, info, warn};
 
 use crate::capture::Capture;
 use crate::config::{Config, DeleteAfter};
+use crate::enrol::renewal::{self, Renewal};
 use crate::health::Health;
 use crate::hours::Hours;
 use crate::infer::Progress;
@@ -155,6 +156,13 @@ async fn run_once(
         DeleteAfter::Central => SettledBy::Central,
         DeleteAfter::Broker => SettledBy::Broker,
     };
+    let renewal = Renewal {
+        gateway: config.gateway,
+        files: config.mqtt.tls.clone(),
+        door: config.mqtt.renew.clone(),
+        health: health.clone(),
+    };
+    let mut renewal = tokio::spawn(renewal::run(renewal));
     let settings = uplink::Settings { gateway: config.gateway, boot, mqtt: config.mqtt, settled_by };
     let uplink = Uplink::new(settings, state, requests_in, health.clone(), finish);
     let mut uplink = tokio::spawn(uplink.run());
@@ -177,6 +185,7 @@ async fn run_once(
         ended = &mut clock => bail!("the clock's task ended early: {ended:?}"),
         ended = &mut onlooker => bail!("the local socket's task ended early: {ended:?}"),
         ended = &mut uplink => bail!("the uplink ended early: {ended:?}"),
+        ended = &mut renewal => bail!("the certificate's task ended early: {ended:?}"),
         Some(ended) = intakes.join_next() => bail!("a reader's task ended early: {ended:?}"),
     };
     info!("shutting down");
@@ -187,6 +196,8 @@ async fn run_once(
         left.set("inference, uplink, spool");
         infer.await.context("inference failed")?;
         onlooker.abort();
+        // What it is about to replace it replaces in one step.
+        renewal.abort();
         // It holds a sender of requests; the spool ends when the last one is gone.
         clock.abort();
         left.set("uplink, spool");

@@ -4,6 +4,7 @@ mod ask;
 mod bench;
 mod check;
 mod decode;
+mod enrol;
 mod explain;
 mod learned;
 mod node;
@@ -51,6 +52,13 @@ enum Command {
     Check {
         #[command(flatten)]
         config: ConfigArgument,
+    },
+    /// Make this computer a gateway that the broker lets in: a key and a certificate, and who it is, in the configuration.
+    Enrol {
+        #[command(flatten)]
+        config: ConfigArgument,
+        #[command(flatten)]
+        enrol: enrol::Enrolment,
     },
     /// Find out which readers are plugged in, and propose their configuration.
     #[command(after_help = readers::HELP)]
@@ -195,6 +203,7 @@ impl Command {
                 ended
             }
             Self::Check { config } => return check::run(&config.config),
+            Self::Enrol { config, enrol } => runtime()?.block_on(enrol.run(&config.config)),
             Self::Node(command) => return runtime()?.block_on(node::run(command)),
             Self::Readers { json, ports } => return runtime()?.block_on(readers::run(ports, json)),
             Self::Watch { config, seconds } => runtime()?.block_on(watch::run(config.load()?, seconds)),
@@ -246,4 +255,16 @@ fn read_input(path: &Path) -> anyhow::Result<Vec<u8>> {
         bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Arguments;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Arguments::command().debug_assert();
+    }
 }

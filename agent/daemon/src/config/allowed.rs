@@ -7,12 +7,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use hangtag_agent_core::intake::{LoyaltyPattern, Mac};
+use hangtag_protocol::enrol;
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::id::MAX_NAME;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde::de::value::StrDeserializer;
 use toml::de::DeValue;
+
+use crate::enrol::door::Place;
 
 /// What a key may hold.
 pub(super) struct Allowed<T> {
@@ -137,6 +140,15 @@ pub(super) fn host() -> Allowed<String> {
         let is_name =
             !text.is_empty() && !text.contains([':', '/', '@']) && !text.contains(char::is_whitespace);
         (is_address || is_name).then(|| text.to_owned())
+    })
+}
+
+/// The name or address of a machine, with or without a port.
+pub(super) fn place(port: u16) -> Allowed<Place> {
+    let words = format!("HOST or HOST:PORT in quotation marks; the port is {port} where none is named");
+    Allowed::new(words, move |value| {
+        let (host, port) = enrol::place(value.as_str()?, port).ok()?;
+        Some(Place { host: host.to_owned(), port })
     })
 }
 

@@ -4,17 +4,19 @@
 use std::path::Path;
 
 use hangtag_agent_core::infer::Layout;
+use hangtag_protocol::enrol::PORT;
 use hangtag_protocol::key::PublicKey;
 use hangtag_protocol::topic::Gateway;
 use hangtag_tls::{Files, Identity};
 
-use super::allowed::{flag, host, name, one_of, path, text, whole};
+use super::allowed::{flag, host, name, one_of, path, place, text, whole};
 use super::hours::hours;
 use super::readers::{Before, Readers};
 use super::sensor::{Sensor, Sensors, nodes};
 use super::sheet::{Sheet, Table, Wrong};
 use super::zones::Zones;
 use super::{Config, DeleteAfter, Mqtt, SpoolSettings, WhenFull};
+use crate::enrol::door::Place;
 
 /// Reads and checks the text of a file; relative paths in it are relative to a folder.
 ///
@@ -114,8 +116,10 @@ fn loyalty(table: &mut Table<'_, '_>) -> Option<Option<PublicKey>> {
 fn mqtt(table: &mut Table<'_, '_>, folder: &Path) -> Option<Mqtt> {
     let host = table.need("host", &host());
     let has_tls = table.has_any(&["tls"]);
-    let tls =
-        table.table("tls").and_then(|mut table| if has_tls { tls(&mut table, folder) } else { Some(None) });
+    let tls = table.table("tls").and_then(|mut table| match has_tls {
+        true => tls(&mut table, folder).map(Some),
+        false => Some(None),
+    });
     let port = table.may("port", if has_tls { 8_883 } else { 1_883 }, &whole(1..=65_535));
     let user = table.maybe("user", &text());
     let password_file = table.maybe("password_file", &path());
@@ -126,10 +130,12 @@ fn mqtt(table: &mut Table<'_, '_>, folder: &Path) -> Option<Mqtt> {
         table.wrong("password_file", "is of no use without a user; add user");
     }
     table.end();
+    let (tls, renew) = tls?.unzip();
     Some(Mqtt {
         host: host?,
         port: port?,
-        tls: tls?,
+        tls,
+        renew: renew.flatten(),
         user: user?,
         password_file: password_file?.map(|path| folder.join(path)),
         keep_alive_s: keep_alive_s?,
@@ -138,7 +144,8 @@ fn mqtt(table: &mut Table<'_, '_>, folder: &Path) -> Option<Mqtt> {
     })
 }
 
-fn tls(table: &mut Table<'_, '_>, folder: &Path) -> Option<Option<Files>> {
+/// The files, and where the certificate is renewed.
+fn tls(table: &mut Table<'_, '_>, folder: &Path) -> Option<(Files, Option<Place>)> {
     let authorities = table.need("ca", &path());
     let (certificate, key) = (table.maybe("certificate", &path()), table.maybe("key", &path()));
     match (&certificate, &key) {
@@ -150,15 +157,22 @@ fn tls(table: &mut Table<'_, '_>, folder: &Path) -> Option<Option<Files>> {
         }
         _ => {}
     }
+    let renew = table.maybe("renew", &place(PORT));
+    if let (Some(Some(_)), Some(certificate), Some(key)) = (&renew, &certificate, &key)
+        && (certificate.is_none() || certificate != key)
+    {
+        table.wrong("renew", "needs certificate and key in one file, so that both are replaced in one step");
+    }
     table.end();
     let identity = certificate?.zip(key?);
-    Some(Some(Files {
+    let files = Files {
         authorities: folder.join(authorities?),
         identity: identity.map(|(certificate, key)| Identity {
             certificate: folder.join(certificate),
             key: folder.join(key),
         }),
-    }))
+    };
+    Some((files, renew?))
 }
 
 fn spool(table: &mut Table<'_, '_>) -> Option<SpoolSettings> {

@@ -34,6 +34,7 @@ use hangtag_protocol::topic::Gateway;
 use hangtag_tls::Files;
 use serde::Deserialize;
 
+use crate::enrol::door::Place;
 use crate::hours::Hours;
 use crate::spool;
 use sheet::Wrong;
@@ -233,6 +234,8 @@ pub(crate) struct Mqtt {
     pub(crate) port: u16,
     /// The files for TLS; without them the broker is spoken to in the clear.
     pub(crate) tls: Option<Files>,
+    /// Where the certificate is renewed; without it nobody renews it.
+    pub(crate) renew: Option<Place>,
     pub(crate) user: Option<String>,
     pub(crate) password_file: Option<PathBuf>,
     /// Seconds, 5 to 3600: a dead connection is noticed after twice this time.
@@ -393,6 +396,10 @@ zone = "rail-a"
         let files = config.mqtt.tls.unwrap();
         let identity = files.identity.unwrap();
         assert_eq!((config.mqtt.port, identity.key), (8883, "/etc/gw.key".into()));
+        assert_eq!(config.mqtt.renew, None);
+        let renewed =
+            tls("ca = \"ca.pem\"\ncertificate = \"gw.pem\"\nkey = \"gw.pem\"\nrenew = \"central\"").unwrap();
+        assert_eq!(renewed.mqtt.renew, Some(Place { host: "central".into(), port: 8_444 }));
         let folder = config.data.parent().unwrap();
         assert_eq!((files.authorities, identity.certificate), (folder.join("ca.pem"), folder.join("gw.pem")));
         assert_eq!(tls("ca = \"ca.pem\"").unwrap().mqtt.tls.unwrap().identity, None);
@@ -401,6 +408,15 @@ zone = "rail-a"
             ("ca = \"a\"\nkey = \"k\"", "mqtt.tls.key = \"k\": is of no use without a certificate"),
             ("ca = \"a\"\ncertificate = \"c\"", "mqtt.tls.certificate = \"c\": is of no use without its key"),
             ("ca = \"a\"\ncert = \"c\"", "mqtt.tls.cert"),
+            (
+                "ca = \"a\"\nrenew = \"central:8444\"",
+                "mqtt.tls.renew = \"central:8444\": needs certificate and key",
+            ),
+            (
+                "ca = \"a\"\ncertificate = \"c\"\nkey = \"k\"\nrenew = \"central\"",
+                "mqtt.tls.renew = \"central\": needs certificate and key in one file",
+            ),
+            ("ca = \"a\"\nrenew = \"https://c\"", "mqtt.tls.renew = \"https://c\": must be"),
         ] {
             let error = tls(keys).unwrap_err();
             assert!(error.contains(wanted), "{error}");

@@ -14,11 +14,15 @@ use std::process::ExitCode;
 
 use hangtag_agent_core::intake::Protocol;
 use hangtag_agent_core::intake::node::Thresholds;
+use hangtag_protocol::identity::Identity;
+use hangtag_protocol::topic::Gateway;
+use hangtag_tls::{Certificate, Files};
 use rustix::fs::{Access, access};
 use rustix::process::geteuid;
 
 use super::ask::user;
 use super::out::out;
+use crate::clock;
 use crate::config::{Booth, Config, ConfigError, DeleteAfter, Reader, Setup, WhenFull};
 
 /// What `check --help` says at the end.
@@ -136,6 +140,9 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
         |most| format!("a backlog with at most {most} KiB/s"),
     );
     lines.push(("send", format!("to {} port {}, {user}, {most}", mqtt.host, mqtt.port)));
+    if let Some(door) = &mqtt.renew {
+        lines.push(("renew", format!("its certificate at {} port {}", door.host, door.port)));
+    }
     let full = match spool.when_full {
         WhenFull::DropOldest => "the oldest are lost",
         WhenFull::Refuse => "no more are accepted",
@@ -209,15 +216,45 @@ fn broker(config: &Config, found: &mut Findings) {
     let host = &config.mqtt.host;
     let is_here = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
     match &config.mqtt.tls {
-        Some(files) => {
-            if let Err(why) = files.read() {
-                found.error(format!("mqtt.tls: {why}"));
-            }
-        }
+        Some(files) => match files.read() {
+            Err(why) => found.error(format!("mqtt.tls: {why}")),
+            Ok(_) => certificate(config, files, found),
+        },
         None if !is_here => found.warning(format!(
             "mqtt: without [mqtt.tls] everybody on the way to {host} can read and change what goes there"
         )),
         None => {}
+    }
+}
+
+/// Whether the broker can know this gateway by its certificate, and for how long.
+fn certificate(config: &Config, files: &Files, found: &mut Findings) {
+    let Some(Ok(own)) = files.identity.as_ref().map(|identity| Certificate::read(&identity.certificate))
+    else {
+        return;
+    };
+    let name = format!("mqtt.tls.certificate {}", own.serial);
+    let now = clock::wall().0 / 1_000;
+    if own.left(now) <= 0 {
+        found.error(format!("{name}: is over, by this machine's clock: enrol this gateway anew"));
+    } else if now < own.from {
+        found.warning(format!("{name}: is not good yet, by this machine's clock, which may be behind"));
+    } else if own.left(now) < (own.until - own.from) / 4 {
+        let days = own.left(now) / 86_400;
+        let why = if config.mqtt.renew.is_some() {
+            "could not be renewed"
+        } else {
+            "nobody renews it: mqtt.tls.renew"
+        };
+        found.warning(format!("{name}: is good for {days} more days, and {why}"));
+    }
+    // Certificates of other authorities may be named as these like.
+    let Gateway { store, gateway, .. } = config.gateway;
+    let (Ok(wanted), Ok(named)) = (Identity::gateway(store, gateway), own.name.parse::<Identity>()) else {
+        return;
+    };
+    if named != wanted {
+        found.error(format!("{name}: is that of {named}, and this gateway is {wanted}"));
     }
 }
 

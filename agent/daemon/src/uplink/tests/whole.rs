@@ -74,6 +74,7 @@ impl Bench {
             port: listener.local_addr().unwrap().port(),
             user: None,
             tls: None,
+            renew: None,
             password_file: None,
             keep_alive_s: 5,
             backlog_share: 75,
