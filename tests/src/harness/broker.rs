@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::process::{Process, wait_for};
 
@@ -58,6 +59,13 @@ pub struct Mosquitto {
     folder: PathBuf,
     port: u16,
     process: Option<Process>,
+    /// What the configuration that is shipped names.
+    files: Option<PathBuf>,
+}
+
+/// As root it would become the user `mosquitto`, who may not write where tests do.
+fn user() -> &'static str {
+    if rustix::process::getuid().is_root() { "user root\n" } else { "" }
 }
 
 impl Mosquitto {
@@ -95,11 +103,55 @@ impl Mosquitto {
         Self::start_with(folder, port, &more)
     }
 
+    /// One with the configuration that is shipped, which also tells of refused publications, on loopback. What the folder
+    /// of files holds says whom it believes, and what each may do. [`restart`](Self::restart) starts it.
+    #[must_use]
+    pub fn shipped(folder: &Path, port: u16, files: &Path) -> Self {
+        Self { folder: folder.to_owned(), port, process: None, files: Some(files.to_owned()) }
+    }
+
+    /// Writes the configuration that is shipped, for this machine.
+    fn ship(&self, files: &Path) -> anyhow::Result<()> {
+        let shipped = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/broker"));
+        let more = self.folder.join("conf.d");
+        std::fs::create_dir_all(&more)?;
+        std::fs::copy(shipped.join("hangtag-watch.conf"), more.join("hangtag-watch.conf"))?;
+        let mut text = std::fs::read_to_string(shipped.join("mosquitto.conf"))?;
+        for (there, here) in [
+            ("listener 8883\n", format!("listener {} 127.0.0.1\n", self.port)),
+            ("/etc/mosquitto/hangtag/", format!("{}/", files.display())),
+            ("/etc/mosquitto/conf.d", more.display().to_string()),
+            ("/var/lib/mosquitto/", format!("{}/", self.folder.display())),
+        ] {
+            ensure!(text.contains(there), "mosquitto.conf does not say {there:?}");
+            text = text.replace(there, &here);
+        }
+        std::fs::write(self.config(), format!("{}{text}", user()))?;
+        Ok(())
+    }
+
+    /// Asks it to read certificates, the list of revoked ones and the rules again.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn reload(&self) -> anyhow::Result<()> {
+        let process = self.process.as_ref().context("Mosquitto does not run")?;
+        let id = Pid::from_raw(process.id().try_into()?).context("a process id")?;
+        Ok(kill_process(id, Signal::HUP)?)
+    }
+
+    /// Its log.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn said(&self) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(self.folder.join("mosquitto.log"))?)
+    }
+
     fn start_with(folder: &Path, port: u16, more: &str) -> anyhow::Result<Self> {
-        let mut broker = Self { folder: folder.to_owned(), port, process: None };
+        let mut broker = Self { folder: folder.to_owned(), port, process: None, files: None };
         std::fs::create_dir_all(folder)?;
-        // As root it would become the user `mosquitto`, who may not write here.
-        let user = if rustix::process::getuid().is_root() { "user root\n" } else { "" };
+        let user = user();
         std::fs::write(
             broker.config(),
             format!(
@@ -116,6 +168,9 @@ impl Mosquitto {
     /// When it does not start.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.kill()?;
+        if let Some(files) = &self.files {
+            self.ship(files)?;
+        }
         // Debian has it in /usr/sbin, which is not on every PATH.
         let path = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/usr/bin/mosquitto"];
         let program = path.into_iter().find(|path| Path::new(path).exists());

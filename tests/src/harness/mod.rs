@@ -7,6 +7,7 @@
 //! | [`process`] | starts, kills and stops a program, and reads its memory |
 //! | [`board`] | a board in QEMU beside a gateway |
 //! | [`broker`] | rumqttd within this process, or Mosquitto as another |
+//! | [`chain`] | a certificate authority and a broker as they are shipped |
 //! | [`cluster`] | a PostgreSQL server of a test's own |
 //! | [`clock`] | a machine whose wall clock and boots a test sets |
 //! | [`consumer`] | the consumer of the feed that is shipped |
@@ -23,6 +24,7 @@
 pub mod binaries;
 pub mod board;
 pub mod broker;
+pub mod chain;
 pub mod clock;
 pub mod cluster;
 pub mod consumer;
