@@ -2,6 +2,7 @@
 //! fixed to. Enters: the configuration. Leaves: small numbers that stand for zones and antennas.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::id::{ReaderId, ZoneId};
@@ -53,6 +54,8 @@ pub struct Layout {
     zones: Vec<Zone>,
     readers: Vec<ReaderId>,
     antennas: Vec<Antenna>,
+    /// Per reader, which of the antennas are its own: each read asks.
+    of_reader: Vec<Range<usize>>,
     /// No antennas: that one listens says nothing of garments.
     scanners: Vec<Scanner>,
     sensors: Vec<(Mac, SensorOn)>,
@@ -159,6 +162,7 @@ impl Layout {
             added.push(Antenna { reader, port, zone });
         }
         self.readers.push(id);
+        self.of_reader.push(self.antennas.len()..self.antennas.len() + added.len());
         self.antennas.extend(added);
         Ok(reader)
     }
@@ -170,6 +174,7 @@ impl Layout {
     pub fn add_scanner(&mut self, id: ReaderId, zone: ZoneId) -> Result<usize, ZoneId> {
         let (reader, zone) = (self.readers.len(), self.zone(zone)?);
         self.readers.push(id);
+        self.of_reader.push(0..0);
         self.scanners.push(Scanner { reader, zone });
         Ok(reader)
     }
@@ -193,7 +198,9 @@ impl Layout {
     /// The number of the antenna at a reader's port.
     #[must_use]
     pub fn antenna(&self, reader: usize, port: u8) -> Option<usize> {
-        self.antennas.iter().position(|a| a.reader == reader && a.port == port)
+        let own = self.of_reader.get(reader)?.clone();
+        let at = self.antennas[own.clone()].iter().position(|antenna| antenna.port == port)?;
+        Some(own.start + at)
     }
 
     /// The zone that a reader's port looks at.

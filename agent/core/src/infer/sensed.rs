@@ -140,7 +140,7 @@ impl Inference {
         match tag.state {
             State::Hand { .. } | State::Booth { .. } => tag.stir(),
             State::Rest { zone, antenna, since, .. } if after >= since && at.since(since) >= SWINGS_MS => {
-                let track = tag.tracks().iter().find(|track| track.antenna == antenna);
+                let track = tag.tracks().of(antenna);
                 let reads = track.map_or(0, |track| track.reads_recently());
                 let still = track.is_some_and(|track| track.is_calm());
                 let evidence = Evidence {

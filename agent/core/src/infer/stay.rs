@@ -24,7 +24,7 @@ use super::presence::MARGIN_DB;
 use super::rule::Rule;
 use super::state::{Conclusion, State};
 use super::tag::booth::{TRY_ON_MS, WORN_TICKS};
-use super::tag::{RECENT_MS, Tag};
+use super::tag::{RECENT_MS, Tracks};
 use super::track::{TICK_MS, Track};
 
 /// Ticks for which the booth next door must win: 20 seconds.
@@ -83,9 +83,8 @@ impl Inference {
     /// Remembers that the event about to be numbered says that a garment was carried in.
     pub(super) fn stay(&mut self, epc: Epc, zone: u16, at: Uptime) {
         let known = Known::from(epc);
-        let tracks = self.tags.get(&known).map_or(&[][..], Tag::tracks);
-        let here =
-            tracks.iter().filter(|track| self.layout.zone_of(track.antenna.into()) == usize::from(zone));
+        let tracks = self.tags.get(&known).into_iter().flat_map(|tag| tag.tracks().iter());
+        let here = tracks.filter(|track| self.layout.zone_of(track.antenna.into()) == usize::from(zone));
         let level_dbm = here.map(Track::level_dbm).max_by(f32::total_cmp).unwrap_or_default();
         self.stays.insert(known, Stay::new(self.next, at, level_dbm));
     }
@@ -175,7 +174,7 @@ impl Stay {
     pub(super) fn end_tick(
         &mut self,
         zone: u16,
-        tracks: &[Track],
+        tracks: &Tracks,
         layout: &Layout,
         now: Uptime,
     ) -> Option<Mistake> {

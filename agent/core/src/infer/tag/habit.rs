@@ -28,15 +28,10 @@ impl Tag {
 
     /// Takes up what was learned before a restart.
     pub(in super::super) fn recall(&mut self, habit: &Habit) {
-        let mut tracks = core::mem::take(&mut self.tracks).into_vec();
+        let tracks = &mut self.tracks;
         let mut at = |antenna| {
-            let known = tracks.iter().position(|track: &Track| track.antenna == antenna);
-            known.or_else(|| {
-                (tracks.len() < MAX_TRACKS).then(|| {
-                    tracks.push(Track::new(antenna, Uptime(0)));
-                    tracks.len() - 1
-                })
-            })
+            let room = tracks.len() < MAX_TRACKS;
+            tracks.slot_of(antenna).or_else(|| room.then(|| tracks.push(Track::new(antenna, Uptime(0)))))
         };
         let home = habit.home.and_then(|home| Some((at(home.antenna)?, home.reads)));
         let heard: Vec<_> =
@@ -45,7 +40,6 @@ impl Tag {
         if let Some((slot, reads)) = home {
             tracks[slot].recall_rest(reads);
         }
-        self.tracks = tracks.into_boxed_slice();
     }
 
     /// What of it outlives a restart, if anything was learned.
@@ -58,7 +52,7 @@ impl Tag {
     /// Where it rests, or where it rested before a restart, if it has not come to rest since.
     pub(super) fn home(&self) -> Option<&Track> {
         match self.state {
-            State::Rest { antenna, .. } => self.tracks.iter().find(|track| track.antenna == antenna),
+            State::Rest { antenna, .. } => self.tracks.of(antenna),
             State::New => self.tracks.iter().find(|track| track.is_home()),
             State::Hand { .. } | State::Booth { .. } => None,
         }
