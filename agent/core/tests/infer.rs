@@ -149,6 +149,32 @@ fn picked_up_and_put_back() {
 }
 
 #[test]
+fn what_is_first_seen_in_a_hand_is_put_down_and_what_hung_there_is_not() {
+    let mut bench = Bench::new();
+    bench.pass(8_000, |b| {
+        b.in_hand(1);
+        (2..=9).for_each(|n| b.rests(n));
+    });
+    let put = bench.now;
+    bench.pass(12_000, |b| (1..=9).for_each(|n| b.rests(n)));
+    assert_eq!(bench.kinds(1), [Kind::PutDown], "nobody saw where it was taken");
+    assert!((2..=9).all(|n| bench.kinds(n).is_empty()), "{:?}", bench.events);
+    let at = bench.events.iter().find(|(_, e)| e.kind() == Kind::PutDown).unwrap().1.at.0;
+    assert!(at.abs_diff(put) < 4_000, "{at} {put}");
+}
+
+#[test]
+fn carried_in_is_known_after_two_ticks() {
+    let mut bench = Bench::new();
+    bench.pass(25_000, |b| b.rests(9));
+    bench.pass(1_250, |b| {
+        b.on_hook(1, 1);
+        b.read(1, BOOTHS, 2, -56, Some(300));
+    });
+    assert_eq!(bench.kinds(1), [Kind::CarriedIn], "8 dB above the booth next door");
+}
+
+#[test]
 fn tried_on_is_told_from_carried_in() {
     let mut bench = Bench::new();
     bench.pass(25_000, |b| (1..=2).for_each(|n| b.rests(n)));

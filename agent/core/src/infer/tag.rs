@@ -2,7 +2,8 @@
 //! Leaves: at most one conclusion per tick. What happens in fitting booths is in [`booth`].
 //!
 //! ```text
-//!            calm on a rail or shelf          moves, or is elsewhere
+//!    ┌──────────────────────── moves on the floor: no event ──────────────┐
+//!    │       calm on a rail or shelf          moves, or is elsewhere      ▼
 //!   New ───────────────────────────▶ Rest ───────────────────────────▶ Hand
 //!    │                                ▲        calm again: PutDown      │ ▲
 //!    │                                └─────────────────────────────────┘ │ elsewhere, or
@@ -217,8 +218,15 @@ impl Tag {
         if self.is_booth(best.zone, around) && !at_home && around.now.since(started) > WARM_UP_MS {
             return self.carried_in(&best, around);
         }
-        // Stock that was there before us, or was brought by staff: no event.
-        if self.laid(&best, around.now).is_some() {
+        let track = &self.tracks[best.track];
+        // Nobody knows where it was taken, and so no event says it; but it will be put down.
+        if track.is_carried_at_first() && self.is_floor(best.zone, around) {
+            self.lift(None, track.last);
+            return None;
+        }
+        // Stock that was there before us: no event.
+        let laid = if track.knows_rest() { track.laid_at_first() } else { self.laid(&best, around.now) };
+        if laid.is_some() {
             self.rest(&best, around.now);
         }
         None

@@ -73,8 +73,10 @@ pub(super) struct Track {
     /// many ticks it was.
     elsewhere_dbm: f32,
     elsewhere_ticks: u8,
-    /// By how much the last read's phase differed from those at rest, and how many reads in a row agreed on it.
+    /// By how much the last read's phase differed from those at rest.
     turned: Turn,
+    /// How many reads in a row agreed on that; of a garment of which nothing is known, sixteenths of votes that it is
+    /// carried.
     aside: u8,
     pub(super) antenna: u16,
 }
@@ -239,11 +241,13 @@ impl Track {
 
     /// What its reads said is not true any more.
     pub(super) fn stir(&mut self) {
+        self.aside = 0;
         self.votes.forget();
     }
 
     /// It rests here no more.
     pub(super) fn lift(&mut self) {
+        self.aside = 0;
         self.votes.forget();
         self.comparer.lift();
     }

@@ -10,7 +10,7 @@
 use hangtag_protocol::clock::Uptime;
 
 /// What votes lose with each read: chance must not add up.
-const DRIFT: f32 = 0.1;
+pub(super) const DRIFT: f32 = 0.1;
 /// Mean change of the level from read to read of a garment that is carried, in dB.
 const CARRIED_DB: f32 = 4.0;
 /// The same of one at rest: what is added to what it has learned, and the least. Somebody stands beside it, or it
@@ -39,7 +39,12 @@ impl Votes {
 
     /// Adds a vote of something that began at a time; `most` are kept, so that they are soon gone.
     pub(super) fn add(&mut self, vote: f32, began: Uptime, most: f32) {
-        if self.sum == 0.0 {
+        self.add_beyond(0.0, vote, began, most);
+    }
+
+    /// The same where up to so many votes add up by chance: when it began is told by what comes beyond them.
+    pub(super) fn add_beyond(&mut self, chance: f32, vote: f32, began: Uptime, most: f32) {
+        if self.sum <= chance {
             self.since = Moment::of(began);
         }
         self.sum = (self.sum + vote - DRIFT).clamp(0.0, most);
@@ -129,6 +134,16 @@ mod tests {
         let late = Uptime(u64::from(u32::MAX) + 10);
         votes.add(1.0, late - 20, 8.0);
         assert_eq!(votes.enough((0.5, 20), late), Some(late - 20), "across a turn of the counter");
+    }
+
+    #[test]
+    fn what_adds_up_by_chance_does_not_say_when_it_began() {
+        let mut votes = Votes::none(Uptime(0));
+        votes.add_beyond(1.5, 1.0, Uptime(1_000), 8.0);
+        votes.add_beyond(1.5, 0.2, Uptime(9_000), 8.0);
+        votes.add_beyond(1.5, 2.0, Uptime(10_000), 8.0);
+        votes.add_beyond(1.5, 2.0, Uptime(10_500), 8.0);
+        assert_eq!(votes.enough((4.0, 400), Uptime(10_500)), Some(Uptime(10_000)));
     }
 
     #[test]

@@ -10,10 +10,8 @@ use super::super::state::{Conclusion, State, Surroundings};
 use super::super::track::{TICK_MS, Track};
 use super::{Best, Tag, deciseconds, whole_db};
 
-/// In how many of the last ticks a booth must have heard what was carried in: one that wins, and one that wins by so
-/// many dB.
-const IN_TICKS: (usize, usize) = (3, 2);
-const CLEAR_DB: f32 = 12.0;
+/// In how many of the last ticks a booth that wins must have heard what was carried in.
+const IN_TICKS: usize = 2;
 /// A tag unseen in its booth for so long is said to have been carried out, in milliseconds: [`gone`](super::super::gone)
 /// knows better if it is heard again.
 const LEFT_MS: u64 = 14_000;
@@ -111,8 +109,7 @@ impl Tag {
 
     pub(super) fn carried_in(&mut self, best: &Best, around: &Surroundings<'_>) -> Option<Conclusion> {
         let track = &self.tracks[best.track];
-        let least = if best.margin_db < CLEAR_DB { IN_TICKS.0 } else { IN_TICKS.1 };
-        if best.margin_db < MARGIN_DB || track.ticks_seen() < least {
+        if best.margin_db < MARGIN_DB || track.ticks_seen() < IN_TICKS {
             return None;
         }
         let at = around.now - track.ticks_seen() as u64 * TICK_MS;

@@ -277,6 +277,25 @@ fn what_was_put_down_where_it_is_seldom_read_has_the_same_phase_each_time() {
 }
 
 #[test]
+fn what_is_calm_from_the_first_read_after_a_pause_on_was_put_down_before_it() {
+    for (carried, since) in [(0, 10_250..=11_250), (4, 25_000..=27_000)] {
+        let mut track = rested(Some(900));
+        track.lift();
+        for n in 0..5u16 {
+            let phase = Some(n * 613 % 1_800);
+            track.handle_read(&read(10_000 + u64::from(n) * 250, -5_500, phase), Whereabouts::Unknown);
+        }
+        // Twice as far from each other as reads that agree, for as long as somebody brings it back.
+        for n in 0..16u16 {
+            let phase = if n < carried { 400 + n * 500 } else { 300 };
+            track.handle_read(&read(25_000 + u64::from(n) * 250, -5_500, Some(phase)), Whereabouts::Unknown);
+        }
+        let laid = track.laid().map(|laid| laid.0);
+        assert!(laid.is_some_and(|laid| since.contains(&laid)), "carried for {carried} reads: {laid:?}");
+    }
+}
+
+#[test]
 fn that_it_came_to_rest_is_no_vote_that_it_moves() {
     let mut track = rested(None);
     track.lift();

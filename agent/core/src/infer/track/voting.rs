@@ -5,7 +5,7 @@ use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::read::Read;
 
 use super::super::motion::{Comparison, Turn, away_vote, turning_vote};
-use super::super::votes::laid_vote;
+use super::super::votes::{DRIFT, laid_vote};
 use super::{Track, Whereabouts};
 
 /// Mean phase step, in radians, of the last few reads of a tag that is carried: at rest it is about 0.15,
@@ -28,6 +28,16 @@ const CARRIED_VOTE: f32 = 0.3;
 /// Votes that it has come to rest, and for how long, in milliseconds.
 const LAID: (f32, u64) = (6.0, 1_000);
 const MOST_LAID: f32 = 20.0;
+/// The same of a garment of which nothing is known: most have been at rest for long, and no event says so.
+const LAID_AT_FIRST: f32 = 3.0;
+/// Votes that a garment of which nothing is known is carried: by phases, and by the level. The most that are kept.
+const CARRIED_AT_FIRST: (f32, f32) = (5.0, 6.0);
+const MOST_AT_FIRST: f32 = 15.0;
+const SIXTEENTHS: f32 = 16.0;
+/// What a read votes for that whose phase is another one than before, and one whose phase is the same.
+const CARRIED_VOTES: (f32, f32) = (1.0, -0.5);
+/// Votes of the level up to this add up while somebody stands beside it.
+const BESIDE: f32 = 1.5;
 /// What a read votes that agrees with those before on where it is, and one that does not.
 const LAID_VOTES: (f32, f32) = (1.1, -2.9);
 /// Turns of the phase that differ by less than this agree, in radians.
@@ -40,6 +50,9 @@ const ASIDE_RAD: f32 = 0.45;
 /// the same as before it.
 const PAUSE_MS: u64 = 5_000;
 const SELDOM_MS: u64 = 20_000;
+/// What the first read after a pause votes for its having come to rest when the pause began, if it was no longer than
+/// that: who comes back with a garment carries it in sight for a while, so that the next reads would disagree.
+const SILENT_VOTE: f32 = 0.5;
 /// Turns of the phase further apart than this are not compared, in milliseconds.
 const TURNS_MS: u64 = 3_000;
 
@@ -65,7 +78,11 @@ impl Track {
             self.votes.forget();
         }
         match whereabouts {
-            Whereabouts::Unknown if paused && !stayed => {}
+            Whereabouts::Unknown if paused && !stayed => {
+                if pause_ms < SELDOM_MS {
+                    self.votes.add(SILENT_VOTE, self.last, MOST_LAID);
+                }
+            }
             _ if !by_phase => self.vote_by_level(compared, whereabouts),
             Whereabouts::Here => {
                 self.vote_moves(read, compared, turned);
@@ -125,7 +142,18 @@ impl Track {
         if by_channel.is_some() || by_all.is_some() {
             let same = by_channel.unwrap_or(false) || by_all.unwrap_or(false);
             self.votes.add(if same { LAID_VOTES.0 } else { LAID_VOTES.1 }, self.last, MOST_LAID);
+            self.vote_carried(if same { CARRIED_VOTES.1 } else { CARRIED_VOTES.0 });
         }
+    }
+
+    /// Votes on whether it is carried, of which nothing is known.
+    fn vote_carried(&mut self, vote: f32) {
+        let sum = self.carried_votes() + vote - DRIFT;
+        self.aside = (sum.clamp(0.0, MOST_AT_FIRST) * SIXTEENTHS) as u8;
+    }
+
+    fn carried_votes(&self) -> f32 {
+        f32::from(self.aside) / SIXTEENTHS
     }
 
     /// Votes by a change of the level.
@@ -135,10 +163,13 @@ impl Track {
             Whereabouts::Here => {
                 let vote = self.restlessness.carried_vote(change_cdb);
                 self.quick.follow(vote, 0.25);
-                self.votes.add(vote, self.last, MOST_BY_LEVEL);
+                self.votes.add_beyond(BESIDE, vote, self.last, MOST_BY_LEVEL);
                 self.restlessness.learn(change_cdb);
             }
-            Whereabouts::Unknown => self.votes.add(laid_vote(change_cdb), self.last, MOST_LAID),
+            Whereabouts::Unknown => {
+                self.votes.add(laid_vote(change_cdb), self.last, MOST_LAID);
+                self.vote_carried(self.restlessness.carried_vote(change_cdb));
+            }
             Whereabouts::Elsewhere => {}
         }
     }
@@ -161,6 +192,17 @@ impl Track {
     /// Since when it has been at rest here, if it was carried and has come to rest.
     pub(in super::super) fn laid(&self) -> Option<Uptime> {
         self.votes.enough(LAID, self.last)
+    }
+
+    /// The same of a garment of which nothing is known.
+    pub(in super::super) fn laid_at_first(&self) -> Option<Uptime> {
+        self.votes.enough((LAID_AT_FIRST, LAID.1), self.last)
+    }
+
+    /// Whether a garment of which nothing is known is carried.
+    pub(in super::super) fn is_carried_at_first(&self) -> bool {
+        let least = if self.phase_tells() { CARRIED_AT_FIRST.0 } else { CARRIED_AT_FIRST.1 };
+        self.carried_votes() >= least
     }
 
     /// Whether [`laid`](Self::laid) says when it comes to rest; else only calm does.
