@@ -33,6 +33,9 @@ pub struct EventLine {
     pub boot: String,
     /// When, in milliseconds of that boot.
     pub at: Uptime,
+    /// When the agent knew of it, in milliseconds of that boot, where a replay tells: what is concluded is dated back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<Uptime>,
     /// What happened.
     pub kind: Kind,
     /// Percent.
@@ -80,6 +83,7 @@ impl EventLine {
             seq,
             boot: event.boot.to_string(),
             at: event.at,
+            known: None,
             kind: event.kind(),
             confidence: event.confidence,
             epc: None,

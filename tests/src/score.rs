@@ -1,5 +1,6 @@
 //! Concluded events against the truth. Enters: lines of [`EventLine`] and of [`Truth`]. Leaves: for each
-//! kind, precision, recall, F1 and how far off the stated times are, and whether [`visits()`] keep shoppers apart.
+//! kind, precision, recall, F1, how far off the stated times are and how late the agent knew, and whether [`visits()`]
+//! keep shoppers apart.
 //!
 //! An event and a truth match when kind, tag and zone are the same and the event's time is within the
 //! tolerance; each matches at most once, the earliest first. Retracted events do not count.
@@ -15,6 +16,7 @@ mod visits;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::epc::Epc;
 use hangtag_protocol::event::Kind;
 use hangtag_protocol::id::ZoneId;
@@ -47,6 +49,10 @@ pub struct Score {
     pub median_delay_ms: Option<i64>,
     /// The same that 95 of 100 matches do not exceed.
     pub p95_delay_ms: Option<i64>,
+    /// The median of when the agent knew minus true time, in milliseconds; absent without matches of which that is told.
+    pub median_known_ms: Option<i64>,
+    /// The same that 95 of 100 of these do not exceed.
+    pub p95_known_ms: Option<i64>,
 }
 
 /// Why a line is not what its file should hold.
@@ -61,8 +67,9 @@ pub struct LineError {
     pub why: serde_json::Error,
 }
 
-/// The times of truths and of events about one garment in one zone, in milliseconds.
-type Cases = BTreeMap<(Kind, Epc, ZoneId), (Vec<u64>, Vec<u64>)>;
+/// The times of truths and of events about one garment in one zone, in milliseconds; of events also when they were
+/// known.
+type Cases = BTreeMap<(Kind, Epc, ZoneId), (Vec<u64>, Vec<(u64, Option<u64>)>)>;
 
 /// The kinds that have a truth.
 pub const KINDS: [Kind; 5] =
@@ -92,8 +99,9 @@ pub fn score(truths: &[Truth], events: &[EventLine], offset_ms: u64) -> Vec<Scor
     }
     for event in events.iter().filter(|event| !retracted.contains(&event.seq)) {
         if let (Some(epc), Some(zone)) = (event.epc, event.zone) {
-            let at_ms = event.at.0.saturating_sub(offset_ms);
-            cases.entry((event.kind, epc, zone)).or_default().1.push(at_ms);
+            let ms = |at: Uptime| at.0.saturating_sub(offset_ms);
+            let times = (ms(event.at), event.known.map(ms));
+            cases.entry((event.kind, epc, zone)).or_default().1.push(times);
         }
     }
     KINDS.into_iter().map(|kind| score_kind(kind, &mut cases)).collect()
@@ -111,7 +119,7 @@ fn tolerance_ms(kind: Kind) -> Option<(i64, i64)> {
 }
 
 fn score_kind(kind: Kind, cases: &mut Cases) -> Score {
-    let (mut truth_count, mut event_count, mut delays) = (0, 0, Vec::new());
+    let (mut truth_count, mut event_count, mut delays, mut known) = (0, 0, Vec::new(), Vec::new());
     let (earliest, latest) = tolerance_ms(kind).expect("only kinds with a truth are scored");
     for (truths, events) in cases.iter_mut().filter(|((k, _, _), _)| *k == kind).map(|(_, case)| case) {
         truth_count += truths.len();
@@ -123,18 +131,19 @@ fn score_kind(kind: Kind, cases: &mut Cases) -> Score {
         let mut waiting = events.iter().peekable();
         for truth in truths {
             let delay = |event: u64| (i128::from(event) - i128::from(*truth)) as i64;
-            while waiting.next_if(|event| delay(**event) < earliest).is_some() {}
-            if let Some(event) = waiting.next_if(|event| delay(**event) <= latest) {
-                delays.push(delay(*event));
+            while waiting.next_if(|event| delay(event.0) < earliest).is_some() {}
+            if let Some(event) = waiting.next_if(|event| delay(event.0) <= latest) {
+                delays.push(delay(event.0));
+                known.extend(event.1.map(delay));
             }
         }
     }
     delays.sort_unstable();
+    known.sort_unstable();
     let matched = delays.len();
     let share = |of: usize| (of > 0).then(|| matched as f64 / of as f64);
     let (precision, recall) = (share(event_count), share(truth_count));
     let f1 = precision.zip(recall).map(|(p, r)| if p + r > 0.0 { 2.0 * p * r / (p + r) } else { 0.0 });
-    let at_share = |percent: usize| delays.get((matched * percent).div_ceil(100).max(1) - 1).copied();
     Score {
         kind,
         truths: truth_count,
@@ -143,9 +152,16 @@ fn score_kind(kind: Kind, cases: &mut Cases) -> Score {
         precision,
         recall,
         f1,
-        median_delay_ms: at_share(50),
-        p95_delay_ms: at_share(95),
+        median_delay_ms: at_share(&delays, 50),
+        p95_delay_ms: at_share(&delays, 95),
+        median_known_ms: at_share(&known, 50),
+        p95_known_ms: at_share(&known, 95),
     }
+}
+
+/// What so many percent of sorted values do not exceed.
+fn at_share(sorted: &[i64], percent: usize) -> Option<i64> {
+    sorted.get((sorted.len() * percent).div_ceil(100).max(1) - 1).copied()
 }
 
 /// Scores as a table for people.
@@ -153,13 +169,16 @@ pub struct Table<'a>(pub &'a [Score]);
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "kind         truths  events  matched  precision  recall     F1  median s   p95 s")?;
+        writeln!(
+            f,
+            "kind         truths  events  matched  precision  recall     F1  median s   p95 s  known s   p95 s"
+        )?;
         for s in self.0 {
             let share = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.3}"));
             let seconds = |v: Option<i64>| v.map_or("-".into(), |v| format!("{:.1}", v as f64 / 1000.0));
             writeln!(
                 f,
-                "{:<12} {:>6} {:>7} {:>8} {:>10} {:>7} {:>6} {:>9} {:>7}",
+                "{:<12} {:>6} {:>7} {:>8} {:>10} {:>7} {:>6} {:>9} {:>7} {:>8} {:>7}",
                 s.kind.name(),
                 s.truths,
                 s.events,
@@ -169,6 +188,8 @@ impl fmt::Display for Table<'_> {
                 share(s.f1),
                 seconds(s.median_delay_ms),
                 seconds(s.p95_delay_ms),
+                seconds(s.median_known_ms),
+                seconds(s.p95_known_ms),
             )?;
         }
         Ok(())
@@ -245,6 +266,21 @@ mod tests {
         let events = [event(1, 541_000, Kind::TriedOn, "booth-1")];
         assert_eq!(of(Kind::TriedOn, &score(&truths, &events, 500_000)).median_delay_ms, Some(40_000));
         assert_eq!(of(Kind::TriedOn, &score(&truths, &events, 0)).matched, 0);
+    }
+
+    #[test]
+    fn when_it_was_known_is_told_of_what_matches() {
+        let truths = [truth(1_000, Kind::PickedUp, "rail-a"), truth(20_000, Kind::PickedUp, "rail-a")];
+        let known = |seq, at, known| EventLine {
+            known: Some(Uptime(known)),
+            ..event(seq, at, Kind::PickedUp, "rail-a")
+        };
+        let events = [known(1, 501_500, 503_000), known(2, 520_500, 525_000), known(3, 590_000, 599_000)];
+        let told = of(Kind::PickedUp, &score(&truths, &events, 500_000));
+        assert_eq!((told.median_delay_ms, told.p95_delay_ms), (Some(500), Some(500)));
+        assert_eq!((told.median_known_ms, told.p95_known_ms), (Some(2_000), Some(5_000)));
+        let untold = score(&truths, &[event(1, 501_500, Kind::PickedUp, "rail-a")], 500_000);
+        assert_eq!(of(Kind::PickedUp, &untold).median_known_ms, None);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) fn run(config: &Config, path: &Path, only: Option<Epc>) -> anyhow::Re
     // In the order in which they were first heard of.
     let mut garments = IndexMap::<Epc, Vec<(Seq, Event)>>::new();
     let mut whose = BTreeMap::<Seq, Epc>::new();
-    conclude(config, path, None, |seq, event| {
+    conclude(config, path, None, |seq, event, _| {
         let of = match event.what {
             What::Retracted { seq } => whose.get(&seq).copied(),
             What::PickedUp(_)

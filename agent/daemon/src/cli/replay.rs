@@ -1,5 +1,5 @@
 //! `replay`: recorded bytes through the same decoders and the same inference as live ones. Enters: a
-//! recording. Leaves: a line of JSON per event, and batches if they are asked for. The boot is 0 and numbers begin at 1, so that the same
+//! recording. Leaves: a line of JSON per event that also says when it was known, and batches if they are asked for. The boot is 0 and numbers begin at 1, so that the same
 //! recording and configuration give the same bytes.
 
 mod node;
@@ -33,8 +33,9 @@ pub(super) fn run(
 ) -> anyhow::Result<()> {
     let mut out = std::io::BufWriter::new(out());
     let mut events = Vec::new();
-    conclude(config, path, restart_every_s, |seq, event| {
-        writeln!(out, "{}", serde_json::to_string(&EventLine::new(seq, &event))?)?;
+    conclude(config, path, restart_every_s, |seq, event, known| {
+        let line = EventLine { known: Some(known), ..EventLine::new(seq, &event) };
+        writeln!(out, "{}", serde_json::to_string(&line)?)?;
         events.push(event);
         Ok(())
     })?;
@@ -45,13 +46,13 @@ pub(super) fn run(
     }
 }
 
-/// Concludes events from a recording, and hands each on with its number: as if the agent had been killed and
-/// started again every so many seconds, if that is asked for.
+/// Concludes events from a recording, and hands each on with its number and when it was known: as if the agent had
+/// been killed and started again every so many seconds, if that is asked for.
 pub(super) fn conclude(
     config: &Config,
     path: &Path,
     restart_every_s: Option<u64>,
-    mut take: impl FnMut(Seq, Event) -> anyhow::Result<()>,
+    mut take: impl FnMut(Seq, Event, Uptime) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let input = read_input(path)?;
     let mut all = Vec::new();
@@ -106,7 +107,7 @@ pub(super) fn conclude(
                 for taken in node.handle_bytes(&chunk.bytes, chunk.at) {
                     handle(&mut inference, &Seen::Frame { reader, taken });
                 }
-                life.tell(&mut inference, &mut take)?;
+                life.tell(&mut inference, chunk.at, &mut take)?;
                 continue;
             }
         };
@@ -120,12 +121,12 @@ pub(super) fn conclude(
         while let Some(motion) = session.poll_motion() {
             handle(&mut inference, &Seen::Motion { reader, motion });
         }
-        life.tell(&mut inference, &mut take)?;
+        life.tell(&mut inference, chunk.at, &mut take)?;
     }
     // Nothing is concluded from the silence after the recording: nobody listened.
     inference.handle_shutdown(last);
     while let Some((seq, event)) = inference.poll_event() {
-        take(seq, event)?;
+        take(seq, event, last)?;
     }
     Ok(())
 }
@@ -159,11 +160,12 @@ impl Life {
     fn tell(
         &mut self,
         inference: &mut Inference,
-        mut take: impl FnMut(Seq, Event) -> anyhow::Result<()>,
+        now: Uptime,
+        mut take: impl FnMut(Seq, Event, Uptime) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         while let Some((seq, event)) = inference.poll_event() {
             self.next = seq.plus(1);
-            take(seq, event)?;
+            take(seq, event, now)?;
             self.snapshot = inference.snapshot();
         }
         Ok(())
