@@ -35,8 +35,9 @@ def take(store, event):
 class Feed:
     """What was taken, and what comes next."""
 
-    def __init__(self, path, http):
+    def __init__(self, path, http, token=None):
         self.http = http.rstrip("/")
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.db.execute("CREATE TABLE IF NOT EXISTS taken (id TEXT PRIMARY KEY)")
         columns = "store TEXT PRIMARY KEY, generation TEXT, sequence INTEGER"
@@ -91,7 +92,8 @@ class Feed:
         url = f"{self.http}/api/v1/events?{urllib.parse.urlencode(question)}"
         while url:
             try:
-                with urllib.request.urlopen(url, timeout=30) as answer:
+                request = urllib.request.Request(url, headers=self.headers)
+                with urllib.request.urlopen(request, timeout=30) as answer:
                     events, link = json.load(answer), answer.headers.get("Link", "")
             except urllib.error.HTTPError as error:
                 problem = error.read().decode()
@@ -130,12 +132,17 @@ def main():
     parser.add_argument("--store", default="+", help="one shop (all of them)")
     parser.add_argument("--broker", default="localhost:1883", help="host and port (localhost:1883)")
     parser.add_argument("--http", required=True, help="where central's page is, such as http://localhost:8080")
+    parser.add_argument("--token-file", help="the file whose first line is a token of the scope events, for central")
     parser.add_argument("--state", required=True, help="the file in which is kept what was taken")
     parser.add_argument("--client-id", default="hangtag-consumer", help="the session's name (hangtag-consumer)")
     parser.add_argument("--user", help="user at the broker")
     parser.add_argument("--password-file", help="the file whose first line is the password")
     arguments = parser.parse_args()
-    feed = Feed(arguments.state, arguments.http)
+    token = None
+    if arguments.token_file:
+        with open(arguments.token_file, encoding="utf-8") as file:
+            token = file.readline().rstrip("\n")
+    feed = Feed(arguments.state, arguments.http, token)
     topic = f"hangtag/v1/{arguments.tenant}/feed/{arguments.store}/+"
 
     def connected(client, _data, _flags, code):

@@ -85,6 +85,22 @@ impl Files {
 }
 
 impl Identity {
+    /// Reads the files, for whoever answers under that name and asks nobody for a certificate.
+    ///
+    /// # Errors
+    /// When one cannot be read, holds no PEM of the right kind, the key can be read by everybody or is not of the
+    /// certificate.
+    pub fn server(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        let (chain, key) = self.read()?;
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|why| TlsError::Own(why.to_string()))?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(|why| self.fault(&why))?;
+        Ok(Arc::new(config))
+    }
+
     fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
         Ok((certificates(&self.certificate)?, private_key(&self.key)?))
     }

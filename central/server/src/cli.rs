@@ -15,6 +15,7 @@ use crate::problem::Problem;
 use crate::store::Forks;
 use crate::{log, pipeline};
 
+mod audit;
 mod backup;
 mod bench;
 mod check;
@@ -23,12 +24,16 @@ mod keys;
 mod pki;
 mod pos;
 mod quarantine;
+mod token;
+mod user;
 mod verify;
 
 use bench::Bench;
 use check::check;
 use import::import_all;
 use quarantine::QuarantineWhat;
+use token::TokenWhat;
+use user::UserWhat;
 
 /// Stores what shoppers did with clothes, and shows it.
 #[derive(Parser)]
@@ -141,6 +146,33 @@ pub(crate) enum Command {
         file: File,
         #[command(subcommand)]
         what: Option<QuarantineWhat>,
+    },
+    /// People who may see the page: adds, lists and removes them. Also while central runs.
+    ///
+    /// As soon as there is one, everybody must sign in. Run this as central's own user.
+    User {
+        #[command(flatten)]
+        file: File,
+        #[command(subcommand)]
+        what: Option<UserWhat>,
+    },
+    /// Tokens with which programs, such as tills, are let in: makes, lists and revokes them. Also while central runs.
+    Token {
+        #[command(flatten)]
+        file: File,
+        #[command(subcommand)]
+        what: Option<TokenWhat>,
+    },
+    /// Prints who signed in or failed to, who changed users or tokens, and who took data along; the latest first.
+    Audit {
+        #[command(flatten)]
+        file: File,
+        /// The most lines.
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        /// As JSON, an object a line.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -255,6 +287,11 @@ impl Command {
                 backup::restored(&read(&file)?)
             }
             Self::Quarantine { file, what } => quarantine::quarantine(&read(&file)?, what),
+            Self::User { file, what } => user::user(&read(&file)?, what.unwrap_or(UserWhat::List)),
+            Self::Token { file, what } => {
+                token::token(&read(&file)?, what.unwrap_or(TokenWhat::List { json: false }))
+            }
+            Self::Audit { file, limit, json } => audit::list(&read(&file)?, limit, json),
         }
     }
 }

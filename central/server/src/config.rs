@@ -19,6 +19,10 @@ use crate::pki::authority;
 use crate::problem::Problem;
 use crate::store::{Address, Limits, Options};
 
+mod web;
+
+pub(crate) use web::{Proxy, Web};
+
 /// What a person may write.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -242,15 +246,6 @@ impl Tls {
     }
 }
 
-/// Where the page is.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Web {
-    /// Address and port to listen on; port 0 is any free one.
-    #[serde(deserialize_with = "address")]
-    pub listen: SocketAddr,
-}
-
 /// How much of what could not be used is kept.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -306,6 +301,7 @@ impl Config {
                     .iter_mut()
                     .flat_map(|enrol| [&mut enrol.authority, &mut enrol.certificate, &mut enrol.key]),
             )
+            .chain(config.web.paths())
         {
             *path = folder.join(&path);
         }
@@ -370,6 +366,9 @@ impl Config {
             problems.push(Problem::value(file, text, &path, key, what));
         };
         if let Err(NoDatabase { key, what }) = self.address() {
+            wrong(key, &what);
+        }
+        for (key, what) in self.web.problems() {
             wrong(key, &what);
         }
         if self.mqtt.host.is_empty() {
@@ -494,6 +493,57 @@ listen = "127.0.0.1:0"
         let error = read(&GOOD.replace("127.0.0.1:0", "localhost")).unwrap_err();
         let said = r#"line 9: listen: "localhost" is not an address with a port, like "127.0.0.1:8080""#;
         assert!(error.ends_with(said), "{error}");
+    }
+
+    #[test]
+    fn beyond_loopback_there_is_tls_or_a_proxy() {
+        let error = read(&GOOD.replace("127.0.0.1:0", "0.0.0.0:8080")).unwrap_err();
+        let said = "line 9: web.listen: 0.0.0.0:8080 is beyond loopback, where everybody could read what is said: \
+                    give [web.tls] with certificate and key, or name under [web.proxy]";
+        assert!(error.contains(said), "{error}");
+        for good in ["[::1]:0", "127.9.0.1:0", "[::ffff:127.0.0.1]:80"] {
+            assert!(read(&GOOD.replace("127.0.0.1:0", good)).unwrap().web.is_on_loopback(), "{good}");
+        }
+        let behind =
+            |proxy: &str| read(&format!("{}[web.proxy]\n{proxy}", GOOD.replace("127.0.0.1:0", "0.0.0.0:80")));
+        let web = behind("addresses = [\"10.0.0.5\", \"2001:db8::/32\"]").unwrap().web;
+        let proxy = web.proxy.unwrap();
+        let is_at = |address: &str| proxy.is_at(address.parse().unwrap());
+        assert!(is_at("10.0.0.5") && is_at("2001:db8::7") && !is_at("10.0.0.6"));
+        for (proxy, said) in [
+            ("addresses = []", "line 11: web.proxy.addresses: is empty"),
+            ("addresses = [\"::/0\"]", "line 11: web.proxy.addresses: holds everybody"),
+            ("addresses = [\"proxy\"]", "line 11: web.proxy.addresses: \"proxy\" is no address or network"),
+            (
+                "addresses = [\"::1\"]\nuser = \"a b\"",
+                "line 12: web.proxy: \"a b\" is not the name of a header",
+            ),
+            ("addresses = [\"::1\"]\nuser = \"cookie\"", "line 12: web.proxy.user: is a header that has"),
+            (
+                "addresses = [\"::1\"]\nuser = \"x-user\"",
+                "line 12: web.proxy.user: is given without web.proxy.roles",
+            ),
+            (
+                "addresses = [\"::1\"]\nroles = \"x-r\"",
+                "line 12: web.proxy.roles: is given without web.proxy.user",
+            ),
+            (
+                "addresses = [\"::1\"]\nuser = \"x-u\"\nroles = \"x-r\"",
+                "line 13: web.proxy.roles: is given without [web.proxy.role]",
+            ),
+            (
+                "addresses = [\"::1\"]\nuser = \"x-u\"\nroles = \"x-r\"\nrole = { it = \"root\" }",
+                "line 14: unknown variant `root`, expected one of `merchandiser`",
+            ),
+        ] {
+            let error = behind(proxy).unwrap_err();
+            assert!(error.contains(said), "{said} in {error}");
+        }
+        let error = read(&format!("{GOOD}[web.session]\nidle_minutes = 0")).unwrap_err();
+        assert!(error.contains("line 11: web.session.idle_minutes: is 0"), "{error}");
+        let error =
+            read(&format!("{GOOD}[web.tls]\ncertificate = \"no.pem\"\nkey = \"no.key\"")).unwrap_err();
+        assert!(error.contains("line 10: web.tls: ") && error.contains("no.pem cannot be read"), "{error}");
     }
 
     #[test]

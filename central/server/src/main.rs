@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod access;
 mod catalogue;
 mod cli;
 mod config;

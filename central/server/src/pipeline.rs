@@ -39,8 +39,8 @@ use crate::problem::{self, Problem};
 use crate::retention;
 use crate::rollups;
 use crate::shop;
-use crate::store::{Reader, Store, Writer};
-use crate::web::{self, Site, Tills, Vitals};
+use crate::store::{Access, Reader, Store, Writer};
+use crate::web::{self, Guard, Site, Tills, Vitals};
 
 /// Messages between ingest and writer: what comes during a transaction. The writer takes out at once what comes, so
 /// that all messages which the broker may send are before its eyes.
@@ -70,7 +70,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.web.listen)
         .await
         .with_context(|| format!("web.listen = {}", config.web.listen))?;
-    tracing::info!("page is at http://{}", listener.local_addr()?);
+    let scheme = if config.web.tls.is_some() { "https" } else { "http" };
+    tracing::info!("page is at {scheme}://{}", listener.local_addr()?);
+    let page_guard = Guard::new(Access::new(address.clone(), config.tenant), &config.web, Timestamp::now);
+    page_guard.announce()?;
     let door = match &config.enrol {
         Some(enrol) => Some(open_door(enrol).await?),
         None => None,
@@ -147,7 +150,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     });
     let ready = tokio::spawn(web::keep_ready(Arc::clone(&site), stopping.clone()));
     let mut door = tokio::spawn(guard(door, stopping.clone()));
-    let mut page = tokio::spawn(web::serve(listener, site, tills, stopping));
+    let mut page = tokio::spawn(web::serve(listener, config.web, page_guard, site, tills, stopping));
 
     let (mut terminated, mut interrupted) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -11,6 +11,8 @@ async function refresh() {
   again = false;
   try {
     const answer = await fetch(location.href);
+    // Whoever is not signed in any more is led to where that is done.
+    if (answer.redirected) { location.reload(); return; }
     if (answer.ok && !isHeld()) {
       const text = await answer.text();
       // The style sheet of another answer has another nonce: the browser would complain of it.

@@ -4,8 +4,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::audit;
 use crate::config::Config;
-use crate::store::{self, Copied};
+use crate::store::{self, Copied, Deed};
 
 /// Copies the database.
 ///
@@ -14,6 +15,8 @@ use crate::store::{self, Copied};
 pub(super) fn back_up(config: &Config, to: &Path) -> anyhow::Result<ExitCode> {
     let address = config.address()?;
     let copied = store::back_up(&address, config.tenant, to)?;
+    let about = format!("a backup: {}", to.display());
+    audit::access(config)?.note(&audit::entry(Deed::Exported, about))?;
     println!("{}: {}", to.display(), told(&copied));
     if let Some(loyalty) = &config.loyalty {
         println!(

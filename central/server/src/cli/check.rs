@@ -57,7 +57,7 @@ fn look(file: &Path) -> Found {
     if let Err(NoDatabase { key, what }) = data(&config) {
         found.problems.push(of_key(key, what));
     }
-    let page = listen(config.web.listen);
+    let page = listen(config.web.listen, config.web.tls.is_some());
     let is_running = matches!(page, Ok(Some(_)));
     match page {
         Ok(None) => {}
@@ -145,9 +145,12 @@ fn data_file(path: &Path, tenant: TenantId) -> Result<(), String> {
 }
 
 /// Whether the page's port is free. A central that runs already may have it.
-fn listen(at: SocketAddr) -> Result<Option<String>, String> {
+fn listen(at: SocketAddr, is_tls: bool) -> Result<Option<String>, String> {
     match TcpListener::bind(at) {
         Ok(_) => Ok(None),
+        Err(why) if why.kind() == ErrorKind::AddrInUse && is_tls => {
+            Ok(Some(format!("{at} is held by another program, perhaps a central that runs already")))
+        }
         Err(why) if why.kind() == ErrorKind::AddrInUse && is_central(at).unwrap_or(false) => {
             Ok(Some(format!("{at} is held by a central that runs already; another one would not start")))
         }
@@ -169,7 +172,10 @@ fn is_central(at: SocketAddr) -> io::Result<bool> {
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES).read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
-    Ok([r#""broker":""#, r#""writer":""#].iter().all(|field| answer.contains(field)))
+    // To strangers it says no more than that it is well, or not.
+    let is_short =
+        ["ok", "failing"].iter().any(|word| answer.ends_with(&format!("{{\"status\":\"{word}\"}}")));
+    Ok(is_short || [r#""broker":""#, r#""writer":""#].iter().all(|field| answer.contains(field)))
 }
 
 #[cfg(test)]

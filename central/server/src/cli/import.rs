@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use hangtag_protocol::id::StoreId;
 use hangtag_protocol::range::{SeqRange, SeqSet};
 
+use super::audit;
 use crate::config::Config;
 use crate::import::{self, Imported};
 use crate::problem::{self, Problem};
 use crate::shop;
-use crate::store::{Forks, Key, Store, Sums};
+use crate::store::{Deed, Forks, Key, Store, Sums};
 
 /// The most ranges of lost numbers that one line tells.
 const RANGES: usize = 20;
@@ -49,6 +50,7 @@ pub(super) fn import_all(config: &Config, forks: Forks, files: &[PathBuf]) -> an
             Err(why) => fail(path, why.to_string()),
         }
     }
+    note_import(config, files, all.sums.new.events)?;
     let Sums { new, known, adopted, aside, .. } = all.sums;
     for (sum, what) in [(new, "new"), (known, "known"), (aside, "set aside")] {
         println!("{} batches, {} events {what}", sum.batches, sum.events);
@@ -63,6 +65,16 @@ pub(super) fn import_all(config: &Config, forks: Forks, files: &[PathBuf]) -> an
         code = ExitCode::FAILURE;
     }
     Ok(code)
+}
+
+/// Writes down what was brought in from where.
+///
+/// # Errors
+/// When the database fails.
+pub(super) fn note_import(config: &Config, files: &[PathBuf], new: u64) -> anyhow::Result<()> {
+    let names: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+    let about = format!("{new} new from {}", names.join(", "));
+    Ok(audit::access(config)?.note(&audit::entry(Deed::Imported, about))?)
 }
 
 /// What was lost on one gateway.

@@ -10,6 +10,7 @@ use hangtag_protocol::id::StoreId;
 use hangtag_protocol::topic::About;
 use jiff::Timestamp;
 
+use super::import::note_import;
 use crate::config::Config;
 use crate::pos::{self, Door, Told};
 use crate::problem;
@@ -51,6 +52,7 @@ pub(super) fn import_all(
             code = ExitCode::FAILURE;
         }
     }
+    note_import(config, files, all.new)?;
     let what = if about == About::Stock { "counts" } else { "lines" };
     println!("{} {what} new\n{} {what} known\n{} {what} corrected", all.new, all.known, all.replaced);
     Ok(code)

@@ -44,6 +44,7 @@
 //!                              published, and by whom; drawn in `feed.rs`
 //! feed_past    which numberings of the feeds were before the present one; drawn in `generation.rs`
 //! deleted      per shop and table what was deleted because of its age
+//! account, session, token, audit: who may come in, and who did what; drawn in `access.rs`
 //! meta         name and value: whose database it is (tenant); what tells the secret that keys `code` from others
 //!              (codes); which numbering of the feeds counts, and whether this is a copy (generation, backup);
 //!              the highest number that a payload in quarantine had (quarantine; in files only); what decides how
@@ -56,6 +57,7 @@
 
 use hangtag_protocol::id::{StoreId, TenantId};
 
+mod access;
 mod address;
 mod adopt;
 mod append;
@@ -95,6 +97,7 @@ mod zone;
 
 use db::{Db, DbError};
 
+pub(crate) use access::{Access, Bearer, Deed, Ends, Entry, Granted, Guest, NewToken, Noted};
 pub(crate) use address::Address;
 pub(crate) use append::{Message, Options, Store};
 pub(crate) use backlog::QuarantineSum;

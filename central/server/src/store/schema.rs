@@ -6,17 +6,27 @@ use hangtag_protocol::id::TenantId;
 use jiff::Timestamp;
 
 use super::db::{Db, Mode, Transaction, binds};
-use super::{Address, StoreError, feed, generation, roll, sale, secret, zone};
+use super::{Address, StoreError, access, feed, generation, roll, sale, secret, zone};
 
 /// The version of the schema, in SQLite's `user_version`.
-pub(super) const VERSION: i64 = 9;
+pub(super) const VERSION: i64 = 10;
 
 /// The first version that says whose database it is.
 const META_SINCE: i64 = 2;
 
 /// What makes each version of the one before; the first of an empty file. What was released never changes.
-const STEPS: [&str; 9] =
-    [V1, V2, V3, V4, sale::TABLES, roll::TABLES, feed::TABLES, generation::TABLES, zone::TABLES];
+const STEPS: [&str; 10] = [
+    V1,
+    V2,
+    V3,
+    V4,
+    sale::TABLES,
+    roll::TABLES,
+    feed::TABLES,
+    generation::TABLES,
+    zone::TABLES,
+    access::TABLES,
+];
 
 const V1: &str = "
 CREATE TABLE event (

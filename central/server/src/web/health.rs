@@ -26,10 +26,13 @@
 //! those that wait for a clock first. `quarantine` counts payloads, their bytes, and how many of them are the only copies
 //! of events. `deleted` says per shop and table how many rows went because of their age, and before which moment all of
 //! them were. All this is left out when the database cannot be read.
+//!
+//! Strangers learn only whether central is well: `{"status":"ok"}`, or `{"status":"failing"}` with 503.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -38,8 +41,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::guard::Caller;
 use super::lang::Lang;
 use super::{NO_SNIFF, NO_STORE, Site};
+use crate::access::Scope;
 use crate::ingest::Broker;
 use crate::store::{Deleted, Failing, NotRecording, QuarantineSum, StoreError, Totals, Unopened};
 
@@ -151,7 +156,26 @@ impl Sums {
 }
 
 /// Answers.
-pub(super) async fn health(State(site): State<Arc<Site>>) -> Response {
+pub(super) async fn health(State(site): State<Arc<Site>>, caller: Option<Extension<Caller>>) -> Response {
+    match caller {
+        Some(Extension(caller)) if caller.may(Scope::Health) => told(site).await,
+        Some(_) | None => hinted(site).await,
+    }
+}
+
+/// What strangers learn.
+async fn hinted(site: Arc<Site>) -> Response {
+    let is_storing = site.vitals.failing.borrow().is_none();
+    // The cheapest question: anybody may ask it as often as they like.
+    let asked = tokio::task::spawn_blocking(move || site.reader.rounding()).await;
+    let is_ok = is_storing && asked.is_ok_and(|asked| asked.is_ok());
+    let (status, word) =
+        if is_ok { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "failing") };
+    let headers = [(header::CONTENT_TYPE, "application/json"), NO_STORE, NO_SNIFF];
+    (status, headers, format!("{{\"status\":\"{word}\"}}")).into_response()
+}
+
+async fn told(site: Arc<Site>) -> Response {
     let broker = site.vitals.broker.borrow().clone();
     let failing = site.vitals.failing.borrow().clone();
     let ask = move || Sums::ask(&site);

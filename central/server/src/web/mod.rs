@@ -1,6 +1,6 @@
 //! The merchandisers' page. Enters: HTTP requests with their filter in the URL. Leaves: a page that
 //! is whole without script, its tables as CSV and as JSON, a stream that tells of changes, and a health answer.
-//! It never writes to the database and loads nothing from elsewhere.
+//! It never writes to the database, but for who signed in and what was asked ([`guard`]), and loads nothing from elsewhere.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -8,19 +8,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use askama::Template;
-use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use futures_util::Stream;
 use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::epc::Gtin;
+use hangtag_tls::TlsError;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use crate::config::Web;
 use crate::days::{Days, Stock};
 use crate::feed::Scene;
 use crate::goods::Goods;
@@ -37,9 +39,11 @@ mod draw;
 mod events;
 pub(crate) mod filter;
 mod gateway;
+mod guard;
 mod health;
 mod heard;
 mod lang;
+mod listen;
 mod made;
 mod outcome;
 mod quality;
@@ -55,8 +59,11 @@ mod view;
 mod visits;
 
 use filter::{Filter, FilterError};
+use guard::Caller;
+pub(crate) use guard::Guard;
 pub(crate) use health::Vitals;
 use lang::Lang;
+use listen::Certificate;
 pub(crate) use made::Made;
 use made::Old;
 use tables::Source;
@@ -67,8 +74,6 @@ use view::View;
 const LIVE_EVERY: Duration = Duration::from_secs(1);
 /// How many answers are made at a time; others wait.
 const AT_ONCE: usize = 4;
-/// How long a stop waits for open answers.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// What the page is made of.
 pub(crate) struct Site {
@@ -104,26 +109,20 @@ pub(crate) fn turns() -> Arc<Semaphore> {
 /// Serves until told to stop.
 ///
 /// # Errors
-/// When the socket fails.
+/// When the certificate is of no use.
 pub(crate) async fn serve(
     listener: TcpListener,
+    web: Web,
+    guard: Guard,
     site: Arc<Site>,
     tills: Tills,
-    mut stopping: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    let mut stop = stopping.clone();
-    let server =
-        axum::serve(listener, router(site).merge(tills::router(tills))).with_graceful_shutdown(async move {
-            drop(stop.wait_for(|stop| *stop).await);
-        });
-    tokio::select! {
-        served = server => served,
-        // A client that keeps its connection open must not keep the program.
-        () = async {
-            drop(stopping.wait_for(|stop| *stop).await);
-            tokio::time::sleep(DRAIN).await;
-        } => Ok(()),
-    }
+    stopping: watch::Receiver<bool>,
+) -> Result<(), TlsError> {
+    let certificate = web.tls.as_ref().map(|tls| Certificate::read(tls.identity())).transpose()?;
+    let is_proxy = move |address| web.proxy.as_ref().is_some_and(|proxy| proxy.is_at(address));
+    let paths = guard::guarded(Arc::new(guard), router(site).merge(tills::router(tills)));
+    listen::listen(listener, certificate, paths, is_proxy, stopping).await;
+    Ok(())
 }
 
 /// Makes the page without a filter before it is asked for, and anew when something has changed, until told to stop.
@@ -247,6 +246,8 @@ struct Page<'a> {
     /// and after how many milliseconds to ask for it again.
     again: Option<u128>,
     lang: Lang,
+    /// Who is signed in, and what the form for signing out brings along.
+    signed_in: Option<(&'a str, &'a str)>,
 }
 
 /// A filter with what it adds up to.
@@ -293,11 +294,11 @@ impl Answer {
     }
 
     /// The page, which is kept if it took long.
-    fn page(self) -> Result<Response, PageError> {
+    fn page(self, caller: Option<&Caller>) -> Result<Response, PageError> {
         let view = Arc::new(View::new(&self.source(), &self.qualities()?, self.lang, self.now));
         let Self { site, filter, lang, commits, began, .. } = self;
         site.made.keep((&filter, lang), &view, commits, (began, Instant::now()));
-        write(&site, &filter, &Old { page: view, age: Duration::ZERO, lasts: None }, lang)
+        write(&site, caller, &filter, &Old { page: view, age: Duration::ZERO, lasts: None }, lang)
     }
 
     /// Refuses values that nothing can have. Of these the page only says so, because links live longer than catalogues.
@@ -347,38 +348,58 @@ fn language(asked: Option<&str>, headers: &HeaderMap) -> Lang {
     Lang::negotiate(asked, header(header::COOKIE), header(header::ACCEPT_LANGUAGE))
 }
 
-async fn page(State(site): State<Arc<Site>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+async fn page(
+    State(site): State<Arc<Site>>,
+    caller: Option<Extension<Caller>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
     let query = query.unwrap_or_default();
-    let made = match kept(&site, &query, &headers) {
+    let caller = caller.map(|Extension(caller)| caller);
+    let made = match kept(&site, caller.as_ref(), &query, &headers) {
         Some(made) => made,
-        None => answer(site, query, &headers, |answer| answer.page()).await,
+        None => answer(site, query, &headers, move |answer| answer.page(caller.as_ref())).await,
     };
     made.unwrap_or_else(|why| why.page(language(None, &headers)))
 }
 
 /// The page if one that was made before will do.
-fn kept(site: &Site, query: &str, headers: &HeaderMap) -> Option<Result<Response, PageError>> {
+fn kept(
+    site: &Site,
+    caller: Option<&Caller>,
+    query: &str,
+    headers: &HeaderMap,
+) -> Option<Result<Response, PageError>> {
     let filter = Filter::parse(query, &site.shops, (site.now)()).ok()?;
     let lang = language(filter.lang.as_deref(), headers);
     let old = site.made.find(&filter, lang, *site.commits.borrow(), Instant::now())?;
-    Some(write(site, &filter, &old, lang))
+    Some(write(site, caller, &filter, &old, lang))
 }
 
 /// Writes a page.
-fn write(site: &Site, filter: &Filter, old: &Old, lang: Lang) -> Result<Response, PageError> {
+fn write(
+    site: &Site,
+    caller: Option<&Caller>,
+    filter: &Filter,
+    old: &Old,
+    lang: Lang,
+) -> Result<Response, PageError> {
     let nonce = nonce();
     let now = (site.now)();
     let made = UnixMillis(now.as_millisecond() - i64::try_from(old.age.as_millis()).unwrap_or(0));
+    let mut warnings = site.vitals.warnings(lang);
+    warnings.extend(caller.and_then(|caller| caller.note(lang)));
     let page = Page {
         nonce: &nonce,
         view: &old.page,
-        warnings: site.vitals.warnings(lang),
+        warnings,
         age: match old.age {
             Duration::ZERO => String::new(),
             _ => lang.format("made", &[("ago", lang.ago(made, now).into())]),
         },
         again: old.lasts.map(|lasts| lasts.as_millis()),
         lang,
+        signed_in: caller.and_then(Caller::signed_in),
     };
     let mut page = html(StatusCode::OK, &nonce, page.render()?);
     if let Some(lang) = filter.lang.as_deref().and_then(Lang::parse)
@@ -456,10 +477,15 @@ impl PageError {
     }
 
     fn page(&self, lang: Lang) -> Response {
-        let (nonce, what) = (nonce(), self.to_string());
-        let body = ErrorPage { nonce: &nonce, lang, what: &what }.render().unwrap_or(what.clone());
-        html(self.status(), &nonce, body)
+        refused(self.status(), lang, &self.to_string())
     }
+}
+
+/// A page that says why there is none.
+fn refused(status: StatusCode, lang: Lang, what: &str) -> Response {
+    let nonce = nonce();
+    let body = ErrorPage { nonce: &nonce, lang, what }.render().unwrap_or_else(|_| what.to_owned());
+    html(status, &nonce, body)
 }
 
 const NO_STORE: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");

@@ -67,7 +67,7 @@ fn site_with(bench: &Bench, catalogue: &str, vitals: Vitals) -> (Arc<Site>, watc
 }
 
 pub(super) async fn get(site: &Arc<Site>, path: &str) -> Answer {
-    let request = Request::get(path).body(Body::empty()).unwrap();
+    let request = Request::get(path).extension(Caller::Anyone).body(Body::empty()).unwrap();
     let answer = router(site.clone()).oneshot(request).await.unwrap();
     let (parts, body) = answer.into_parts();
     let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();

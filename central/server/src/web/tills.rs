@@ -2,9 +2,8 @@
 //! new, known and corrected, and what is wrong with the others; sent when they are on stable storage. The schemas of the
 //! JSON are at `/api/v1/schema/pos-sale/1` and `pos-stock/1`.
 //!
-//! Nobody is asked who they are: the door is where the page is, on loopback unless the configuration says otherwise.
-//! So a page of another site that a browser on this machine shows must not get through: forms cannot send JSON or CSV,
-//! and what names another origin is refused.
+//! Who comes this far has a token for it, or nobody is asked yet (`guard`). Then a page of another site that a browser on
+//! this machine shows must not get through: forms cannot send JSON or CSV, and what names another origin is refused.
 
 use std::sync::Arc;
 use std::time::Duration;

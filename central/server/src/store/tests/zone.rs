@@ -72,7 +72,10 @@ fn a_database_of_version_8_knows_the_zones_of_its_sheets() {
     let limits = Limits { events: Some(0), feed: Some(0), ..Limits::default() };
     let mut keeper = Keeper::open(&bench.address, tenant(), limits).unwrap();
     assert!(keeper.pass(UnixMillis(MIDNIGHT + 9 * DAY), &mut || true).unwrap() > 0, "the events are deleted");
-    bench.batch("DROP TABLE zone; DROP INDEX stock_by_time; DELETE FROM meta WHERE name = 'zones'");
+    bench.batch(
+        "DROP TABLE zone; DROP INDEX stock_by_time; DELETE FROM meta WHERE name = 'zones';
+         DROP TABLE account; DROP TABLE session; DROP TABLE token; DROP TABLE audit",
+    );
     bench.db().step("", None, 8).unwrap();
     roll(&bench);
     assert_eq!(zones(&bench, MIDNIGHT, MIDNIGHT + DAY), both());

@@ -435,3 +435,27 @@ how-interval = Intervals are at 95 %: Wilson’s for shares, Byar’s for rates 
 
 no-page = This page cannot be shown
 show-week = Show the last 7 days
+
+## Signing in
+
+sign-in = Sign in
+sign-in-name = Name
+sign-in-password = Password
+sign-in-help = Whoever looks after Hangtag in your company gives you a name and a password.
+sign-in-failed = The name or the password is wrong.
+sign-in-wait = Too many attempts. Try again in { $minutes ->
+    [one] one minute
+   *[other] { $minutes } minutes
+  }.
+sign-in-form = The page was open for too long, or another site sent this form. Please try again.
+sign-out = Sign out
+note-open = Nobody is asked who they are: no user exists, and only this computer can open the page. “hangtag-central user add” adds a user.
+refused-role = Your role does not include this page. An administrator of Hangtag can change that.
+refused-no-role = You are known as { $name }, but have no role here. Whoever looks after your company's sign-in can change that.
+refused-often = Too many requests. Try again in { $seconds ->
+    [one] one second
+   *[other] { $seconds } seconds
+  }.
+refused-proxy = This page is opened through your company's proxy, and not directly.
+refused-host = This page can be opened only on the computer on which it runs, as long as nobody is asked who they are.
+refused-database = The database cannot be used at the moment, so nobody can be let in. Try again in a minute.

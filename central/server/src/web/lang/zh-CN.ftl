@@ -349,3 +349,21 @@ how-interval = 区间均为 95%：比例用威尔逊区间，拿起率与预期�
 
 no-page = 无法显示此页
 show-week = 查看最近7天
+
+## 登录
+
+sign-in = 登录
+sign-in-name = 用户名
+sign-in-password = 密码
+sign-in-help = 用户名和密码由贵公司负责 Hangtag 的人员提供。
+sign-in-failed = 用户名或密码不正确。
+sign-in-wait = 尝试次数过多，请在 { $minutes } 分钟后重试。
+sign-in-form = 页面打开时间过长，或该表单来自其他网站。请重试。
+sign-out = 退出登录
+note-open = 目前无需登录：尚未添加任何用户，且只有本机可以打开此页面。可用“hangtag-central user add”添加用户。
+refused-role = 您的角色无权查看此页面。Hangtag 管理员可以更改权限。
+refused-no-role = 您的身份是 { $name }，但在此没有角色。请联系贵公司的登录管理人员。
+refused-often = 请求过于频繁，请在 { $seconds } 秒后重试。
+refused-proxy = 请通过贵公司的代理服务器打开此页面，不要直接访问。
+refused-host = 在不要求登录的情况下，只能在运行本程序的电脑上打开此页面。
+refused-database = 数据库暂时无法使用，因此无法登录。请一分钟后重试。
