@@ -235,14 +235,14 @@ fn a_gateway_enrols_once_with_a_token_and_its_events_arrive() -> anyhow::Result<
 #[test]
 fn the_next_certificate_comes_while_the_agent_runs_and_none_after_it_was_revoked() -> anyhow::Result<()> {
     let dir = folder()?;
-    let (mut shop, mut central) = Shop::open(dir.path(), "30s")?;
+    let (mut shop, mut central) = Shop::open(dir.path(), "45s")?;
     let readers = shop.configure("agent")?;
     shop.invite("gw-1", "1h")?;
     succeeded(shop.enrol("agent.toml", &["gw-1.enrol"])?)?;
     let identity = shop.path("agent-data/identity/gateway.pem");
     let first = fs::read_to_string(&identity)?;
     let mut agent = shop.start("agent")?;
-    let _carousel = Carousel::start(&readers, 1, 1_000)?;
+    let carousel = Carousel::start(&readers, 1, 1_000)?;
     // Longer than the first one's life.
     shop.logged("central.log", &["certificate issued", "renewed"])?;
     let second = wait_for("the next certificate", PATIENCE, || {
@@ -262,10 +262,9 @@ fn the_next_certificate_comes_while_the_agent_runs_and_none_after_it_was_revoked
     shop.chain.broker.restart()?;
     let before = shop.accepted("agent");
     wait_for("further events", PATIENCE, || Ok((shop.accepted("agent") >= before + 20).then_some(())))?;
-    wait_for("events at central", PATIENCE, || {
-        let verdict = judge_logs(&[&shop.path("agent.jsonl")], &shop.site.database())?;
-        Ok((verdict.missing < 20).then_some(()))
-    })?;
+    // What never stops is never complete on a machine that is busy.
+    drop(carousel);
+    shop.complete("agent", before + 20)?;
 
     shop.chain.pki(&["revoke", "--dir", "pki", "demo-shop/gw-1"])?;
     shop.chain.publish()?;
