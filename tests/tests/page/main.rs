@@ -101,6 +101,26 @@ fn tile(name: &str) -> String {
 /// How far the page is wider than the window.
 const TOO_WIDE: &str = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
 
+/// What must be seen of the days before anybody scrolls, and is not within its box: all numbers of the axis, the legend,
+/// the last day's name, and both of its bars.
+const UNSEEN_OF_DAYS: &str = "(() => {
+    const box = document.querySelector('#days .scroll'), at = box.getBoundingClientRect();
+    const texts = [...box.querySelectorAll('text.axis')], rects = [...box.querySelectorAll('rect')];
+    const numbers = texts.filter(t => /^[0-9]+$/.test(t.textContent));
+    const days = texts.filter(t => !numbers.includes(t)), bars = rects.filter(r => r.querySelector('title'));
+    const must = [...numbers, ...box.querySelectorAll('text.name'), ...days.slice(-1), ...bars.slice(-2)];
+    if (numbers.length < 2 || days.length !== 7 || bars.length < 7) return ['no chart of seven days'];
+    const isIn = of => of.left >= at.left - 1 && of.right <= at.right + 1;
+    return must.filter(m => !isIn(m.getBoundingClientRect())).map(m => m.textContent);
+})()";
+
+/// Headings whose words come nearer than so many pixels to the link beside them.
+const HEADS_TOO_CLOSE: &str = "[...document.querySelectorAll('.head')].filter(head => {
+    const words = document.createRange();
+    words.selectNodeContents(head.querySelector('h2'));
+    return words.getBoundingClientRect().right + 8 > head.querySelector('a').getBoundingClientRect().left;
+}).map(head => head.textContent)";
+
 /// A garment passes the till: without one there is nothing to draw against the try-ons.
 fn sell(bench: &Bench) -> anyhow::Result<()> {
     let product = products().first().context("the shop sells nothing")?.epc(1);
@@ -291,6 +311,10 @@ async fn fits_a_telephone_in_the_dark_and_needs_no_script() -> anyhow::Result<()
             assert_eq!(too_wide, 0, "{width} wide, {scheme}");
             let shown: String = tab.eval(&tile("Tried on")).await?;
             assert_eq!(shown, bench.counts[1].to_string(), "{width} wide, {scheme}");
+            let unseen: Vec<String> = tab.eval(UNSEEN_OF_DAYS).await?;
+            assert!(unseen.is_empty(), "{width} wide, {scheme}: {unseen:?}");
+            let close: Vec<String> = tab.eval(HEADS_TOO_CLOSE).await?;
+            assert!(close.is_empty(), "{width} wide, {scheme}: {close:?}");
             tab.picture(&format!("page-{width}-{scheme}")).await?;
             assert_eq!(tab.eval::<i64>("innerWidth").await?, width, "a picture changes nothing");
         }

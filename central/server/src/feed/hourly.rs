@@ -61,7 +61,8 @@ struct Document<'a> {
 struct HourCount {
     from: String,
     to: String,
-    count: u64,
+    /// `None` while nobody listened and nothing is known.
+    count: Option<u64>,
     listened_percent: u8,
     zones: BTreeMap<ZoneId, u64>,
     products: BTreeMap<String, u64>,
@@ -98,9 +99,10 @@ impl Hourly {
             let starts: Vec<Zoned> = shop.hours(*date).into_iter().map(|hour| hour.start).collect();
             for (at, start) in starts.iter().enumerate().take_while(|(_, start)| start.timestamp() <= now) {
                 let end = starts.get(at + 1).unwrap_or(&end);
-                let percent = listened(day, readers.len(), (start.timestamp(), end.timestamp().min(now)));
+                let stretch = (start.timestamp(), end.timestamp().min(now));
+                let heard = Heard::of(day, stretch, readers.len());
                 for (Measure { of, .. }, hours) in MEASURES.iter().zip(&mut all) {
-                    hours.push(hour(day, at, *of, (start, end), percent));
+                    hours.push(hour(day, at, *of, (start, end), heard));
                 }
             }
         }
@@ -114,11 +116,13 @@ fn hour(
     at: usize,
     of: fn(Counts) -> u64,
     (start, end): (&Zoned, &Zoned),
-    listened_percent: u8,
+    heard: Heard,
 ) -> HourCount {
     let (mut zones, mut products): (BTreeMap<_, u64>, BTreeMap<_, u64>) = Default::default();
     let (mut count, mut other_products) = (0, 0);
+    let mut is_known = heard.is_any;
     for cell in day.cells.iter().filter(|cell| usize::from(cell.hour) == at) {
+        is_known = true;
         let times = of(cell.sum());
         if times == 0 {
             continue;
@@ -138,21 +142,38 @@ fn hour(
         products = by_count.into_iter().collect();
     }
     let (from, to) = (local(start), local(end));
-    HourCount { from, to, count, listened_percent, zones, products, other_products }
+    let count = is_known.then_some(count);
+    HourCount { from, to, count, listened_percent: heard.percent, zones, products, other_products }
 }
 
-/// The share of a stretch in which the readers are known to have listened, in percent, rounded down.
-fn listened(day: &ShopDay, readers: usize, (from, to): (Timestamp, Timestamp)) -> u8 {
+/// What is known of how a stretch was listened to.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    /// Whether any reader listened in a part of it.
+    is_any: bool,
+    /// The share in which the readers listened, in percent, rounded down.
+    percent: u8,
+}
+
+impl Heard {
+    fn of(day: &ShopDay, (from, to): (Timestamp, Timestamp), readers: usize) -> Self {
+        let heard = listened_ms(day, from, to);
+        let ms = to.as_millisecond() - from.as_millisecond();
+        let possible = ms.saturating_mul(i64::try_from(readers).unwrap_or(i64::MAX));
+        // Stretches of one reader may overlap where its gateway's clock was bettered.
+        let percent = (heard * 100).checked_div(possible).map_or(0, |percent| percent.min(100));
+        Self { is_any: heard > 0, percent: u8::try_from(percent).unwrap_or(100) }
+    }
+}
+
+/// How long readers are known to have listened from one moment to another, in milliseconds, added up over the readers.
+fn listened_ms(day: &ShopDay, from: Timestamp, to: Timestamp) -> i64 {
     let (from, to) = (UnixMillis(from.as_millisecond()), UnixMillis(to.as_millisecond()));
-    let heard: i64 = day
-        .coverage
+    day.coverage
         .iter()
         .filter(|stretch| stretch.state == ReaderState::Listening)
         .map(|stretch| (stretch.to.min(to).0 - stretch.from.max(from).0).max(0))
-        .sum();
-    let possible = (to.0 - from.0).saturating_mul(i64::try_from(readers).unwrap_or(i64::MAX));
-    // Stretches of one reader may overlap where its gateway's clock was bettered.
-    (heard * 100).checked_div(possible).map_or(0, |percent| u8::try_from(percent.min(100)).unwrap_or(100))
+        .sum()
 }
 
 /// A moment by the shop's clock, as RFC 3339 has it.
@@ -220,9 +241,10 @@ fn letters(hourly: &Hourly, shop: &Shop) -> Result<Counted, StoreError> {
     let letter = |(measure, hours): (&Measure, Vec<HourCount>)| {
         let document =
             Document { store: shop.id, measure: measure.name, counted: rfc3339(now), hours: &hours };
-        // Of an hour that is not over the readers tell later: for that alone nothing is said again.
+        // Of an hour that is not over the readers tell later how much they listened: for that alone nothing is said again.
         let (last, over) = hours.split_last().map_or((None, &[][..]), |(last, over)| (Some(last), over));
-        let last = last.map(|hour| (&hour.from, &hour.zones, &hour.products, hour.other_products));
+        let last =
+            last.map(|hour| (&hour.from, hour.count, &hour.zones, &hour.products, hour.other_products));
         let digest = BuildHasherDefault::<DefaultHasher>::default().hash_one((over, last));
         let letter = Letter {
             topic: topic::counts(hourly.tenant, shop.id, measure.name),

@@ -13,7 +13,7 @@ use jiff::civil::{Date, Weekday};
 
 use crate::report::{Outcomes, Report};
 
-use super::chart::bars::{Bars, Slot};
+use super::chart::bars::{Bars, Side, Slot};
 use super::chart::funnel::{Funnel, Stage};
 use super::chart::heat::{Heat, Row};
 use super::chart::ladder::{Ladder, Size};
@@ -159,8 +159,16 @@ pub(crate) fn bars(source: &Source<'_>, by_hour: bool, lang: Lang) -> Drawn {
     let series = [series[0].as_str(), series[1].as_str()];
     let unmeasured = lang.text("unmeasured");
     let caption = Caption { id, title: &title, desc: &finding };
-    let bars =
-        Bars { caption, series: &series, slots: &slots, unmeasured: &unmeasured, number: &|n| lang.count(n) };
+    // Of days the latest ones are looked at first.
+    let axis = if by_hour { Side::Left } else { Side::Right };
+    let bars = Bars {
+        caption,
+        series: &series,
+        slots: &slots,
+        axis,
+        unmeasured: &unmeasured,
+        number: &|n| lang.count(n),
+    };
     (Some(bars.draw()), finding)
 }
 
@@ -310,7 +318,7 @@ pub(crate) fn ladder(source: &Source<'_>, lang: Lang) -> Drawn {
         .map(|(size, (sums, stock))| Size {
             label: site.goods.size(size).to_owned(),
             tried: sums.counts.tried_on,
-            sold: sums.sold,
+            sold: report.has_tills.then_some(sums.sold),
             stock,
         })
         .collect();

@@ -65,7 +65,7 @@ pub(crate) use health::Vitals;
 use lang::Lang;
 use listen::Certificate;
 pub(crate) use made::Made;
-use made::Old;
+use made::{Found, Old};
 use tables::Source;
 pub(crate) use tills::Tills;
 use view::View;
@@ -331,14 +331,25 @@ async fn answer<T: Send + 'static>(
     headers: &HeaderMap,
     make: impl FnOnce(Answer) -> Result<T, PageError> + Send + 'static,
 ) -> Result<T, PageError> {
+    let of = Arc::clone(&site);
+    in_turn(site, &query, headers, move |filter, lang, now| make(Answer::new(of, filter, lang, now)?)).await
+}
+
+/// The same for who needs no answer, perhaps.
+async fn in_turn<T: Send + 'static>(
+    site: Arc<Site>,
+    query: &str,
+    headers: &HeaderMap,
+    make: impl FnOnce(Filter, Lang, Timestamp) -> Result<T, PageError> + Send + 'static,
+) -> Result<T, PageError> {
     let now = (site.now)();
-    let filter = Filter::parse(&query, &site.shops, now)?;
+    let filter = Filter::parse(query, &site.shops, now)?;
     let lang = language(filter.lang.as_deref(), headers);
     let turn = Arc::clone(&site.turns).acquire_owned().await.expect("it is never closed");
     let make = move || {
         // Who asked may have gone; what was begun for them goes on, and so do its claims on memory.
         let _turn = turn;
-        make(Answer::new(site, filter, lang, now)?)
+        make(filter, lang, now)
     };
     tokio::task::spawn_blocking(make).await?
 }
@@ -354,26 +365,35 @@ async fn page(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let query = query.unwrap_or_default();
     let caller = caller.map(|Extension(caller)| caller);
-    let made = match kept(&site, caller.as_ref(), &query, &headers) {
-        Some(made) => made,
-        None => answer(site, query, &headers, move |answer| answer.page(caller.as_ref())).await,
-    };
+    let made = kept_or_made(site, caller, &query.unwrap_or_default(), &headers).await;
     made.unwrap_or_else(|why| why.page(language(None, &headers)))
 }
 
-/// The page if one that was made before will do.
-fn kept(
-    site: &Site,
-    caller: Option<&Caller>,
+/// The page: one that was made before, if it will do.
+async fn kept_or_made(
+    site: Arc<Site>,
+    caller: Option<Caller>,
     query: &str,
     headers: &HeaderMap,
-) -> Option<Result<Response, PageError>> {
-    let filter = Filter::parse(query, &site.shops, (site.now)()).ok()?;
+) -> Result<Response, PageError> {
+    let filter = Filter::parse(query, &site.shops, (site.now)())?;
     let lang = language(filter.lang.as_deref(), headers);
-    let old = site.made.find(&filter, lang, *site.commits.borrow(), Instant::now())?;
-    Some(write(site, caller, &filter, &old, lang))
+    let turn = match site.made.find(&filter, lang, *site.commits.borrow(), Instant::now()) {
+        Found::Old(old) => return write(&site, caller.as_ref(), &filter, &old, lang),
+        Found::Missing(turn) => turn,
+    };
+    let of = Arc::clone(&site);
+    let make = move |filter: Filter, lang: Lang, now: Timestamp| {
+        let _turn = turn;
+        // Many may have waited for the same.
+        let commits = *site.commits.borrow();
+        match site.made.meanwhile(&filter, lang, commits, Instant::now()) {
+            Some(old) => write(&site, caller.as_ref(), &filter, &old, lang),
+            None => Answer::new(site, filter, lang, now)?.page(caller.as_ref()),
+        }
+    };
+    in_turn(of, query, headers, make).await
 }
 
 /// Writes a page.

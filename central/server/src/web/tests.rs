@@ -795,6 +795,28 @@ async fn days_on_which_nobody_listened_are_no_zero() {
     assert!(page.contains("No till has told of a sale"), "and no style is drawn as unsold");
 }
 
+#[tokio::test]
+async fn sizes_are_drawn_as_unsold_only_where_a_till_tells() {
+    let mut bench = a_day();
+    let catalogue = "80614141123458,S1,red,M,Dress,39.90\n";
+    let drawn = async |bench: &Bench| {
+        let (site, _changed) = site(bench, catalogue);
+        let page = get(&site, &format!("/?{DAY}")).await.text;
+        let of = page.split("<section id=\"sizes\">").nth(1).unwrap();
+        of.split("</svg>").next().unwrap().to_owned()
+    };
+    let before = drawn(&bench).await;
+    assert!(before.contains("M · Tried on: 2") && !before.contains("· Sold:"), "{before}");
+    let line = format!(
+        r#"{{"receipt":"r","line":1,"time":"{}","gtin":"4006381333931","quantity":1}}"#,
+        Timestamp::from_millisecond(NIGHT).unwrap()
+    );
+    let topic = "hangtag/v1/demo/pos/paris-1/sale".into();
+    bench.store.append(&[Message { topic, payload: line.into_bytes(), received: UnixMillis(5) }]).unwrap();
+    let after = drawn(&bench).await;
+    assert!(after.contains("M · Sold: 0"), "{after}");
+}
+
 /// Three styles are tried as often; one of them is bought by nobody.
 #[tokio::test]
 async fn the_style_that_is_tried_and_not_bought_is_named() {
@@ -848,17 +870,23 @@ async fn the_style_that_is_tried_and_not_bought_is_named() {
     assert!(csv.lines().any(|line| line.contains("Dress A,A,0,0,0,20,")), "{csv}");
 }
 
+/// What openapi.json says of tables.
+pub(super) fn described() -> jsonschema::Validator {
+    let description: serde_json::Value = serde_json::from_str(api::DESCRIPTION).unwrap();
+    let schema = serde_json::json!({
+        "$ref": "#/components/schemas/Table",
+        "components": description["components"],
+    });
+    jsonschema::validator_for(&schema).unwrap()
+}
+
 #[tokio::test]
 async fn every_answer_is_what_openapi_says() {
     let bench = a_day();
     let (site, _changed) = site(&bench, "80614141123458,S1,red,M,Dress,39.90\n");
     let told = get(&site, "/api/v1/openapi.json").await.text;
     let description: serde_json::Value = serde_json::from_str(&told).unwrap();
-    let schema = serde_json::json!({
-        "$ref": "#/components/schemas/Table",
-        "components": description["components"],
-    });
-    let validator = jsonschema::validator_for(&schema).unwrap();
+    let validator = described();
     for name in tables::NAMES {
         let answer = get(&site, &format!("/api/v1/measures/{name}?{DAY}&limit=1000")).await;
         let answer: serde_json::Value = serde_json::from_str(&answer.text).unwrap();

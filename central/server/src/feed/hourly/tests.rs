@@ -99,8 +99,18 @@ fn hours_are_counted_by_the_shops_clock_as_the_schema_says() {
     );
     // Of the hour that has begun half has passed, to which both listened.
     assert_eq!((&hours[34]["count"], &hours[34]["listened_percent"]), (&json!(0), &json!(100)));
+    // Nobody told of anything in the hours between, nor of whether anybody listened.
+    for (at, count, percent) in [(24, None::<u64>, 0), (32, None, 0)] {
+        let of = (&hours[at]["count"], &hours[at]["listened_percent"]);
+        assert_eq!(of, (&json!(count), &json!(percent)), "{at}");
+        assert_eq!((&hours[at]["zones"], &hours[at]["other_products"]), (&json!({}), &json!(0)), "{at}");
+    }
+    assert_eq!(put_down["hours"][33]["count"], 0, "listened to");
+    // In the hour of a pick-up nothing was tried on, as far as anything is known.
+    assert_eq!(tried_on["hours"][23]["count"], 0);
     for (document, sum) in [(put_down, 0), (carried_in, 1), (tried_on, 1)] {
-        let counts = document["hours"].as_array().unwrap().iter().map(|hour| hour["count"].as_u64().unwrap());
+        let counts =
+            document["hours"].as_array().unwrap().iter().map(|hour| hour["count"].as_u64().unwrap_or(0));
         assert_eq!(counts.sum::<u64>(), sum, "{document}");
     }
     assert_eq!(tried_on["hours"][33]["zones"], json!({ "booth-1": 1 }));
@@ -131,7 +141,7 @@ async fn what_says_nothing_new_is_not_said_again() {
     assert_eq!(first, ["picked_up", "put_down", "carried_in", "tried_on"]);
     // What a gateway tells late changes an hour that is over, and a mistake one that is not.
     for (more, changed) in [
-        (picked(HOUR / 2, TAG), "picked_up"),
+        (picked(HOUR / 3, TAG), "picked_up"),
         (retraction(10 * HOUR + 7, 3), "carried_in"),
         (fitting(11 * HOUR - 1, UNKNOWN, 3, What::TriedOn), "tried_on"),
     ] {
@@ -139,4 +149,18 @@ async fn what_says_nothing_new_is_not_said_again() {
         bench.send(&batch(first.0 + 1, vec![more]));
         assert_eq!(topics(rounds.next().await.unwrap()), [changed]);
     }
+}
+
+/// Also in the hour that is not over: the counts of this hour are 0 from then on.
+#[tokio::test(start_paused = true)]
+async fn that_somebody_listens_is_said() {
+    let mut bench = bench(vec![picked(HOUR, TAG)]);
+    let mut rounds = Rounds::new(Some(hourly(&bench)));
+    let last = |letters: &[Letter]| -> Vec<Value> {
+        let said = letters.iter().map(|letter| serde_json::from_str::<Value>(&letter.payload).unwrap());
+        said.map(|document| document["hours"][34]["count"].clone()).collect()
+    };
+    assert_eq!(last(&rounds.next().await.unwrap()), [const { Value::Null }; 4]);
+    bench.send(&batch(2, vec![listened("a", 10 * HOUR + HOUR / 2, 11 * HOUR)]));
+    assert_eq!(last(&rounds.next().await.unwrap()), [json!(0), json!(0), json!(0), json!(0)]);
 }

@@ -1,8 +1,17 @@
-//! Grouped bars over labelled slots, such as hours or days. Enters: up to three series of counts. Leaves: SVG,
-//! always of the same size, with a legend, round ticks, and labels that do not run into each other.
+//! Grouped bars over labelled slots, such as hours or days. Enters: up to three series of counts. Leaves: SVG, as wide as
+//! its slots need, with a legend, round ticks, and labels that do not run into each other.
 
 use super::svg::{Anchor, Area, Canvas, Caption, Paint, Role, Svg};
 use super::{Number, legend, share_of, ticks, width};
+
+/// On which side the axis and the legend stand: where looking begins when the drawing is wider than its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Beside the first slot.
+    Left,
+    /// Beside the last one.
+    Right,
+}
 
 /// What is drawn.
 pub(crate) struct Bars<'a> {
@@ -12,6 +21,8 @@ pub(crate) struct Bars<'a> {
     pub series: &'a [&'a str],
     /// The slots from left to right; up to 120 can be told apart.
     pub slots: &'a [Slot],
+    /// Where the axis stands.
+    pub axis: Side,
     /// What is said of a slot in which nothing was measured.
     pub unmeasured: &'a str,
     /// Writes a count.
@@ -29,16 +40,20 @@ pub(crate) struct Slot {
     pub values: Vec<u64>,
 }
 
-const WIDTH: f64 = 1_040.0;
-/// The plot.
-const LEFT: f64 = 52.0;
-const RIGHT: f64 = 8.0;
+/// The widest and the narrowest drawing; the latter fits a telephone.
+const WIDEST: f64 = 1_040.0;
+const NARROWEST: f64 = 320.0;
+/// What is wider than this may be shown smaller than it is drawn.
+const LONG: f64 = 880.0;
+/// Beside the plot: the axis, and nothing.
+const AXIS: f64 = 52.0;
+const EDGE: f64 = 8.0;
 const PLOT: f64 = 180.0;
 /// Above it, and under it.
 const ABOVE: f64 = 12.0;
 const LABELS: f64 = 28.0;
 /// No slot is wider.
-const WIDEST: f64 = 96.0;
+const SLOT: f64 = 80.0;
 /// How much of a slot its bars fill.
 const FILLED: f64 = 0.8;
 
@@ -47,25 +62,47 @@ impl Bars<'_> {
     #[must_use]
     pub(crate) fn draw(&self) -> Svg {
         let legend = self.legend();
-        let plot = WIDTH - LEFT - RIGHT;
-        let top = legend::height(&legend, plot) + ABOVE;
-        let mut canvas = Canvas::new("bars", self.caption, Role::Img, WIDTH, top + PLOT + LABELS);
-        legend::draw(&mut canvas, &legend, (LEFT, 0.0), plot);
+        let slot = ((WIDEST - AXIS - EDGE) / self.slots.len().max(1) as f64).min(SLOT);
+        let width = (AXIS + slot * self.slots.len() as f64 + EDGE).clamp(NARROWEST, WIDEST);
+        let (first, last) = match self.axis {
+            Side::Left => (AXIS, width - EDGE),
+            Side::Right => (width - AXIS - slot * self.slots.len() as f64, width - AXIS),
+        };
+        let room = match self.axis {
+            Side::Left => last - first,
+            // All of it must be seen where only the last slots are.
+            Side::Right => NARROWEST,
+        };
+        let top = legend::height(&legend, room) + ABOVE;
+        let kind = if width > LONG { "bars long" } else { "bars" };
+        let mut canvas = Canvas::new(kind, self.caption, Role::Img, width, top + PLOT + LABELS);
+        let begin = match self.axis {
+            Side::Left => first,
+            Side::Right => width - legend::width(&legend, room),
+        };
+        legend::draw(&mut canvas, &legend, (begin, 0.0), room);
         let most = self.slots.iter().flat_map(|slot| &slot.values).max().copied().unwrap_or(0);
         let ticks = ticks(most);
         let scale = Scale { base: top + PLOT, most: ticks.last().copied().unwrap_or(1) };
         for tick in &ticks {
             let y = scale.base - scale.height(*tick);
-            canvas.line("grid", (LEFT, y), (WIDTH - RIGHT, y));
-            let text = width::cut(&(self.number)(*tick), LEFT - 8.0);
-            canvas.text("axis", (LEFT - 8.0, y + 4.0), Anchor::End, &text);
+            canvas.line("grid", (first, y), (last, y));
+            let text = width::cut(&(self.number)(*tick), AXIS - 8.0);
+            match self.axis {
+                Side::Left => canvas.text("axis", (first - 8.0, y + 4.0), Anchor::End, &text),
+                Side::Right => canvas.text("axis", (last + 8.0, y + 4.0), Anchor::Start, &text),
+            }
         }
-        let slot = (plot / self.slots.len().max(1) as f64).min(WIDEST);
         let shown = width::every(self.slots.iter().map(|slot| width::width(&slot.label)), slot);
         for (at, of) in self.slots.iter().enumerate() {
-            let x = LEFT + at as f64 * slot;
+            let x = first + at as f64 * slot;
             self.slot(&mut canvas, of, x, slot, scale);
-            if at % shown == 0 {
+            // Where labels are thinned, the slot at the axis has one.
+            let from_axis = match self.axis {
+                Side::Left => at,
+                Side::Right => self.slots.len() - 1 - at,
+            };
+            if from_axis % shown == 0 {
                 canvas.text("axis", (x + slot / 2.0, scale.base + 18.0), Anchor::Middle, &of.label);
             }
         }
@@ -119,10 +156,15 @@ mod tests {
     }
 
     fn draw(slots: &[Slot]) -> Shapes {
+        drawn(slots, Side::Left)
+    }
+
+    fn drawn(slots: &[Slot], axis: Side) -> Shapes {
         let series = ["picked up", "tried on"];
-        let bars =
-            Bars { caption: caption(), series: &series, slots, unmeasured: "not measured", number: &plain };
-        Shapes::of(&bars.draw())
+        let unmeasured = "not measured";
+        Shapes::of(
+            &Bars { caption: caption(), series: &series, slots, axis, unmeasured, number: &plain }.draw(),
+        )
     }
 
     #[test]
@@ -143,6 +185,28 @@ mod tests {
         assert_eq!(shapes.areas(|tip| tip == "Mon: not measured")[0].height, PLOT);
         assert_eq!(shapes.areas(|tip| tip.starts_with("Tue"))[0].height, 0.0);
         assert_eq!(shapes.texts("name"), ["picked up", "tried on", "not measured"]);
+    }
+
+    #[test]
+    fn seven_days_are_as_wide_as_they_need_and_the_last_is_beside_the_axis() {
+        let slots: Vec<Slot> = (15..22).map(|n| slot(&format!("{n} Nov"), &[n, 3])).collect();
+        let shapes = drawn(&slots, Side::Right);
+        shapes.stay_inside();
+        let width = AXIS + 7.0 * SLOT + EDGE;
+        assert!(shapes.svg.contains(&format!(" width=\"{width}\"")), "{}", shapes.svg);
+        let last = shapes.areas(|tip| tip.starts_with("21 Nov"));
+        assert!(last.iter().all(|bar| bar.x + bar.width > width - AXIS - SLOT), "{last:?}");
+        let ticks = format!("<text class=\"axis\" x=\"{}\"", width - AXIS + 8.0);
+        assert_eq!(shapes.svg.matches(&ticks).count(), 6, "{}", shapes.svg);
+        // Of one day the drawing is as wide as its legend may be.
+        drawn(&slots[..1], Side::Right).stay_inside();
+        let many: Vec<Slot> = (0..50).map(|n| slot(&format!("{n} Nov"), &[n])).collect();
+        let labels = drawn(&many, Side::Right).texts("axis");
+        assert!(
+            labels.contains(&"49 Nov".to_owned()) && !labels.contains(&"48 Nov".to_owned()),
+            "{labels:?}"
+        );
+        drawn(&[], Side::Right).stay_inside();
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub(crate) struct Size {
     pub label: String,
     /// How often it was tried on.
     pub tried: u64,
-    /// How many were sold.
-    pub sold: u64,
+    /// How many were sold; `None` when no till tells.
+    pub sold: Option<u64>,
     /// How many are there; `None` when nobody counted.
     pub stock: Option<u64>,
 }
@@ -55,7 +55,7 @@ impl Ladder<'_> {
         canvas.text("axis", (left, 14.0), Anchor::End, &head(tried));
         canvas.text("axis", (right, 14.0), Anchor::Start, &head(sold));
         canvas.text("axis", (WIDTH - 4.0, 14.0), Anchor::End, &width::cut(stock, STOCK + NUMBER - 8.0));
-        let most = self.sizes.iter().map(|size| size.tried.max(size.sold)).max().unwrap_or(0);
+        let most = self.sizes.iter().map(|size| size.tried.max(size.sold.unwrap_or(0))).max().unwrap_or(0);
         for (n, size) in self.sizes.iter().enumerate() {
             let y = TOP + n as f64 * STEP;
             let base = y + THICK / 2.0 + 4.0;
@@ -68,12 +68,12 @@ impl Ladder<'_> {
             canvas.rect(Paint::Series(1), area, &tip(tried, &text));
             canvas.text("axis", (left - long - 5.0, base), Anchor::End, &width::cut(&text, NUMBER - 5.0));
 
-            let (long, text) = (bar(size.sold), (self.number)(size.sold));
-            canvas.rect(
-                Paint::Series(2),
-                Area { x: right, y, width: long, height: THICK },
-                &tip(sold, &text),
-            );
+            let long = size.sold.map_or(0.0, bar);
+            let text = size.sold.map_or("–".into(), self.number);
+            if size.sold.is_some() {
+                let area = Area { x: right, y, width: long, height: THICK };
+                canvas.rect(Paint::Series(2), area, &tip(sold, &text));
+            }
             canvas.text("axis", (right + long + 5.0, base), Anchor::Start, &width::cut(&text, NUMBER - 5.0));
 
             let text = size.stock.map_or("–".into(), self.number);
@@ -93,11 +93,11 @@ mod tests {
     use super::super::tests::{Shapes, caption, plain};
     use super::*;
 
-    fn draw(sizes: &[(u64, u64, Option<u64>)]) -> Shapes {
-        let size = |(n, (tried, sold, stock)): (usize, &(u64, u64, Option<u64>))| Size {
+    fn draw<S: Copy + Into<Option<u64>>>(sizes: &[(u64, S, Option<u64>)]) -> Shapes {
+        let size = |(n, (tried, sold, stock)): (usize, &(u64, S, Option<u64>))| Size {
             label: format!("size {n}"),
             tried: *tried,
-            sold: *sold,
+            sold: (*sold).into(),
             stock: *stock,
         };
         let sizes: Vec<Size> = sizes.iter().enumerate().map(size).collect();
@@ -122,12 +122,20 @@ mod tests {
     }
 
     #[test]
+    fn what_no_till_tells_is_not_drawn_as_nothing_sold() {
+        let shapes = draw(&[(40, None, Some(3)), (20, Some(0), Some(1))]);
+        let sold = shapes.areas(|tip| tip.contains("sold"));
+        assert_eq!(sold.len(), 1, "{sold:?}");
+        assert_eq!(shapes.texts("axis"), ["tried on", "sold", "in stock", "40", "–", "3", "20", "0", "1"]);
+    }
+
+    #[test]
     fn no_stock_is_framed_and_no_number_breaks_it() {
         let shapes = draw(&[(u64::MAX, 1, Some(0)), (u64::MAX / 2, u64::MAX, Some(u64::MAX))]);
         assert_eq!(shapes.areas(|tip| tip == "size 0 · in stock: 0").len(), 1);
         assert_eq!(shapes.texts("out"), ["0"]);
         shapes.stay_inside();
-        draw(&[]).stay_inside();
+        draw(&[] as &[(u64, u64, Option<u64>)]).stay_inside();
         draw(&[(0, 0, Some(0))]).stay_inside();
     }
 }

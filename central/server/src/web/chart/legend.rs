@@ -19,6 +19,12 @@ pub(super) fn height(entries: &[Entry], room: f64) -> f64 {
     places(entries, room).last().map_or(0.0, |(_, y)| y + LINE)
 }
 
+/// The width that it takes, at most the room.
+pub(super) fn width(entries: &[Entry], room: f64) -> f64 {
+    let ends = entries.iter().zip(places(entries, room)).map(|((_, name), (x, _))| x + needed(name));
+    ends.fold(0.0, f64::max).min(room)
+}
+
 /// Draws it, from its upper left corner.
 pub(super) fn draw(canvas: &mut Canvas, entries: &[Entry], at: (f64, f64), room: f64) {
     for ((paint, name), (x, y)) in entries.iter().zip(places(entries, room)) {
@@ -32,7 +38,7 @@ pub(super) fn draw(canvas: &mut Canvas, entries: &[Entry], at: (f64, f64), room:
 fn places(entries: &[Entry], room: f64) -> Vec<(f64, f64)> {
     let (mut x, mut y) = (0.0, 0.0);
     let mut place = |(_, name): &Entry| {
-        let needed = SWATCH + GAP + width::width(name);
+        let needed = needed(name);
         if x > 0.0 && x + needed > room {
             (x, y) = (0.0, y + LINE);
         }
@@ -41,6 +47,10 @@ fn places(entries: &[Entry], room: f64) -> Vec<(f64, f64)> {
         at
     };
     entries.iter().map(&mut place).collect()
+}
+
+fn needed(name: &str) -> f64 {
+    SWATCH + GAP + width::width(name)
 }
 
 #[cfg(test)]

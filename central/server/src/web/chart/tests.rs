@@ -201,8 +201,10 @@ proptest! {
         };
         let slots: Vec<_> = numbered().map(slot).collect();
         let series = [texts[0].as_str(), &texts[3]];
-        Shapes::of(&bars::Bars { caption, series: &series, slots: &slots, unmeasured: &texts[2], number }.draw())
-            .stay_inside();
+        for axis in [bars::Side::Left, bars::Side::Right] {
+            let (series, slots, unmeasured) = (&series, &slots, &texts[2]);
+            Shapes::of(&bars::Bars { caption, series, slots, axis, unmeasured, number }.draw()).stay_inside();
+        }
 
         let stage = |(n, value)| funnel::Stage { label: text(n), value, note: text(n + 2) };
         let stages: Vec<_> = numbered().take(5).map(stage).collect();
@@ -214,7 +216,7 @@ proptest! {
         Shapes::of(&heat::Heat { caption, columns: &columns, rows: &rows, unmeasured: &texts[1], number }.draw())
             .stay_inside();
 
-        let size = |(n, stock)| ladder::Size { label: text(n), tried: count(n), sold: count(n + 1), stock };
+        let size = |(n, stock)| ladder::Size { label: text(n), tried: count(n), sold: cells.get(n).copied().flatten(), stock };
         let sizes: Vec<_> = numbered().take(12).map(size).collect();
         let heads = [texts[0].as_str(), &texts[1], &texts[2]];
         Shapes::of(&ladder::Ladder { caption, heads, sizes: &sizes, number }.draw()).stay_inside();

@@ -6,7 +6,7 @@ use hangtag_protocol::event::{Coverage, Event, Evidence, Handling, ReaderState, 
 use hangtag_protocol::id::{Epoch, GatewayId, ReaderId, ZoneId};
 use hangtag_protocol::topic::{Channel, Gateway};
 
-use super::super::tests::{get, site};
+use super::super::tests::{described, get, site};
 use crate::store::tests::{Bench, anchor, batch, gateway, picked, tenant};
 use crate::store::{Message, Roller};
 
@@ -76,6 +76,8 @@ async fn rows_of(bench: &Bench, path: &str, items: &[(u64, &str, &str)]) -> Vec<
     let (site, _changed) = site(bench, &catalogue.collect::<String>());
     let text = get(&site, path).await.text;
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let errors: Vec<String> = described().iter_errors(&json).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{path}: {errors:?}");
     json["rows"].as_array().unwrap_or_else(|| panic!("{text}")).clone()
 }
 
@@ -261,6 +263,10 @@ async fn styles_are_measured_by_the_readers_that_watch_rails_and_without_an_inte
         (&().into(), &().into()),
         "{row}"
     );
+    let row = &rows(&bench, &format!("/api/v1/measures/spots?{DAY}")).await[0];
+    for name in ["pick_up_rate", "of_expected"] {
+        assert_eq!((&row[name]["low"], &row[name]["high"]), (&().into(), &().into()), "{name}: {row}");
+    }
 }
 
 #[tokio::test]
