@@ -11,6 +11,7 @@ use hangtag_agent_core::infer::Inference;
 use hangtag_agent_core::intake::node::{Marks, Taken};
 use hangtag_protocol::clock::Uptime;
 use hangtag_protocol::link::message::BoothState;
+use hangtag_service::Heart;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::sleep;
 use tracing::{debug, warn};
@@ -63,16 +64,18 @@ pub(crate) async fn run(
     mut seen: mpsc::Receiver<Seen>,
     accept: mpsc::Sender<Accept>,
     onlookers: broadcast::Sender<Seen>,
+    mut heart: Heart,
 ) {
     loop {
         let now = clock::uptime();
         let due = keeper
             .as_ref()
             .map_or(inference.poll_timeout(), |keeper| inference.poll_timeout().min(keeper.due(now)));
-        // Both branches are cancel-safe: receiving from a channel, and a timer. What came in is taken
-        // before time is said to have passed without it.
+        // All branches are cancel-safe: receiving from a channel, and timers. What came in is taken
+        // before time is said to have passed without it. A heart that is due must not wait for silence.
         tokio::select! {
             biased;
+            () = heart.beat() => continue,
             message = seen.recv() => match message {
                 Some(message) => {
                     handle(&mut inference, &message);
@@ -85,7 +88,8 @@ pub(crate) async fn run(
             () = sleep(Duration::from_millis(due.since(now))) => inference.handle_timeout(clock::uptime()),
         }
         let before = clock::uptime();
-        if !pass_on(&mut inference, &mut progress, &accept).await {
+        // A disk that fails holds inference up, and that is no fault of it.
+        if !heart.while_waiting(pass_on(&mut inference, &mut progress, &accept)).await {
             return;
         }
         let after = clock::uptime();
@@ -201,6 +205,7 @@ mod tests {
     use hangtag_protocol::link::message::NodeId;
     use hangtag_protocol::read::Read;
     use hangtag_protocol::scan::Code;
+    use hangtag_service::Life;
 
     fn frame(below: u32, hurry: bool) -> Seen {
         let mark = Mark { node: NodeId(1), boot: 2, below, reads: 0, dropped: 0 };
@@ -223,8 +228,15 @@ mod tests {
         let inference = Inference::new(Layout::default(), BootId(1), Seq::FIRST, clock::uptime());
         let (seen_in, seen) = mpsc::channel(8);
         let (accept_in, mut accept) = mpsc::channel(8);
-        let task =
-            tokio::spawn(run(inference, Progress::default(), None, seen, accept_in, broadcast::channel(8).0));
+        let task = tokio::spawn(run(
+            inference,
+            Progress::default(),
+            None,
+            seen,
+            accept_in,
+            broadcast::channel(8).0,
+            Life::begin().heart("inference"),
+        ));
         let below = |accept: Accept| {
             assert!(accept.events.is_empty());
             Marks::split(&accept.snapshot).unwrap().0.all()[0].below

@@ -24,6 +24,7 @@ use hangtag_agent_core::infer::Inference;
 use hangtag_agent_core::intake::node::Marks;
 use hangtag_agent_core::uplink::SettledBy;
 use hangtag_protocol::clock::{BootId, ClockAnchor};
+use hangtag_service::{Heart, Life};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -81,6 +82,7 @@ pub(crate) async fn run(config: Config, extras: Extras) -> anyhow::Result<()> {
     let capture = extras.capture.as_deref().map(Capture::open).transpose()?;
     let mut terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let life = Life::begin();
     loop {
         let asked = async {
             tokio::select! {
@@ -88,7 +90,7 @@ pub(crate) async fn run(config: Config, extras: Extras) -> anyhow::Result<()> {
                 _ = interrupted.recv() => {}
             }
         };
-        match run_once(config.clone(), extras.accepted_log.clone(), capture.clone(), asked).await? {
+        match run_once(config.clone(), extras.accepted_log.clone(), capture.clone(), &life, asked).await? {
             Ended::Stopped => return Ok(()),
             Ended::StartOver => info!("starting over with a new epoch"),
         }
@@ -99,12 +101,13 @@ async fn run_once(
     config: Config,
     accepted_log: Option<PathBuf>,
     capture: Option<Capture>,
+    life: &Life,
     asked: impl Future<Output = ()>,
 ) -> anyhow::Result<Ended> {
     let boot = clock::boot_id()?;
     tokio::pin!(asked);
     let spool = tokio::select! {
-        spool = open(config.spool_settings(boot, accepted_log)) => spool?,
+        spool = open(config.spool_settings(boot, accepted_log), life.heart("opening")) => spool?,
         () = &mut asked => {
             info!("asked to end while the spool was being opened");
             return Ok(Ended::Stopped);
@@ -149,8 +152,9 @@ async fn run_once(
     let (hours_in, hours) = watch::channel(config.hours.as_ref().is_none_or(reads_now));
     let watched = config.hours.clone().map(|hours| (hours, hours_in));
     let mut clock = tokio::spawn(watch_clock(boot, config.clock_kept, requests_in.clone(), watched));
-    let spool =
-        spool.start(Handle::current(), accept, requests, signals).context("cannot start the spool")?;
+    let spool = spool
+        .start(Handle::current(), accept, requests, signals, life.heart("spool"))
+        .context("cannot start the spool")?;
     let mut spool = joined(spool);
     let settled_by = match config.spool.delete_after {
         DeleteAfter::Central => SettledBy::Central,
@@ -164,9 +168,17 @@ async fn run_once(
     };
     let mut renewal = tokio::spawn(renewal::run(renewal));
     let settings = uplink::Settings { gateway: config.gateway, boot, mqtt: config.mqtt, settled_by };
-    let uplink = Uplink::new(settings, state, requests_in, health.clone(), finish);
+    let uplink = Uplink::new(settings, state, requests_in, health.clone(), finish, life.heart("uplink"));
     let mut uplink = tokio::spawn(uplink.run());
-    let mut infer = tokio::spawn(infer::run(inference, progress, Some(keeper), seen, accept_in, reads));
+    let mut infer = tokio::spawn(infer::run(
+        inference,
+        progress,
+        Some(keeper),
+        seen,
+        accept_in,
+        reads,
+        life.heart("inference"),
+    ));
     let intakes = config.readers.into_iter().enumerate().map(|(number, reader)| {
         let (out, health) = (seen_in.clone(), health.clone());
         let (capture, cancel) = (capture.clone(), cancel.clone());
@@ -176,6 +188,7 @@ async fn run_once(
     let mut intakes = intake::start(intakes);
     drop(seen_in);
     info!(gateway = %config.gateway.gateway, store = %config.gateway.store, %boot, "the agent runs");
+    life.ready();
 
     let ended = tokio::select! {
         () = &mut asked => Ended::Stopped,
@@ -189,6 +202,9 @@ async fn run_once(
         Some(ended) = intakes.join_next() => bail!("a reader's task ended early: {ended:?}"),
     };
     info!("shutting down");
+    if matches!(ended, Ended::Stopped) {
+        life.stopping();
+    }
     cancel.cancel();
     let left = Cell::new("readers, inference, uplink, spool");
     let stages = async {
@@ -215,11 +231,11 @@ async fn run_once(
 
 /// Opens the spool on a thread of its own: it may take minutes where a damaged one is rescued, or for ever where a
 /// disk hangs. The thread of an opening that is given up ends with the process.
-async fn open(settings: spool::Settings) -> anyhow::Result<Spool> {
+async fn open(settings: spool::Settings, mut heart: Heart) -> anyhow::Result<Spool> {
     let (done, opened) = oneshot::channel();
     let opening = move || drop(done.send(Spool::open(settings)));
     thread::Builder::new().name("opening".into()).spawn(opening).context("cannot open the spool")?;
-    opened.await.context("the spool's opening panicked")?
+    heart.while_waiting(opened).await.context("the spool's opening panicked")?
 }
 
 /// The end of a thread, without one of the runtime's that would have to end before the process.
@@ -315,7 +331,8 @@ zone = "rail-a"
         // Not awaited here: an opening on this thread would hold the test up for ever.
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let ended = runtime.block_on(run_once(config, None, None, async {}));
+            let ended =
+                runtime.block_on(async { run_once(config, None, None, &Life::begin(), async {}).await });
             runtime.shutdown_background();
             done.send(matches!(ended, Ok(Ended::Stopped)))
         });

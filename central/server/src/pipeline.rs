@@ -18,10 +18,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use hangtag_service::{Heart, Life};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::catalogue::Catalogue;
 use crate::config::{self, Config};
@@ -39,7 +40,7 @@ use crate::problem::{self, Problem};
 use crate::retention;
 use crate::rollups;
 use crate::shop;
-use crate::store::{Access, Reader, Store, Writer};
+use crate::store::{Access, Failing, Input, Reader, Store, Writer};
 use crate::web::{self, Guard, Site, Tills, Vitals};
 
 /// Messages between ingest and writer: what comes during a transaction. The writer takes out at once what comes, so
@@ -95,6 +96,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         failing,
     };
     let writer = std::thread::Builder::new().name("writer".into()).spawn(move || writer.run(store))?;
+    let life = Life::begin();
+    let pulse = tokio::spawn(pulse(life.heart("writer"), input.downgrade(), writer_failing.clone()));
     let tills = Tills { input: input.downgrade(), shops: shops.clone() };
     let scene = Scene::new(config.tenant, &shops);
     let desk = Desk::new(address.clone(), config.tenant);
@@ -154,6 +157,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
 
     let (mut terminated, mut interrupted) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    life.ready();
     tokio::select! {
         _ = terminated.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupted.recv() => tracing::info!("SIGINT: stopping"),
@@ -162,7 +166,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         ended = &mut page => bail!("page ended early: {ended:?}"),
         ended = &mut door => bail!("the enrolment door ended early: {ended:?}"),
     }
+    life.stopping();
     stop.send_replace(true);
+    pulse.abort();
     ingest.await.context("ingest")?;
     if tokio::task::spawn_blocking(|| writer.join()).await.context("writer")?.is_err() {
         bail!("the writer panicked");
@@ -192,6 +198,28 @@ async fn guard(door: Option<(TcpListener, Door)>, mut stopping: watch::Receiver<
     match door {
         Some((listener, door)) => enrol::serve(listener, door, stopping).await,
         None => drop(stopping.wait_for(|stop| *stop).await),
+    }
+}
+
+/// Beats for as long as the writer answers. One that cannot store says so, which is an answer too.
+async fn pulse(
+    mut heart: Heart,
+    input: mpsc::WeakSender<Input>,
+    mut failing: watch::Receiver<Option<Failing>>,
+) {
+    loop {
+        heart.beat().await;
+        if failing.borrow_and_update().is_some() {
+            continue;
+        }
+        let Some(input) = input.upgrade() else { return };
+        let (answer, answered) = oneshot::channel();
+        let ask = async { input.send(Input::Beat(answer)).await.is_ok() && answered.await.is_ok() };
+        // A question that is dropped is answered to nobody.
+        tokio::select! {
+            answered = ask => if !answered { return },
+            changed = failing.changed() => if changed.is_err() { return },
+        }
     }
 }
 

@@ -58,7 +58,13 @@ impl Keeper {
         // What is asked next waits until the one before is being handled.
         let (requests, requests_out) = mpsc::channel(1);
         let thread = spool
-            .start(Handle::current(), accept_out, requests_out, signals.clone())
+            .start(
+                Handle::current(),
+                accept_out,
+                requests_out,
+                signals.clone(),
+                hangtag_service::Life::begin().heart("spool"),
+            )
             .context("cannot start the spool")?;
         Ok(Self { thread, accept, requests, state, refuses, signals })
     }

@@ -4,6 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
+use hangtag_service::Heart;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -37,6 +38,7 @@ impl Spool {
         mut accept: mpsc::Receiver<Accept>,
         mut requests: mpsc::Receiver<Request>,
         Signals { stopping, finished, start_over }: Signals,
+        mut heart: Heart,
     ) -> std::io::Result<thread::JoinHandle<()>> {
         thread::Builder::new().name("spool".into()).spawn(move || {
             let mut waiting: Vec<Accept> = Vec::new();
@@ -53,10 +55,12 @@ impl Spool {
                         request = requests.recv(), if asked => Next::Request(request),
                         () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Next::Commit,
                         () = sleep_until(self.look_at.unwrap_or_else(Instant::now)), if self.look_at.is_some() => Next::Look,
+                        () = heart.beat() => Next::Beat,
                         () = stopping.cancelled(), if self.fault.is_some() && give_up.is_none() => Next::GiveUp,
                     }
                 });
                 match next {
+                    Next::Beat => continue,
                     Next::Accept(Some(_)) if self.over => continue,
                     Next::Accept(Some(accepted)) => {
                         let full = count + accepted.events.len() >= most || self.settings.commit.is_zero();
@@ -122,4 +126,5 @@ enum Next {
     Commit,
     Look,
     GiveUp,
+    Beat,
 }

@@ -121,7 +121,7 @@ impl<'a> Connection<'a> {
                 return Err(End::Finished);
             }
             let due = self.due();
-            let Uplink { state, finish, outbox, question, .. } = &mut *self.uplink;
+            let Uplink { state, finish, outbox, question, heart, .. } = &mut *self.uplink;
             tokio::select! {
                 event = &mut poll => return Ok(event?),
                 changed = state.changed() => {
@@ -140,6 +140,7 @@ impl<'a> Connection<'a> {
                     self.look_at_spool();
                     self.uplink.core.handle_finish();
                 }
+                () = heart.beat() => {}
                 () = sleep_until(due) => {}
             }
         }

@@ -28,6 +28,7 @@ use hangtag_agent_core::uplink::{self, Note, SettledBy};
 use hangtag_protocol::clock::BootId;
 use hangtag_protocol::status::{self, Presence, Status};
 use hangtag_protocol::topic::{Channel, Gateway};
+use hangtag_service::Heart;
 use hangtag_tls::{TlsError, Tunnel};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -91,6 +92,7 @@ pub(crate) struct Uplink {
     question: Question,
     health: Health,
     finish: CancellationToken,
+    heart: Heart,
 }
 
 impl Uplink {
@@ -102,6 +104,7 @@ impl Uplink {
         spool: mpsc::Sender<Request>,
         health: Health,
         finish: CancellationToken,
+        heart: Heart,
     ) -> Self {
         let Settings { gateway, boot, mqtt, settled_by } = settings;
         let core_settings = uplink::Settings {
@@ -111,7 +114,7 @@ impl Uplink {
         };
         let core = uplink::Uplink::new(core_settings, state.borrow().epochs.iter().map(view));
         let (outbox, question) = (Outbox::new(spool), Question::new());
-        Self { gateway, boot, mqtt, settled_by, core, state, outbox, question, health, finish }
+        Self { gateway, boot, mqtt, settled_by, core, state, outbox, question, health, finish, heart }
     }
 
     /// Connects and sends until everything is sent after `finish`. Ends early only when the spool has.
@@ -206,6 +209,7 @@ impl Uplink {
                     return opened.map(Some).map_err(|why| End::Lost(Lost::broker(why.to_string())));
                 }
                 () = &mut last_moment => return Err(End::Finished),
+                () = self.heart.beat() => {}
                 handed = self.outbox.hand_over(), if !self.outbox.is_empty() => {
                     handed.map_err(|_| End::SpoolGone)?;
                 }
@@ -221,6 +225,7 @@ impl Uplink {
             tokio::select! {
                 () = sleep_until(until) => return Ok(true),
                 () = self.finish.cancelled() => return Ok(false),
+                () = self.heart.beat() => {}
                 handed = self.outbox.hand_over(), if !self.outbox.is_empty() => handed?,
             }
         }

@@ -56,6 +56,8 @@ pub(crate) enum Input {
     TellAll,
     /// Look at the watermarks of these.
     Check(Vec<Gateway>),
+    /// Say whether the thread goes on.
+    Beat(oneshot::Sender<()>),
 }
 
 /// What a till told, when somebody waits for the answer.
@@ -307,6 +309,8 @@ impl Queue {
             Input::Sales(question) => self.questions.push_back(question),
             Input::TellAll => self.tell_all = true,
             Input::Check(gateways) => self.check.extend(gateways),
+            // Who asked may have gone.
+            Input::Beat(answer) => drop(answer.send(())),
         }
     }
 

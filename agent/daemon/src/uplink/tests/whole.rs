@@ -86,7 +86,8 @@ impl Bench {
         let settled_by = SettledBy::Central;
         let settings = Settings { gateway: gateway(), boot: BootId(1), mqtt, settled_by };
         let health = Health::new(std::iter::empty());
-        let uplink = Uplink::new(settings, watch, spool, health, finish.clone());
+        let heart = hangtag_service::Life::begin().heart("uplink");
+        let uplink = Uplink::new(settings, watch, spool, health, finish.clone(), heart);
         let uplink = tokio::spawn(uplink.run());
         Self { listener, state, requests, finish, uplink }
     }
