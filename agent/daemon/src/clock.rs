@@ -39,10 +39,20 @@ pub(crate) fn wall() -> UnixMillis {
     UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// Whether the wall clock was ever set.
+pub(crate) fn is_plausible() -> bool {
+    wall().0 >= PLAUSIBLE_MS
+}
+
+/// Whether systemd-timesyncd has set it.
+pub(crate) fn is_synchronised() -> bool {
+    Path::new(SYNCHRONISED).exists()
+}
+
 /// What the wall clock shows now, unless it was obviously never set. `kept`: the operator vouches for it.
 pub(crate) fn anchor(boot: BootId, kept: bool) -> Option<ClockAnchor> {
     let (uptime, wall) = (uptime(), wall());
-    let kept = kept || Path::new(SYNCHRONISED).exists();
+    let kept = kept || is_synchronised();
     let error_ms = if kept { KEPT_ERROR_MS } else { UNKNOWN_ERROR };
     (wall.0 >= PLAUSIBLE_MS).then_some(ClockAnchor { boot, uptime, wall, error_ms })
 }

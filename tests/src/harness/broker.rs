@@ -148,6 +148,17 @@ impl Mosquitto {
         Ok(std::fs::read_to_string(self.folder.join("mosquitto.log"))?)
     }
 
+    /// Starts one that forgets everything and lets anybody in, who may do what these rules say (`acl_file`).
+    ///
+    /// # Errors
+    /// When it is not installed, or does not start.
+    pub fn start_strict(folder: &Path, port: u16, rules: &str) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let file = folder.join("acl");
+        std::fs::write(&file, format!("{rules}\n"))?;
+        Self::start_with(folder, port, &format!("persistence false\nacl_file {}\n", file.display()))
+    }
+
     fn start_with(folder: &Path, port: u16, more: &str) -> anyhow::Result<Self> {
         let mut broker = Self { folder: folder.to_owned(), port, process: None, files: None };
         std::fs::create_dir_all(folder)?;

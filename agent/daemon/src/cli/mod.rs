@@ -4,6 +4,7 @@ mod ask;
 mod bench;
 mod check;
 mod decode;
+mod doctor;
 mod enrol;
 mod explain;
 mod learned;
@@ -59,6 +60,15 @@ enum Command {
         config: ConfigArgument,
         #[command(flatten)]
         enrol: enrol::Enrolment,
+    },
+    /// Look for what usually goes wrong on a gateway, from the ports to the broker, and say what to do about it.
+    #[command(after_help = doctor::CODES)]
+    Doctor {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// Print JSON: a list of checks, each with its state, what was found and what to do.
+        #[arg(long)]
+        json: bool,
     },
     /// Find out which readers are plugged in, and propose their configuration.
     #[command(after_help = readers::HELP)]
@@ -203,6 +213,7 @@ impl Command {
                 ended
             }
             Self::Check { config } => return check::run(&config.config),
+            Self::Doctor { config, json } => return runtime()?.block_on(doctor::run(&config.config, json)),
             Self::Enrol { config, enrol } => runtime()?.block_on(enrol.run(&config.config)),
             Self::Node(command) => return runtime()?.block_on(node::run(command)),
             Self::Readers { json, ports } => return runtime()?.block_on(readers::run(ports, json)),

@@ -19,14 +19,7 @@ use crate::spool::export::{self, Exported};
 use crate::spool::look::{Look, free, room};
 
 pub(super) async fn show(config: Config, json: bool) -> anyhow::Result<()> {
-    let (line, running) = match ask(&config, "spool").await? {
-        Some(stream) => {
-            let answer = answer(stream).await?;
-            let line = serde_json::from_str(&answer);
-            (line.with_context(|| format!("the agent answers {answer:?}"))?, true)
-        }
-        None => (look(&config)?, false),
-    };
+    let (line, running) = line(&config).await?;
     let mut out = out();
     if json {
         writeln!(out, "{}", serde_json::to_string(&line)?)?;
@@ -69,6 +62,14 @@ pub(super) async fn show(config: Config, json: bool) -> anyhow::Result<()> {
         writeln!(out, "fault      {fault}")?;
     }
     Ok(())
+}
+
+/// What waits, and whether an agent runs.
+pub(super) async fn line(config: &Config) -> anyhow::Result<(SpoolLine, bool)> {
+    let Some(stream) = ask(config, "spool").await? else { return Ok((look(config)?, false)) };
+    let answer = answer(stream).await?;
+    let line = serde_json::from_str(&answer);
+    Ok((line.with_context(|| format!("the agent answers {answer:?}"))?, true))
 }
 
 /// How full the spool is, and its disk.
@@ -146,7 +147,7 @@ fn mib(bytes: u64) -> String {
 }
 
 /// A time for people, in its two largest units.
-fn duration(seconds: u64) -> String {
+pub(super) fn duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),

@@ -234,7 +234,8 @@ impl<'a> Connection<'a> {
                     }
                 }
             }
-            Heard::Nothing => {}
+            // Nobody tries anything on this connection.
+            Heard::Trial(_) | Heard::Nothing => {}
         }
         Ok(())
     }

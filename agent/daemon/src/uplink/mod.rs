@@ -17,6 +17,7 @@ mod payload;
 #[cfg(test)]
 mod tests;
 mod told;
+pub(crate) mod trial;
 
 use std::fs;
 use std::path::Path;
@@ -255,7 +256,7 @@ impl Uplink {
             warn!(
                 broker = %host, port, why, ?pause,
                 "another agent with the id {} seems to be connected: two gateways under the name {store}/{gateway}?",
-                self.client_id()
+                client_id(self.gateway)
             );
             return;
         }
@@ -268,28 +269,16 @@ impl Uplink {
         }
     }
 
-    fn client_id(&self) -> String {
-        // Names hold no dot: no two gateways have the same client id.
-        let Gateway { tenant, store, gateway } = self.gateway;
-        format!("hangtag.{tenant}.{store}.{gateway}")
-    }
-
     fn address<'a>(&'a self, socket: Option<&'a Path>) -> anyhow::Result<Address<'a>> {
-        let Mqtt { host, port, user, password_file, keep_alive_s, .. } = &self.mqtt;
-        let password = match password_file {
-            Some(path) => fs::read_to_string(path)
-                .with_context(|| format!("cannot read mqtt.password_file {}", path.display()))?,
-            None => String::new(),
-        };
-        let password = password.trim_end_matches(['\r', '\n']);
+        let Mqtt { host, port, keep_alive_s, .. } = &self.mqtt;
         Ok(Address {
-            client_id: self.client_id(),
+            client_id: client_id(self.gateway),
             host,
             port: *port,
             socket,
-            login: user.as_ref().map(|user| (user.clone(), password.to_owned())),
+            login: login(&self.mqtt)?,
             keep_alive: Duration::from_secs((*keep_alive_s).into()),
-            will: (self.gateway.topic(Channel::Status), self.status(Presence::Offline)?),
+            will: Some((self.gateway.topic(Channel::Status), self.status(Presence::Offline)?)),
         })
     }
 
@@ -315,4 +304,21 @@ impl Uplink {
             readers: self.health.readers(),
         }
     }
+}
+
+fn client_id(gateway: Gateway) -> String {
+    // Names hold no dot: no two gateways have the same client id.
+    let Gateway { tenant, store, gateway } = gateway;
+    format!("hangtag.{tenant}.{store}.{gateway}")
+}
+
+/// User and password, for a broker that asks.
+fn login(mqtt: &Mqtt) -> anyhow::Result<Option<(String, String)>> {
+    let password = match &mqtt.password_file {
+        Some(path) => fs::read_to_string(path)
+            .with_context(|| format!("cannot read mqtt.password_file {}", path.display()))?,
+        None => String::new(),
+    };
+    let password = password.trim_end_matches(['\r', '\n']);
+    Ok(mqtt.user.as_ref().map(|user| (user.clone(), password.to_owned())))
 }

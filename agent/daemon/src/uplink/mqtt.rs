@@ -42,7 +42,7 @@ pub(super) struct Address<'a> {
     pub(super) login: Option<(String, String)>,
     pub(super) keep_alive: Duration,
     /// Topic and payload of the last will, retained.
-    pub(super) will: (String, Vec<u8>),
+    pub(super) will: Option<(String, Vec<u8>)>,
 }
 
 /// What the broker allows.
@@ -62,6 +62,8 @@ pub(super) enum Heard {
     Message(Vec<u8>),
     /// The answer to a batch, and in words.
     Batch(BatchId, Answer, String),
+    /// Whether the broker lets the trial message pass, or why not.
+    Trial(Result<(), String>),
     Nothing,
 }
 
@@ -120,6 +122,7 @@ pub(super) struct Wire {
 enum Sent {
     Batch(BatchId),
     Status,
+    Trial,
 }
 
 /// Prepares a connection; polling opens it.
@@ -143,7 +146,9 @@ pub(super) fn open(address: Address<'_>) -> (Link, Wire) {
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
     options.set_network_options(network);
-    options.set_last_will(LastWill::new(will.0, will.1, QoS::AtLeastOnce, true, None));
+    if let Some((topic, payload)) = will {
+        options.set_last_will(LastWill::new(topic, payload, QoS::AtLeastOnce, true, None));
+    }
     if let Some((user, password)) = login {
         options.set_credentials(user, password);
     }
@@ -228,6 +233,15 @@ impl Link {
         queued
     }
 
+    /// Queues a message that is only to show whether it may be sent. Whether there was room.
+    pub(super) fn publish_trial(&mut self, topic: String, payload: Vec<u8>) -> bool {
+        let queued = self.client.try_publish(topic, QoS::AtLeastOnce, false, payload).is_ok();
+        if queued {
+            self.queued.push_back(Sent::Trial);
+        }
+        queued
+    }
+
     pub(super) fn subscribe(&self, topic: String) -> Result<(), Lost> {
         let queued = self.client.try_subscribe(topic, QoS::AtLeastOnce);
         queued.map_err(|_| Lost::broker("there is no room for a subscription"))
@@ -289,6 +303,10 @@ impl Link {
         };
         match self.in_flight.remove(&ack.pkid) {
             Some(Sent::Batch(id)) => Heard::Batch(id, answer, format!("{:?}", ack.reason)),
+            Some(Sent::Trial) => Heard::Trial(match answer {
+                Answer::Taken | Answer::Unheard => Ok(()),
+                Answer::Refused | Answer::Closed => Err(format!("{:?}", ack.reason)),
+            }),
             Some(Sent::Status) | None => {
                 debug!(reason = ?ack.reason, "the status is acknowledged");
                 Heard::Nothing

@@ -23,7 +23,7 @@ const SOCKET_PATH: usize = 107;
 const FORGETFUL: [(i64, &str); 3] =
     [(0x0102_1994, "tmpfs"), (0x8584_58f6, "ramfs"), (0x794c_7630, "an overlay, often of memory")];
 
-pub(super) fn look(config: &Config, found: &mut Findings) {
+pub(in super::super) fn look(config: &Config, found: &mut Findings) {
     let data = config.data.as_path();
     let name = format!("data folder {}", data.display());
     let length = config.socket().as_os_str().as_bytes().len();

@@ -2,7 +2,7 @@
 //! configuration. Leaves: every error in it, or what the agent would do, and what of the machine stands in its
 //! way; an exit code. It opens no port and asks nobody.
 
-mod folder;
+pub(super) mod folder;
 pub(super) mod port;
 
 use std::fs;
@@ -34,12 +34,21 @@ Exit codes:
 
 /// What stands in the agent's way.
 #[derive(Default)]
-struct Findings {
+pub(super) struct Findings {
     errors: Vec<String>,
     warnings: Vec<String>,
 }
 
 impl Findings {
+    pub(super) fn is_empty(&self) -> bool {
+        self.errors.is_empty() && self.warnings.is_empty()
+    }
+
+    /// Errors and warnings.
+    pub(super) fn into_parts(self) -> (Vec<String>, Vec<String>) {
+        (self.errors, self.warnings)
+    }
+
     fn error(&mut self, text: impl Into<String>) {
         self.errors.push(text.into());
     }
@@ -164,7 +173,7 @@ fn word(word: impl std::fmt::Debug) -> String {
 }
 
 /// What is allowed, and may not be meant.
-fn choices(config: &Config, found: &mut Findings) {
+pub(super) fn choices(config: &Config, found: &mut Findings) {
     if config.spool.delete_after == DeleteAfter::Broker {
         found.warning(
             "spool.delete_after = \"broker\": what the broker takes and then loses is lost, and so is what \
@@ -195,7 +204,7 @@ fn choices(config: &Config, found: &mut Findings) {
 }
 
 /// Sensors of which nothing can come.
-fn sensors(config: &Config, found: &mut Findings) {
+pub(super) fn sensors(config: &Config, found: &mut Findings) {
     let hears = |reader: &Reader| match &reader.setup {
         Setup::Stated { settings, .. } => settings.protocol() == Protocol::Ruuvi,
         Setup::Auto(_) => true,
@@ -259,7 +268,7 @@ fn certificate(config: &Config, files: &Files, found: &mut Findings) {
 }
 
 /// The file with the broker's password.
-fn password(config: &Config, found: &mut Findings) {
+pub(super) fn password(config: &Config, found: &mut Findings) {
     let Some(path) = &config.mqtt.password_file else { return };
     let name = format!("mqtt.password_file {}", path.display());
     match fs::read_to_string(path) {

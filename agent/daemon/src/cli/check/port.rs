@@ -19,7 +19,7 @@ pub(in super::super) const STABLE: [&str; 2] = ["/dev/serial/by-id", "/dev/seria
 /// The kernel numbers pseudo-terminals from here to there; sysfs does not know them.
 const PSEUDO: std::ops::RangeInclusive<u32> = 136..=143;
 
-pub(super) fn look(readers: &[Reader], found: &mut Findings) {
+pub(in super::super) fn look(readers: &[Reader], found: &mut Findings) {
     let mut devices = BTreeMap::new();
     for reader in readers {
         let name = format!("reader \"{}\": port {}", reader.id, reader.port.display());

@@ -19,7 +19,15 @@ async fn connected(properties: &[u8]) -> (Link, Wire, Peer, Terms) {
     let port = listener.local_addr().unwrap().port();
     let (client_id, will) = ("hangtag.test".into(), ("status".into(), Vec::new()));
     let keep_alive = Duration::from_secs(5);
-    let address = Address { client_id, host: "127.0.0.1", port, socket: None, login: None, keep_alive, will };
+    let address = Address {
+        client_id,
+        host: "127.0.0.1",
+        port,
+        socket: None,
+        login: None,
+        keep_alive,
+        will: Some(will),
+    };
     let (mut link, mut wire) = mqtt::open(address);
     let (peer, news) = tokio::join!(Peer::accept(&listener, properties), wire.next());
     let Heard::Connected(terms) = link.handle(news.unwrap()).unwrap() else { panic!("CONNACK") };
@@ -159,7 +167,15 @@ async fn a_broker_without_quality_of_service_is_no_use() {
     let port = listener.local_addr().unwrap().port();
     let (client_id, will) = ("hangtag.test".into(), ("status".into(), Vec::new()));
     let keep_alive = Duration::from_secs(5);
-    let address = Address { client_id, host: "127.0.0.1", port, socket: None, login: None, keep_alive, will };
+    let address = Address {
+        client_id,
+        host: "127.0.0.1",
+        port,
+        socket: None,
+        login: None,
+        keep_alive,
+        will: Some(will),
+    };
     let (mut link, mut wire) = mqtt::open(address);
     let (_peer, news) = tokio::join!(Peer::accept(&listener, &[0x24, 0]), wire.next());
     assert_eq!(link.handle(news.unwrap()).unwrap_err().cause, Cause::Broker);
