@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use hangtag_protocol::id::StoreId;
 use hangtag_protocol::topic::About;
 
@@ -101,6 +101,12 @@ pub(crate) enum Command {
     /// Without a broker: how fast batches are stored and rolled up, and how fast the page is. With --mqtt: the whole way
     /// from gateways to what is committed, rolled up and published, and how long live events take beside late ones.
     Bench(Bench),
+    /// Writes manual pages and shell completions into a folder, for a package.
+    #[command(hide = true)]
+    Pages {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// Adds every hour up again from its events, and compares with what is kept of it; also while central runs.
     ///
     /// The exit code is 1 when something differs, and 2 when there was nothing to compare. With --mend hours that differ
@@ -270,6 +276,11 @@ impl Command {
                 Ok(ExitCode::SUCCESS)
             }
             Self::Bench(bench) => bench.run().map(|()| ExitCode::SUCCESS),
+            Self::Pages { folder } => {
+                hangtag_service::pages(Cli::command(), &folder)
+                    .with_context(|| format!("cannot write to {}", folder.display()))?;
+                Ok(ExitCode::SUCCESS)
+            }
             Self::Verify { file, mend } => {
                 let config = read(&file)?;
                 verify::verify(&config.address()?, config.tenant, mend)

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use hangtag_protocol::epc::Epc;
 
 use crate::config::Config;
@@ -160,6 +160,12 @@ enum Command {
     /// Measure what this machine and its disk allow.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Write manual pages and shell completions into a folder, for a package.
+    #[command(hide = true)]
+    Pages {
+        /// The folder.
+        folder: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -242,6 +248,8 @@ impl Command {
                 spool::export(&config.load()?, all, &file)
             }
             Self::Bench(bench) => bench.run(),
+            Self::Pages { folder } => hangtag_service::pages(Arguments::command(), &folder)
+                .with_context(|| format!("cannot write to {}", folder.display())),
         }
         .map(|()| ExitCode::SUCCESS)
     }
