@@ -9,7 +9,17 @@ pub struct Backoff {
     next_ms: u64,
 }
 
+/// Pauses between connections to the broker, in milliseconds: first and longest. A broker that was away for an hour
+/// finds its gateways again within half a minute.
+const TO_BROKER_MS: (u64, u64) = (500, 30_000);
+
 impl Backoff {
+    /// The pauses between an agent's connections to its broker.
+    #[must_use]
+    pub fn to_broker() -> Self {
+        Self::new(TO_BROKER_MS.0, TO_BROKER_MS.1)
+    }
+
     /// Starts at `first_ms` and never exceeds `limit_ms`, both in milliseconds.
     #[must_use]
     pub fn new(first_ms: u64, limit_ms: u64) -> Self {

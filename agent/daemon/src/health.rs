@@ -24,6 +24,18 @@ pub(crate) struct Health {
     readers: Arc<Mutex<Vec<ReaderHealth>>>,
     sensors: Arc<Mutex<BTreeMap<Mac, SensorLine>>>,
     certificate: Arc<Mutex<Option<CertificateHealth>>>,
+    broker: Arc<Mutex<BrokerHealth>>,
+}
+
+/// How it went with the broker since the agent started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BrokerHealth {
+    /// There is a connection.
+    pub(crate) is_connected: bool,
+    /// Connections that the broker accepted.
+    pub(crate) connections: u64,
+    /// Connections that it did not come to, or that ended.
+    pub(crate) losses: u64,
 }
 
 /// A sensor tag that was heard, as `watch` gets it: whether the configuration knows it or not.
@@ -60,7 +72,8 @@ impl Health {
             node: None,
         };
         let readers = Arc::new(Mutex::new(readers.map(unknown).collect()));
-        Self { readers, sensors: Arc::default(), certificate: Arc::default() }
+        let (sensors, certificate, broker) = (Arc::default(), Arc::default(), Arc::default());
+        Self { readers, sensors, certificate, broker }
     }
 
     /// A sensor tag was heard.
@@ -119,6 +132,25 @@ impl Health {
     /// What is known of all readers.
     pub(crate) fn readers(&self) -> Vec<ReaderHealth> {
         self.lock().clone()
+    }
+
+    /// The broker accepted a connection.
+    pub(crate) fn connected(&self) {
+        let mut broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner);
+        broker.is_connected = true;
+        broker.connections += 1;
+    }
+
+    /// A connection to the broker ended, or did not come to be.
+    pub(crate) fn disconnected(&self) {
+        let mut broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner);
+        broker.is_connected = false;
+        broker.losses += 1;
+    }
+
+    /// How it went with the broker.
+    pub(crate) fn broker(&self) -> BrokerHealth {
+        *self.broker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<ReaderHealth>> {

@@ -14,6 +14,7 @@ mod infer;
 mod intake;
 mod learned;
 mod log;
+mod metrics;
 mod onlooker;
 mod pipeline;
 mod spool;

@@ -305,6 +305,7 @@ mod tests {
     use hangtag_protocol::range::SeqSet;
 
     use super::*;
+    use crate::spool::Tally;
 
     #[test]
     fn an_epoch_that_is_only_kept_in_case_is_not_unsent() {
@@ -329,6 +330,7 @@ mod tests {
             lost: 2,
             oldest_at: None,
             fault: None,
+            tally: Tally::default(),
         };
         assert_eq!(SpoolLine::new(&state).earlier, [Epoch(2), Epoch(3)]);
     }

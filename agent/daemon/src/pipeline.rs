@@ -5,6 +5,7 @@
 //!   ▲                                 │                 ├────state────────▶│
 //!   └──────────────marks──────────────│─────────────────┘                  │
 //!                                     └──reads──▶ onlooker                 ▼
+//!                                       health, state ──▶ metrics
 //! clock ─────────────────anchors──────────────────▶ spool               settled
 //! ```
 //!
@@ -39,6 +40,7 @@ use crate::hours::Hours;
 use crate::infer::Progress;
 use crate::intake::{Intake, Nodes};
 use crate::learned::Keeper;
+use crate::metrics::Monitor;
 use crate::onlooker::Onlooker;
 use crate::spool::{self, Request, Signals, Spool};
 use crate::uplink::Uplink;
@@ -148,6 +150,15 @@ async fn run_once(
     )
     .with_context(|| format!("cannot open {}", config.socket().display()))?;
     let mut onlooker = tokio::spawn(onlooker.run());
+    let monitor = Monitor {
+        gateway: config.gateway,
+        boot,
+        clock_kept: config.clock_kept,
+        cap_bytes: config.cap(),
+        health: health.clone(),
+        state: state.clone(),
+    };
+    let mut metrics = tokio::spawn(monitor.serve(config.metrics));
     let reads_now = |hours: &Hours| hours.reads(clock::anchor(boot, config.clock_kept).as_ref());
     let (hours_in, hours) = watch::channel(config.hours.as_ref().is_none_or(reads_now));
     let watched = config.hours.clone().map(|hours| (hours, hours_in));
@@ -197,6 +208,7 @@ async fn run_once(
         ended = &mut spool => bail!("the spool ended early: {ended:?}"),
         ended = &mut clock => bail!("the clock's task ended early: {ended:?}"),
         ended = &mut onlooker => bail!("the local socket's task ended early: {ended:?}"),
+        ended = &mut metrics => bail!("the metrics' task ended early: {ended:?}"),
         ended = &mut uplink => bail!("the uplink ended early: {ended:?}"),
         ended = &mut renewal => bail!("the certificate's task ended early: {ended:?}"),
         Some(ended) = intakes.join_next() => bail!("a reader's task ended early: {ended:?}"),
@@ -212,6 +224,7 @@ async fn run_once(
         left.set("inference, uplink, spool");
         infer.await.context("inference failed")?;
         onlooker.abort();
+        metrics.abort();
         // What it is about to replace it replaces in one step.
         renewal.abort();
         // It holds a sender of requests; the spool ends when the last one is gone.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hangtag_central_core::feed::Form;
+use hangtag_metrics::listen::{Beyond, Listen};
 use hangtag_protocol::id::TenantId;
 use hangtag_tls::{Files, Identity};
 use jiff::SignedDuration;
@@ -41,6 +42,8 @@ pub(crate) struct Config {
     pub mqtt: Mqtt,
     /// The page.
     pub web: Web,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<Metrics>,
     /// What could not be used.
     #[serde(default)]
     pub quarantine: Quarantine,
@@ -246,6 +249,18 @@ impl Tls {
     }
 }
 
+/// Where metrics are served.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Metrics {
+    /// Address and port to listen on.
+    #[serde(deserialize_with = "address")]
+    pub listen: SocketAddr,
+    /// Whether other machines may reach it.
+    #[serde(default)]
+    pub anyone: bool,
+}
+
 /// How much of what could not be used is kept.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -332,6 +347,14 @@ impl Config {
         }
     }
 
+    /// Where metrics are served, if they are and may be.
+    ///
+    /// # Errors
+    /// When other machines reach that place and nobody said that they may.
+    pub(crate) fn metrics(&self) -> Result<Option<Listen>, Beyond> {
+        self.metrics.as_ref().map(|at| Listen::new(at.listen, at.anyone)).transpose()
+    }
+
     /// How long what is kept.
     pub(crate) fn limits(&self) -> Limits {
         let Retention { events_days, feed_days, sales_days, stock_days, quarantine_days } = self.retention;
@@ -370,6 +393,9 @@ impl Config {
         }
         for (key, what) in self.web.problems() {
             wrong(key, &what);
+        }
+        if let Err(why) = self.metrics() {
+            wrong("metrics.listen", &why.to_string());
         }
         if self.mqtt.host.is_empty() {
             wrong("mqtt.host", "is empty");
@@ -544,6 +570,19 @@ listen = "127.0.0.1:0"
         let error =
             read(&format!("{GOOD}[web.tls]\ncertificate = \"no.pem\"\nkey = \"no.key\"")).unwrap_err();
         assert!(error.contains("line 10: web.tls: ") && error.contains("no.pem cannot be read"), "{error}");
+    }
+
+    #[test]
+    fn metrics_are_shown_to_this_machine_unless_the_file_says_otherwise() {
+        assert_eq!(read(GOOD).unwrap().metrics(), Ok(None));
+        let at = |keys: &str| read(&format!("{GOOD}[metrics]\n{keys}"));
+        let address = |keys| at(keys).unwrap().metrics().unwrap().unwrap().address().to_string();
+        assert_eq!(address("listen = \"[::1]:9465\""), "[::1]:9465");
+        assert_eq!(address("listen = \"0.0.0.0:9465\"\nanyone = true"), "0.0.0.0:9465");
+        let error = at("listen = \"0.0.0.0:9465\"").unwrap_err();
+        assert!(error.contains("line 11: metrics.listen: would show metrics to other machines"), "{error}");
+        let error = at("listen = \"here\"").unwrap_err();
+        assert!(error.contains("line 11: listen: \"here\" is not an address with a port"), "{error}");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! retained watermarks. It never acknowledges what is not on stable storage.
 
 use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hangtag_protocol::batch::MAX_BYTES;
@@ -88,6 +90,8 @@ pub(crate) struct Ingest {
     /// Only of a member of a group: whether the writer can store.
     failing: Option<watch::Receiver<Option<Failing>>>,
     marks: Marks,
+    /// Watermarks that were told, for monitors.
+    told: Arc<AtomicU64>,
     deliveries: u64,
 }
 
@@ -132,8 +136,25 @@ impl Ingest {
         let marks = if mqtt.share.is_some() { Marks::among_others() } else { Marks::default() };
         let filters = [events, status, topic::all_tills(tenant)];
         let shares = mqtt.share.is_some();
-        let failing = shares.then_some(failing);
-        Self { target, client_id, shares, filters, input, output, broker, failing, marks, deliveries: 0 }
+        let (failing, told) = (shares.then_some(failing), Arc::default());
+        Self {
+            target,
+            client_id,
+            shares,
+            filters,
+            input,
+            output,
+            broker,
+            failing,
+            marks,
+            told,
+            deliveries: 0,
+        }
+    }
+
+    /// How many watermarks were told, from now on.
+    pub(crate) fn told(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.told)
     }
 }
 
@@ -273,6 +294,7 @@ impl Ingest {
                 return Some(now + MARK_EVERY);
             }
             self.marks.told(&gateway, now);
+            self.told.fetch_add(1, Ordering::Relaxed);
         }
         let doubtful = self.marks.doubtful(now);
         if !doubtful.is_empty()

@@ -19,6 +19,7 @@ mod import;
 mod ingest;
 mod keys;
 mod log;
+mod metrics;
 mod neighbours;
 mod outbox;
 mod pipeline;

@@ -8,6 +8,7 @@
 //! changed ──▶ rollups ──▶ database ◀── retention
 //! changed ──▶ neighbours ⇄ other centrals
 //!                        ──news──▶ page
+//! what all of them say of themselves ──▶ metrics
 //! broker ◀───────────────── courier ◀──changed── writer
 //! ```
 //!
@@ -35,13 +36,14 @@ use crate::feed::hourly::Hourly;
 use crate::feed::mqtt::Connect;
 use crate::goods::Goods;
 use crate::ingest::{self, Broker, Ingest};
+use crate::metrics::Monitor;
 use crate::neighbours;
 use crate::problem::{self, Problem};
 use crate::retention;
 use crate::rollups;
 use crate::shop;
-use crate::store::{Access, Failing, Input, Reader, Store, Writer};
-use crate::web::{self, Guard, Site, Tills, Vitals};
+use crate::store::{Access, Failing, Input, Reader, Store, Work, Writer};
+use crate::web::{self, Guard, Requests, Site, Tills, Vitals};
 
 /// Messages between ingest and writer: what comes during a transaction. The writer takes out at once what comes, so
 /// that all messages which the broker may send are before its eyes.
@@ -80,6 +82,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         None => None,
     };
 
+    let metrics = config.metrics().context("metrics.listen")?;
+    let (work, requests) = (Work::new(), Requests::default());
+
     let (input, writer_input) = mpsc::channel(INPUT);
     let (writer_output, output) = mpsc::channel(OUTPUT);
     let (changed, commits) = watch::channel(0);
@@ -94,6 +99,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         output: writer_output,
         changed,
         failing,
+        work: work.clone(),
     };
     let writer = std::thread::Builder::new().name("writer".into()).spawn(move || writer.run(store))?;
     let life = Life::begin();
@@ -128,6 +134,16 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let mut feed = tokio::spawn(feed(courier, desk, stopping.clone()));
     let ingest =
         Ingest::new(&config.mqtt, target, config.tenant, input, output, broker, writer_failing.clone());
+    let monitor = Monitor {
+        reader: Reader::new(address.clone()),
+        forms: config.feed.publish.forms(),
+        broker: broker_known.clone(),
+        failing: writer_failing.clone(),
+        told: ingest.told(),
+        work,
+        requests: requests.clone(),
+    };
+    let mut metrics = tokio::spawn(monitor.serve(metrics));
     let mut ingest = tokio::spawn(ingest::run(ingest, stopping.clone()));
 
     let reader = Reader::new(address.clone());
@@ -153,7 +169,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     });
     let ready = tokio::spawn(web::keep_ready(Arc::clone(&site), stopping.clone()));
     let mut door = tokio::spawn(guard(door, stopping.clone()));
-    let mut page = tokio::spawn(web::serve(listener, config.web, page_guard, site, tills, stopping));
+    let paths = (site, tills, requests);
+    let mut page = tokio::spawn(web::serve(listener, config.web, page_guard, paths, stopping));
 
     let (mut terminated, mut interrupted) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -165,10 +182,12 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         ended = &mut feed => bail!("feed ended early: {ended:?}"),
         ended = &mut page => bail!("page ended early: {ended:?}"),
         ended = &mut door => bail!("the enrolment door ended early: {ended:?}"),
+        ended = &mut metrics => bail!("metrics ended early: {ended:?}"),
     }
     life.stopping();
     stop.send_replace(true);
     pulse.abort();
+    metrics.abort();
     ingest.await.context("ingest")?;
     if tokio::task::spawn_blocking(|| writer.join()).await.context("writer")?.is_err() {
         bail!("the writer panicked");

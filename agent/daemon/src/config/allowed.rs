@@ -2,6 +2,7 @@
 //! may be held.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -129,6 +130,12 @@ pub(super) fn patterns() -> Allowed<Vec<LoyaltyPattern>> {
         let patterns = value.as_array()?.iter();
         patterns.map(|pattern| LoyaltyPattern::new(pattern.get_ref().as_str()?).ok()).collect()
     })
+}
+
+/// Where to listen.
+pub(super) fn socket() -> Allowed<SocketAddr> {
+    let words = "an address with a port in quotation marks, as in \"127.0.0.1:9464\"";
+    Allowed::new(words, |value| value.as_str()?.parse().ok())
 }
 
 /// The name or address of a machine, and nothing else of a URL.

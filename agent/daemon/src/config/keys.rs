@@ -4,12 +4,13 @@
 use std::path::Path;
 
 use hangtag_agent_core::infer::Layout;
+use hangtag_metrics::listen::Listen;
 use hangtag_protocol::enrol::PORT;
 use hangtag_protocol::key::PublicKey;
 use hangtag_protocol::topic::Gateway;
 use hangtag_tls::{Files, Identity};
 
-use super::allowed::{flag, host, name, one_of, path, place, text, whole};
+use super::allowed::{flag, host, name, one_of, path, place, socket, text, whole};
 use super::hours::hours;
 use super::readers::{Before, Readers};
 use super::sensor::{Sensor, Sensors, nodes};
@@ -48,6 +49,9 @@ fn config(top: &mut Table<'_, '_>, folder: &Path, broken: bool) -> Option<Config
         // Asked for, so that it is known.
         false => top.table("schedule").map(|_| Some(None)),
     };
+    let has_metrics = top.has_any(&["metrics"]);
+    let metrics =
+        top.table("metrics").and_then(|mut table| if has_metrics { metrics(&mut table) } else { Some(None) });
     let has_loyalty = top.has_any(&["loyalty"]);
     let key =
         top.table("loyalty").and_then(|mut table| if has_loyalty { loyalty(&mut table) } else { Some(None) });
@@ -98,11 +102,23 @@ fn config(top: &mut Table<'_, '_>, folder: &Path, broken: bool) -> Option<Config
         mqtt: mqtt?,
         spool: spool?,
         clock_kept: clock_kept?,
+        metrics: metrics?,
         hours: hours??,
         key: key?,
         layout,
         readers: checked,
     })
+}
+
+/// Where metrics are served.
+fn metrics(table: &mut Table<'_, '_>) -> Option<Option<Listen>> {
+    let (address, anyone) = (table.need("listen", &socket()), table.may("anyone", false, &flag()));
+    let listen = Listen::new(address?, anyone?);
+    if let Err(why) = &listen {
+        table.wrong("listen", why.to_string());
+    }
+    table.end();
+    listen.ok().map(Some)
 }
 
 /// The key to which loyalty codes are sealed.

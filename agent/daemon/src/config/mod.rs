@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use hangtag_agent_core::infer::Layout;
 use hangtag_agent_core::intake::{LoyaltyPattern, Protocol, Radio, Settings, node};
+use hangtag_metrics::listen::Listen;
 use hangtag_protocol::clock::BootId;
 use hangtag_protocol::id::{ReaderId, ZoneId};
 use hangtag_protocol::key::PublicKey;
@@ -52,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) spool: SpoolSettings,
     /// Whether the operator vouches for the wall clock.
     pub(crate) clock_kept: bool,
+    /// Where metrics are served; nowhere, if it is not said.
+    pub(crate) metrics: Option<Listen>,
     /// When the readers read; always, if it is not said.
     pub(crate) hours: Option<Hours>,
     /// Central's public key, to which loyalty codes are sealed; there is one if any scanner may read such codes.
@@ -419,6 +422,26 @@ zone = "rail-a"
             ("ca = \"a\"\nrenew = \"https://c\"", "mqtt.tls.renew = \"https://c\": must be"),
         ] {
             let error = tls(keys).unwrap_err();
+            assert!(error.contains(wanted), "{error}");
+        }
+    }
+
+    #[test]
+    fn metrics_are_shown_to_this_machine_unless_the_file_says_otherwise() {
+        assert_eq!(load(GOOD).unwrap().metrics, None);
+        let at = |keys: &str| load(&GOOD.replacen("[[zone]]", &format!("[metrics]\n{keys}\n[[zone]]"), 1));
+        let address = |keys| at(keys).unwrap().metrics.unwrap().address().to_string();
+        assert_eq!(address("listen = \"127.0.0.1:9464\""), "127.0.0.1:9464");
+        assert_eq!(address("listen = \"0.0.0.0:9464\"\nanyone = true"), "0.0.0.0:9464");
+        for (keys, wanted) in [
+            (
+                "listen = \"0.0.0.0:9464\"",
+                "agent.toml:9: metrics.listen = \"0.0.0.0:9464\": would show metrics to other machines",
+            ),
+            ("listen = \"localhost\"", "metrics.listen = \"localhost\": must be an address with a port"),
+            ("anyone = true", "metrics.listen: is missing"),
+        ] {
+            let error = at(keys).unwrap_err();
             assert!(error.contains(wanted), "{error}");
         }
     }

@@ -50,6 +50,7 @@ impl Spool {
         }
         if let Some(opened) = &mut self.opened {
             opened.index.lose(epoch, range);
+            self.tally.set_aside += range.len();
             self.tell();
         }
     }

@@ -59,7 +59,7 @@ use state::{marks_in, state_of};
 use store::{StoreError, guarded};
 
 pub(crate) use reading::{AHEAD, Events, Held};
-pub(crate) use state::{EpochState, Fill, State};
+pub(crate) use state::{EpochState, Fill, State, Tally};
 pub(crate) use thread::Signals;
 
 use crate::config::WhenFull;
@@ -141,6 +141,7 @@ pub(crate) struct Spool {
     minutes_before: u32,
     log: Option<AcceptedLog>,
     state: watch::Sender<State>,
+    tally: Tally,
     /// How far reader nodes have come for good.
     marks: watch::Sender<Marks>,
     fault: Option<String>,
@@ -191,6 +192,7 @@ impl Spool {
             minutes_before,
             log,
             state,
+            tally: Tally::default(),
             marks,
             fault: None,
             level: 0,
@@ -296,6 +298,9 @@ impl Spool {
         puts.extend(more);
         self.gauge.count(puts.iter().map(|put| put.bytes.len()).sum());
         guarded(|| commit(store, index, meta, puts, snapshot))?;
+        new.iter().for_each(|event| self.tally.accepted[event.kind() as usize] += 1);
+        self.tally.evicted += lost;
+        self.tally.torn += torn;
         let marks = snapshot.map(marks_in).unwrap_or_default();
         if !marks.all().is_empty() {
             self.marks.send_replace(marks);

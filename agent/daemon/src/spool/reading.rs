@@ -173,7 +173,9 @@ impl Spool {
     fn lose(&mut self, epoch: Epoch, first: Seq, why: &ValueError) -> Result<(), StoreError> {
         error!(%epoch, first = first.0, %why, "a value cannot be read back: its events are lost");
         let Some(Opened { store, index, meta, .. }) = &mut self.opened else { return Ok(()) };
+        let before = index.lost();
         let puts = index.lose_value(epoch, first).into_iter().collect();
+        self.tally.unreadable += index.lost().saturating_sub(before);
         guarded(|| commit(store, index, meta, puts, None))?;
         let removed = index.take_removed();
         guarded(|| store.remove(&removed))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hangtag_agent_core::intake::node::Marks;
 use hangtag_agent_core::spool::epoch::EpochIndex;
 use hangtag_protocol::clock::Uptime;
-use hangtag_protocol::event::Event;
+use hangtag_protocol::event::{Event, Kind};
 use hangtag_protocol::id::{Epoch, Seq};
 use hangtag_protocol::lineage::Lineage;
 use hangtag_protocol::range::{SeqRange, SeqSet};
@@ -45,6 +45,23 @@ pub(crate) struct State {
     pub(crate) oldest_at: Option<Uptime>,
     /// Why nothing is accepted at the moment.
     pub(crate) fault: Option<String>,
+    /// What was done since it was opened.
+    pub(crate) tally: Tally,
+}
+
+/// What the spool has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Events that were accepted, by the number of their kind.
+    pub(crate) accepted: [u64; Kind::ALL.len()],
+    /// Events that were lost because the spool was full,
+    pub(crate) evicted: u64,
+    /// because they lay between too many holes,
+    pub(crate) torn: u64,
+    /// because they could not be sent by any means,
+    pub(crate) set_aside: u64,
+    /// and because they could not be read back.
+    pub(crate) unreadable: u64,
 }
 
 /// What the spool holds of one epoch.
@@ -116,6 +133,7 @@ impl Spool {
         }
         self.level = level;
         state.oldest_at = self.oldest.1;
+        state.tally = self.tally;
         state.fault = self.fault.clone().or(full);
         self.state.send_replace(state);
     }
@@ -195,6 +213,7 @@ pub(super) fn state_of(opened: &Opened) -> State {
         lost: index.lost(),
         oldest_at: None,
         fault: None,
+        tally: Tally::default(),
     }
 }
 

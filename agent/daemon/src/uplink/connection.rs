@@ -251,6 +251,7 @@ impl<'a> Connection<'a> {
         let batch_bytes = terms.packet_bytes.map_or(MAX_BYTES, |bytes| bytes.saturating_sub(beside));
         // The status needs a place beside the batches.
         let window = terms.receive_maximum.saturating_sub(1).max(1);
+        self.uplink.health.connected();
         self.limits = Some(Limits { window, batch_bytes: batch_bytes.min(MAX_BYTES) });
         match self.uplink.settled_by {
             SettledBy::Central => {

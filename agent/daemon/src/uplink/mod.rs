@@ -48,10 +48,7 @@ use told::Told;
 
 /// Publishes queued at once: the window, one status message and the subscription beside it.
 const QUEUE: usize = uplink::WINDOW + 2;
-/// Pauses between connections, in milliseconds: first and longest. A broker that was away for an hour finds its
-/// gateways again within half a minute, and a hundred of them come a few a second.
-const RECONNECT_MS: (u64, u64) = (500, 30_000);
-/// The same, halved at random, when another client took the session over: two that fight for one name must
+/// Pauses between connections, in milliseconds, first and longest, halved at random, when another client took the session over: two that fight for one name must
 /// not do so all the time.
 const TAKEN_OVER_MS: (u64, u64) = (20_000, 60_000);
 /// A connection that lasted so long and took batches starts the pauses again from the first.
@@ -120,7 +117,7 @@ impl Uplink {
 
     /// Connects and sends until everything is sent after `finish`. Ends early only when the spool has.
     pub(crate) async fn run(mut self) {
-        let mut backoff = Backoff::new(RECONNECT_MS.0, RECONNECT_MS.1);
+        let mut backoff = Backoff::to_broker();
         let mut fight = Backoff::new(TAKEN_OVER_MS.0, TAKEN_OVER_MS.1);
         let mut fought = Instant::now();
         let mut told = Told::default();
@@ -128,6 +125,7 @@ impl Uplink {
         loop {
             let connected = Instant::now();
             let Course { end, established, taken } = self.connect().await;
+            self.health.disconnected();
             let mut lost = match end {
                 End::Finished => return,
                 End::SpoolGone => return error!("the spool has ended"),

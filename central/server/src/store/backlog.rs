@@ -3,11 +3,12 @@
 
 use hangtag_central_core::feed::Form;
 use hangtag_protocol::clock::UnixMillis;
+use hangtag_protocol::status::{Health, Presence, Status};
 use serde::Serialize;
 
 use super::StoreError;
 use super::db::{Db, Mode, binds};
-use super::read::Reader;
+use super::read::{Reader, content};
 
 /// What is not published yet in one form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,17 @@ pub(crate) struct QuarantineSum {
     pub only_copies: u64,
 }
 
+/// How many gateways there are of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct GatewaySums {
+    /// Connected to the broker, and keeping events.
+    pub online: u64,
+    /// Not connected to the broker.
+    pub offline: u64,
+    /// Connected, and unable to keep events.
+    pub not_recording: u64,
+}
+
 impl Reader {
     /// What is not published yet, by form; and how many events wait for their clocks before they get a place.
     ///
@@ -42,6 +54,35 @@ impl Reader {
         let waiting = "SELECT CAST(coalesce(sum(count), 0) AS BIGINT) FROM feed_waiting";
         let waiting = db.only(waiting, &[], |row| row.get(0))?;
         Ok((forms.iter().map(|form| backlog(&db, *form)).collect::<Result<_, _>>()?, waiting))
+    }
+
+    /// Hours that changed and whose sheets were not made anew yet: the page reads their events meanwhile.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn unrolled_hours(&self) -> Result<u64, StoreError> {
+        let question = "SELECT count(*) FROM changed WHERE rolled IS NULL OR rolled <> mark";
+        self.reading()?.only(question, &[], |row| row.get(0))
+    }
+
+    /// How the gateways of all shops are, by their last words.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn gateways(&self) -> Result<GatewaySums, StoreError> {
+        let mut sums = GatewaySums::default();
+        self.reading()?.each("SELECT body FROM status", &[], |row| {
+            let body: &str = row.get(0)?;
+            let status: Status = serde_json::from_str(body).map_err(|_| content(body, "a status"))?;
+            let is_faulty = |health: &Health| health.spool_fault.is_some();
+            *match (status.state, status.health) {
+                (Presence::Offline, _) => &mut sums.offline,
+                (Presence::Online, Some(health)) if is_faulty(&health) => &mut sums.not_recording,
+                (Presence::Online, _) => &mut sums.online,
+            } += 1;
+            Ok(())
+        })?;
+        Ok(sums)
     }
 
     /// What is in quarantine.

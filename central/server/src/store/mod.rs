@@ -92,6 +92,7 @@ mod secret;
 mod sheet;
 mod sums;
 mod unreadable;
+mod work;
 mod writer;
 mod zone;
 
@@ -100,7 +101,7 @@ use db::{Db, DbError};
 pub(crate) use access::{Access, Bearer, Deed, Ends, Entry, Granted, Guest, NewToken, Noted};
 pub(crate) use address::Address;
 pub(crate) use append::{Message, Options, Store};
-pub(crate) use backlog::QuarantineSum;
+pub(crate) use backlog::{Backlog, GatewaySums, QuarantineSum};
 pub(crate) use backup::{Copied, back_up, restore, restored};
 pub(crate) use db::Word;
 pub(crate) use deleted::Deleted;
@@ -119,6 +120,7 @@ pub(crate) use roll::{Roller, Verified, verify};
 pub(crate) use sale::Taken;
 pub(crate) use scratch::Scratch;
 pub(crate) use sums::Sums;
+pub(crate) use work::Work;
 pub(crate) use writer::{Delivery, Failing, Input, Question, Settled, Writer};
 pub(crate) use zone::Zone;
 

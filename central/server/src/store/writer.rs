@@ -22,6 +22,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout_at;
 
 use super::sale::Taken;
+use super::work::Work;
 use super::{Address, Message, Options, Store, StoreError};
 use crate::pos::Rows;
 
@@ -108,6 +109,8 @@ pub(crate) struct Writer {
     pub changed: watch::Sender<u64>,
     /// Is told whether messages can be stored.
     pub failing: watch::Sender<Option<Failing>>,
+    /// Counts what is done.
+    pub work: Work,
 }
 
 /// When loyalty codes are opened that came before their key.
@@ -169,7 +172,7 @@ impl Writer {
             if queue.is_empty() {
                 continue;
             }
-            let settled = match queue.store(&mut store, fails >= TRIES) {
+            let settled = match queue.store(&mut store, fails >= TRIES, &self.work) {
                 Ok(settled) => settled,
                 Err(error) => {
                     fails += 1;
@@ -316,10 +319,11 @@ impl Queue {
 
     /// Stores the first messages, and takes them out of the queue when they are on stable storage. With
     /// `desperate`, a message that fails alone is set aside.
-    fn store(&mut self, store: &mut Store, desperate: bool) -> Result<Settled, StoreError> {
+    fn store(&mut self, store: &mut Store, desperate: bool, work: &Work) -> Result<Settled, StoreError> {
         let group = if self.careful > 0 { 1 } else { GROUP };
         let mut settled = Settled::default();
         if self.messages() > 0 {
+            let began = Instant::now();
             let messages = self.live.iter().chain(&self.replayed).map(|(_, message)| message);
             let appended = match guarded(|| store.append(messages.clone().take(group))) {
                 Err(error) if desperate && self.careful > 0 && !error.is_of_every_message() => {
@@ -333,6 +337,7 @@ impl Queue {
                 }
                 other => other?,
             };
+            work.committed(&appended.sums, began.elapsed());
             self.careful = self.careful.saturating_sub(appended.taken);
             let live = appended.taken.min(self.live.len());
             let taken = self.live.drain(..live).chain(self.replayed.drain(..appended.taken - live));

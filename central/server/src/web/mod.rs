@@ -48,6 +48,7 @@ mod made;
 mod outcome;
 mod quality;
 mod readers;
+mod requests;
 mod rows;
 mod schema;
 mod spots;
@@ -66,6 +67,7 @@ use lang::Lang;
 use listen::Certificate;
 pub(crate) use made::Made;
 use made::{Found, Old};
+pub(crate) use requests::Requests;
 use tables::Source;
 pub(crate) use tills::Tills;
 use view::View;
@@ -114,13 +116,13 @@ pub(crate) async fn serve(
     listener: TcpListener,
     web: Web,
     guard: Guard,
-    site: Arc<Site>,
-    tills: Tills,
+    (site, tills, requests): (Arc<Site>, Tills, Requests),
     stopping: watch::Receiver<bool>,
 ) -> Result<(), TlsError> {
     let certificate = web.tls.as_ref().map(|tls| Certificate::read(tls.identity())).transpose()?;
     let is_proxy = move |address| web.proxy.as_ref().is_some_and(|proxy| proxy.is_at(address));
     let paths = guard::guarded(Arc::new(guard), router(site).merge(tills::router(tills)));
+    let paths = requests.count_those_of(paths);
     listen::listen(listener, certificate, paths, is_proxy, stopping).await;
     Ok(())
 }

@@ -241,6 +241,7 @@ mod tests {
             output: writer_output,
             changed: commits,
             failing: watch::channel(None).0,
+            work: crate::store::Work::new(),
         };
         let store = Store::open(&bench.address, options()).unwrap();
         let writer = std::thread::spawn(move || writer.run(store));

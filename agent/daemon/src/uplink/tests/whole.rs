@@ -17,7 +17,7 @@ use super::super::{Settings, Uplink};
 use super::{EPOCH, PATIENCE, Peer, publish};
 use crate::config::Mqtt;
 use crate::health::Health;
-use crate::spool::{EpochState, Events, Held, Request, State};
+use crate::spool::{EpochState, Events, Held, Request, State, Tally};
 
 fn gateway() -> Gateway {
     let (tenant, store) = (TenantId::new("acme").unwrap(), StoreId::new("paris-1").unwrap());
@@ -44,6 +44,7 @@ fn state(next: u64) -> State {
         lost: 0,
         oldest_at: None,
         fault: None,
+        tally: Tally::default(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::super::writer::Unsealing;
-use super::super::{Delivery, Failing, Input, Settled, Writer};
+use super::super::{Delivery, Failing, Input, Settled, Work, Writer};
 use super::*;
 
 struct Ends {
@@ -25,8 +25,15 @@ fn start(bench: &Bench, messages: Vec<Message>) -> Ends {
     }
     let (changed, _) = watch::channel(0);
     let address = bench.address.clone();
-    let writer =
-        Writer { address, options: options(), input: writer_input, output: writer_output, changed, failing };
+    let writer = Writer {
+        address,
+        options: options(),
+        input: writer_input,
+        output: writer_output,
+        changed,
+        failing,
+        work: Work::new(),
+    };
     let store = Store::open(&bench.address, options()).unwrap();
     let thread = std::thread::spawn(move || writer.run(store));
     Ends { input, output, failing: writer_fails, thread }
@@ -85,6 +92,7 @@ async fn loyalty_codes_are_tried_again_though_nothing_else_comes() {
         output: mpsc::channel(1).0,
         changed,
         failing: watch::channel(None).0,
+        work: Work::new(),
     };
     let mut store = Store::open(&bench.address, options).unwrap();
     let mut unsealing = Unsealing::default();
