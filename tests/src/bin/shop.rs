@@ -1,4 +1,4 @@
-//! The simulated shop on the command line: makes captures, plays recordings, scores conclusions.
+//! The simulated shop on the command line: makes captures, plays recordings, scores conclusions; and a herd of agents.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -11,6 +11,7 @@ use hangtag_protocol::clock::UnixMillis;
 use hangtag_protocol::id::ReaderId;
 use hangtag_tests::emulator::line::Line;
 use hangtag_tests::emulator::port::Port;
+use hangtag_tests::herd::Herd;
 use hangtag_tests::shop::layout::{Layout, Protocol, agent_toml, stores_toml};
 use hangtag_tests::shop::stock::{catalogue_csv, products};
 use hangtag_tests::shop::till::Till;
@@ -76,6 +77,18 @@ enum Command {
         /// The protocol that the reader speaks; of the two only this one carries phases.
         #[arg(long, value_enum, default_value = "thingmagic")]
         protocol: ProtocolName,
+    },
+    /// Connect thousands of agents to a Mosquitto of their own, start that anew, and tell how they come back.
+    Herd {
+        /// How many agents.
+        #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+        agents: u32,
+        /// For how many seconds the broker is away.
+        #[arg(long, default_value_t = 20)]
+        away_s: u64,
+        /// Only with jitter, without the comparison.
+        #[arg(long)]
+        only_jitter: bool,
     },
     /// Compare concluded events with the truth.
     Score {
@@ -165,6 +178,15 @@ async fn main() -> anyhow::Result<()> {
         }
         Command::Play { trial, link, speed, protocol } => {
             play(&read_trial(&trial)?, &link, speed, protocol.into()).await
+        }
+        Command::Herd { agents, away_s, only_jitter } => {
+            let both: &[bool] = if only_jitter { &[true] } else { &[true, false] };
+            for jitter in both.iter().copied() {
+                let herd = Herd { agents, away: Duration::from_secs(away_s), jitter };
+                // It waits for the broker's process, and has a runtime of its own.
+                println!("{}", tokio::task::spawn_blocking(move || herd.run()).await??);
+            }
+            Ok(())
         }
         Command::Score { truth, events, offset_ms, json } => {
             let truths = score::read_lines(&truth.display().to_string(), &read(&truth)?)?;
