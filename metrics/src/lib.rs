@@ -1,6 +1,6 @@
 //! Numbers for monitors, in the text format that Prometheus reads. Enters: an address, and whoever can say how things
-//! stand. Leaves: a [`Sheet`] of metrics, made anew for everybody who asks at the [`door`]. It keeps nothing itself: what a
-//! sheet says is read from where it is known anyway.
+//! stand. Leaves: a [`Sheet`](sheet::Sheet) of metrics, made anew for everybody who asks at the [`door`]. It keeps
+//! nothing itself: what a sheet says is read from where it is known anyway.
 //!
 //! | module | does |
 //! |---|---|

@@ -24,7 +24,7 @@ pub struct Life(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// After so long without [`WATCHDOG=1`] the program is killed; none without a watchdog.
+    /// After so long without `WATCHDOG=1` the program is killed; none without a watchdog.
     limit: Option<Duration>,
     born: Instant,
     stages: Mutex<Vec<Weak<Stage>>>,
