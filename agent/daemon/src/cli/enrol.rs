@@ -104,6 +104,7 @@ impl Enrolment {
             identity: &folder.gateway(),
         });
         write_settings(config, &settings).with_context(|| format!("cannot write {}", config.display()))?;
+        folder.settle()?;
         tell(&taken, config, &folder, self.certificate.is_none())?;
         Ok(())
     }
@@ -131,7 +132,13 @@ fn write_settings(config: &Path, settings: &Settings) -> std::io::Result<()> {
     if let Some(folder) = config.parent() {
         fs::create_dir_all(folder)?;
     }
-    replace(config, settings.text_of_file().as_bytes(), mode)
+    let before = fs::metadata(config).ok();
+    replace(config, settings.text_of_file().as_bytes(), mode)?;
+    // Whoever could read it still can.
+    match before.filter(|_| geteuid().is_root()) {
+        Some(before) => std::os::unix::fs::lchown(config, Some(before.uid()), Some(before.gid())),
+        None => Ok(()),
+    }
 }
 
 /// Makes the data folder where the service has not yet.

@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 
 use hangtag_protocol::enrol::{Application, Granted};
@@ -62,9 +62,14 @@ impl Folder {
         self.0.join("next.key")
     }
 
-    /// The key that is to be certified: the same until it is.
+    fn next_authority(&self) -> PathBuf {
+        self.0.join("next.ca")
+    }
+
+    /// The key that is to be certified: the same until [`Folder::settle`].
     pub(crate) fn key(&self) -> Result<KeyPair, IdentityFault> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(failed(&self.0))?;
+        self.is_own()?;
         let path = self.next();
         match fs::read_to_string(&path).map(Zeroizing::new) {
             Ok(text) => Ok(KeyPair::from_pem(&text)?),
@@ -80,12 +85,13 @@ impl Folder {
 
     /// Puts an authority where central is believed by it, before there is a certificate. What is in use stays.
     pub(crate) fn candidate(&self, authority: &str) -> Result<PathBuf, IdentityFault> {
-        let path = self.0.join("next.ca");
+        let path = self.next_authority();
         replace(&path, authority.as_bytes(), 0o644).map_err(failed(&path))?;
         Ok(path)
     }
 
-    /// Takes what was granted for the key, if it is this gateway's.
+    /// Takes what was granted for the key, if it is this gateway's. The key stays, so that whoever is stopped before all
+    /// is written asks for the same certificate again.
     pub(crate) fn take(
         &self,
         gateway: &Gateway,
@@ -96,20 +102,35 @@ impl Folder {
         let taken = install(&self.gateway(), gateway, key, certificate, authority)?;
         let own = self.authority();
         fs::rename(authority, &own).map_err(failed(&own))?;
-        let next = self.next();
-        fs::remove_file(&next).map_err(failed(&next))?;
         sync(&self.0).map_err(failed(&self.0))?;
         Ok(taken)
     }
 
+    /// All is written: the next key that is asked for is another one.
+    pub(crate) fn settle(&self) -> Result<(), IdentityFault> {
+        let next = self.next();
+        fs::remove_file(&next).map_err(failed(&next))?;
+        sync(&self.0).map_err(failed(&self.0))
+    }
+
     /// Gives the folder to whoever the data belong to, after root wrote it.
     pub(crate) fn give_to(&self, owner: (u32, u32)) -> Result<(), IdentityFault> {
-        let give = |path: &Path| chown(path, Some(owner.0), Some(owner.1)).map_err(failed(path));
+        self.is_own()?;
+        // The data belong to the agent's user, who could have put links here: root gives away what it wrote, and no more.
+        let give = |path: &Path| match lchown(path, Some(owner.0), Some(owner.1)) {
+            Err(why) if why.kind() != ErrorKind::NotFound => Err(failed(path)(why)),
+            _ => Ok(()),
+        };
         give(&self.0)?;
-        for entry in fs::read_dir(&self.0).map_err(failed(&self.0))? {
-            give(&entry.map_err(failed(&self.0))?.path())?;
-        }
-        Ok(())
+        [self.authority(), self.gateway(), self.next(), self.next_authority()]
+            .iter()
+            .try_for_each(|path| give(path))
+    }
+
+    /// Whether it is a folder itself, and leads nowhere else.
+    fn is_own(&self) -> Result<(), IdentityFault> {
+        let file = fs::symlink_metadata(&self.0).map_err(failed(&self.0))?;
+        if file.is_dir() { Ok(()) } else { Err(failed(&self.0)(ErrorKind::NotADirectory.into())) }
     }
 }
 
@@ -151,8 +172,8 @@ fn install(
     write(&new, text.as_bytes(), 0o600).map_err(failed(&new))?;
     let taken = look(&new, gateway, key, authority).and_then(|taken| {
         // Whoever renews as root must not shut the agent out.
-        if let Ok(before) = fs::metadata(path) {
-            chown(&new, Some(before.uid()), Some(before.gid())).map_err(failed(&new))?;
+        if let Ok(before) = fs::symlink_metadata(path) {
+            lchown(&new, Some(before.uid()), Some(before.gid())).map_err(failed(&new))?;
         }
         fs::rename(&new, path).map_err(failed(path))?;
         sync(path).map_err(failed(path))?;

@@ -1,7 +1,7 @@
 //! Files of an enrolment, and the configuration that it completes.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use hangtag_protocol::id::{GatewayId, StoreId, TenantId};
@@ -68,7 +68,23 @@ fn only_what_is_this_gateways_is_taken_and_the_same_key_is_asked_for_until_then(
     let (certificate, key) = (folder.gateway(), folder.gateway());
     let files = Files { authorities: folder.authority(), identity: Some(Identity { certificate, key }) };
     files.read().unwrap();
+    // Whoever is stopped now asks with the same key, and gets the same certificate.
+    assert_eq!(folder.key().unwrap().public_key_raw(), again.public_key_raw());
+    folder.settle().unwrap();
     assert_eq!(fs::read_dir(dir.path().join("identity")).unwrap().count(), 2);
+    assert_ne!(folder.key().unwrap().public_key_raw(), again.public_key_raw());
+}
+
+#[test]
+fn a_folder_that_leads_elsewhere_is_left_alone() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("identity")).unwrap();
+    let folder = Folder::within(dir.path());
+    let said = folder.key().unwrap_err().to_string();
+    assert!(said.contains("identity: not a directory"), "{said}");
+    let own = fs::metadata(dir.path()).unwrap();
+    assert!(folder.give_to((own.uid(), own.gid())).is_err());
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
 }
 
 #[test]
