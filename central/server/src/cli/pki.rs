@@ -311,8 +311,8 @@ fn token(
         |entry: &&Entry| entry.issued.identity == Identity::Gateway(store, gateway) && entry.is_good(now);
     if let Some(entry) = book.certificates.iter().rev().find(has) {
         println!(
-            "It has a certificate already, {}, good until {}. If another computer takes its place, revoke that: \
-             hangtag-central pki revoke {store}/{gateway}, before the new one enrols",
+            "It has a certificate already, {}, good until {}. If another computer takes its place, revoke that first, \
+             hangtag-central pki revoke {store}/{gateway}, and then make a token again: revoking takes this one back",
             entry.issued.serial, entry.issued.until
         );
     }

@@ -246,13 +246,19 @@ impl Authority {
         // What cannot be published is not recorded either.
         let signer = self.signer()?;
         let now = second(now);
-        let revoked = self.register.change(|book| {
+        self.register.change(|book| {
             let serials = choose(book)?;
             let record = |serial: &String| Record::Revoked { at: now, serial: serial.clone() };
-            Ok::<_, PkiError>((serials.iter().map(record).collect(), serials))
-        })?;
-        self.publish(&signer, valid, now)?;
-        Ok(revoked)
+            let mut records: Vec<Record> = serials.iter().map(record).collect();
+            let mut after = book.clone();
+            for record in &records {
+                after.add(record.clone()).map_err(|what| PkiError::content(&self.folder, what))?;
+            }
+            // The list first: what is recorded is on it, and whoever is stopped between the two asks again.
+            let (_, list) = self.list(&signer, &after, valid, now)?;
+            records.push(list);
+            Ok::<_, PkiError>((records, serials))
+        })
     }
 
     /// Signs the list of revoked certificates anew. Returns how many are on it, and until when it is good.
@@ -274,32 +280,45 @@ impl Authority {
         now: Timestamp,
     ) -> Result<(usize, Timestamp), PkiError> {
         self.register.change(|book| {
-            let number = book.crl.map_or(1, |(last, _)| last + 1);
-            let until = (now + valid).min(signer.until);
-            let revoked = |entry: &super::register::Entry| {
-                let at = entry.revoked.filter(|_| now < entry.issued.until)?;
-                Some(RevokedCertParams {
-                    serial_number: SerialNumber::from(hex::decode(&entry.issued.serial).ok()?),
-                    revocation_time: moment(at),
-                    reason_code: None,
-                    invalidity_date: None,
-                })
-            };
-            let revoked_certs: Vec<_> = book.certificates.iter().filter_map(revoked).collect();
-            let count = revoked_certs.len();
-            let list = CertificateRevocationListParams {
-                // A broker whose clock is a little behind takes it too.
-                this_update: moment(now - BACKDATED.min(valid / BACKDATED_PART)),
-                next_update: moment(until),
-                crl_number: SerialNumber::from(number),
-                issuing_distribution_point: None,
-                revoked_certs,
-                key_identifier_method: KeyIdMethod::Sha256,
-            };
-            let pem = list.signed_by(&signer.issuer)?.pem()?;
-            write(&Paths(&self.folder).crl(), &pem, 0o644)?;
-            Ok((vec![Record::Crl { at: now, number, until }], (count, until)))
+            let (said, record) = self.list(signer, book, valid, now)?;
+            Ok((vec![record], said))
         })
+    }
+
+    /// Signs a list of what is revoked in a book, and writes it. How many are on it, until when it is good, and what is to
+    /// be recorded.
+    fn list(
+        &self,
+        signer: &Signer,
+        book: &Book,
+        valid: SignedDuration,
+        now: Timestamp,
+    ) -> Result<((usize, Timestamp), Record), PkiError> {
+        let number = book.crl.map_or(1, |(last, _)| last + 1);
+        let until = (now + valid).min(signer.until);
+        let revoked = |entry: &super::register::Entry| {
+            let at = entry.revoked.filter(|_| now < entry.issued.until)?;
+            Some(RevokedCertParams {
+                serial_number: SerialNumber::from(hex::decode(&entry.issued.serial).ok()?),
+                revocation_time: moment(at),
+                reason_code: None,
+                invalidity_date: None,
+            })
+        };
+        let revoked_certs: Vec<_> = book.certificates.iter().filter_map(revoked).collect();
+        let count = revoked_certs.len();
+        let list = CertificateRevocationListParams {
+            // A broker whose clock is a little behind takes it too.
+            this_update: moment(now - BACKDATED.min(valid / BACKDATED_PART)),
+            next_update: moment(until),
+            crl_number: SerialNumber::from(number),
+            issuing_distribution_point: None,
+            revoked_certs,
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let pem = list.signed_by(&signer.issuer)?.pem()?;
+        write(&Paths(&self.folder).crl(), &pem, 0o644)?;
+        Ok(((count, until), Record::Crl { at: now, number, until }))
     }
 
     /// What signs.
