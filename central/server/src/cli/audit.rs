@@ -14,7 +14,7 @@ use crate::store::{Access, Deed, Entry, Noted};
 /// # Errors
 /// When the database fails.
 pub(super) fn list(config: &Config, limit: u32, json: bool) -> anyhow::Result<ExitCode> {
-    for noted in access(config)?.audit(limit)? {
+    for noted in Access::new(config.address()?, config.tenant).audit(limit)? {
         if json {
             println!("{}", serde_json::to_string(&noted)?);
         } else {

@@ -88,6 +88,14 @@ impl Access {
         self.write(|_| Ok(()))
     }
 
+    /// Whether the tables are there, as this version has them. Changes nothing.
+    ///
+    /// # Errors
+    /// When they are not.
+    pub(crate) fn is_ready(&self) -> Result<(), StoreError> {
+        self.ask(|_| Ok(()))
+    }
+
     /// A database that is missing is not made: in an empty one there would be no users, and nobody would be asked.
     fn ask<T>(&self, question: impl FnOnce(&mut Db) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.asks.with(|| open_to_read(&self.address), question)

@@ -94,7 +94,8 @@ impl Certificate {
 fn stamp(identity: &Identity) -> Stamp {
     [&identity.certificate, &identity.key].map(|path| {
         let is = fs::metadata(path).ok()?;
-        Some((is.ino(), is.mtime(), is.mtime_nsec(), is.len()))
+        // A key is often put there first, and closed to others then: that changes neither its content nor its age.
+        Some((is.ino(), is.ctime(), is.ctime_nsec(), is.len()))
     })
 }
 

@@ -1,6 +1,6 @@
 //! Who asks. Enters: a request's headers, and where it comes from. Leaves: who that is, as far as it is proved.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::{HeaderMap, HeaderName, header};
 
@@ -111,7 +111,11 @@ impl Origin {
             let last = headers.get_all(name).iter().next_back().filter(|_| is_proxy)?;
             Some(last.to_str().ok()?.rsplit(',').next()?.trim().to_owned())
         };
-        let client = told("x-forwarded-for").and_then(|text| text.parse::<IpAddr>().ok());
+        // Some proxies name the port, too.
+        let address = |text: String| {
+            text.parse::<IpAddr>().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))
+        };
+        let client = told("x-forwarded-for").and_then(address);
         Self {
             client: client.map_or(peer, |client| client.to_canonical()),
             is_proxy,
@@ -143,6 +147,9 @@ impl Credential {
             let (scheme, token) = text.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| Secret::told(token.trim()))
         });
+        // A proxy that knows people may pass on what it knows them by, which is no token of central's.
+        let knows_people = origin.is_proxy && proxy.is_some_and(|proxy| proxy.user.is_some());
+        let bearer = bearer.filter(|token| !knows_people || is_token(token.reveal()));
         if let Some(token) = bearer {
             return Self::Token(token);
         }

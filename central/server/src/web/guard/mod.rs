@@ -203,7 +203,14 @@ impl Guard {
             // A token that went over the network in the clear is of no use to a thief who must pass the proxy, too.
             if is_past && !is_monitor { Err(Refusal::PastProxy) } else { guard.look(credential, &origin) }
         });
-        let looked = looked.await?;
+        let looked = match looked.await? {
+            // Monitors ask most of all then.
+            Err(Refusal::Database(error)) if is_monitor => {
+                tracing::error!(%error, "who asks for /health cannot be looked up");
+                Ok(None)
+            }
+            looked => looked,
+        };
         match &looked {
             Ok(Some(Caller::Anyone)) => answers_to(&parts.headers)?,
             Ok(Some(caller @ (Caller::Person { .. } | Caller::Program(_)))) => {
@@ -284,7 +291,8 @@ async fn watch(State(guard): State<Arc<Guard>>, request: Request, next: Next) ->
         }
         Err(refusal) => {
             if let Refusal::Database(_) | Refusal::Task(_) = refusal {
-                tracing::error!(error = %refusal, "nobody can be let in");
+                let why = std::error::Error::source(&refusal).map(ToString::to_string);
+                tracing::error!(error = %refusal, why, "nobody can be let in");
             }
             refusal.answer(&uri, reads, lang)
         }
@@ -304,8 +312,15 @@ fn is_enough(need: Need, caller: Option<&Caller>) -> Result<(), Refusal> {
     }
 }
 
-/// Where nobody is asked who they are, a strange page may make a browser ask under a name of its own that leads here.
+/// What says that somebody else asks through a proxy.
+const OF_PROXIES: [&str; 5] = ["x-forwarded-for", "x-forwarded-host", "x-real-ip", "forwarded", "via"];
+
+/// Where nobody is asked who they are, a strange page may make a browser ask under a name of its own that leads here, and
+/// a proxy that nobody named may bring strangers.
 fn answers_to(headers: &HeaderMap) -> Result<(), Refusal> {
+    if OF_PROXIES.iter().any(|name| headers.contains_key(*name)) {
+        return Err(Refusal::Host);
+    }
     // Browsers always name the host.
     let Some(host) = headers.get(header::HOST) else { return Ok(()) };
     let host = host.to_str().unwrap_or_default();

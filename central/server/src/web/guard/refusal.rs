@@ -52,7 +52,7 @@ pub(super) enum Refusal {
     #[error("the body did not come within {} s", .0.as_secs())]
     Slow(Duration),
     /// Nobody can be known at the moment.
-    #[error("who asks cannot be looked up at the moment: {0}")]
+    #[error("who asks cannot be looked up at the moment; central's log says why")]
     Database(#[from] StoreError),
     /// This program has a mistake.
     #[error("the question was dropped: {0}")]
