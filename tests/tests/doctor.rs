@@ -114,7 +114,9 @@ fn a_gateway_on_which_all_is_well_except_that_no_agent_runs_gets_no_fault() -> a
 fn a_port_that_another_program_holds_is_named_with_that_program() -> anyhow::Result<()> {
     let bench = Bench::new()?;
     ensure!(bench.doctor()?.tells("port", "fault", "").is_err());
-    let held = rustix::fs::open(&bench.terminal, OFlags::RDWR | OFlags::NOCTTY, Mode::empty())?;
+    // Not for what another test starts meanwhile, which would hold it on.
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let held = rustix::fs::open(&bench.terminal, flags, Mode::empty())?;
     let whom = format!("(process {}) holds it", std::process::id());
     bench.doctor()?.tells("port", "fault", &whom)?;
     drop(held);

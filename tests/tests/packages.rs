@@ -150,10 +150,6 @@ fn install_and_use(packages: &Path, architecture: &str) -> anyhow::Result<()> {
     fs::create_dir_all(root.at("/etc/hangtag"))?;
     fs::write(root.at("/etc/hangtag/agent.toml"), &text)?;
     let carousel = Carousel::start(&readers, 1, 400)?;
-    // A port belongs to the group dialout there, and to root here.
-    for entry in fs::read_dir(&readers)? {
-        fs::set_permissions(fs::canonicalize(entry?.path())?, Permissions::from_mode(0o666))?;
-    }
     let log = root.at(DATA).join("accepted.jsonl");
     let accepted = || fs::read(&log).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count();
     let start = || {
@@ -168,6 +164,7 @@ fn install_and_use(packages: &Path, architecture: &str) -> anyhow::Result<()> {
         let least = accepted() + more;
         wait_for("accepted events", PATIENCE, || {
             agent.check()?;
+            open_ports(&readers)?;
             Ok((accepted() >= least).then_some(()))
         })
     };
@@ -223,5 +220,16 @@ fn install_and_use(packages: &Path, architecture: &str) -> anyhow::Result<()> {
     root.dpkg(&["--purge", "hangtag-agent"])?;
     ensure!(!root.at(DATA).exists() && !root.at("/etc/hangtag").exists(), "purging left something");
     ensure!(!root.at("/etc/default/hangtag-agent").exists());
+    Ok(())
+}
+
+/// A port belongs to the group dialout on a gateway, and to root here, whenever it is made anew.
+fn open_ports(readers: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(readers)? {
+        // One may just be changing.
+        if let Ok(port) = fs::canonicalize(entry?.path()) {
+            fs::set_permissions(port, Permissions::from_mode(0o666))?;
+        }
+    }
     Ok(())
 }
