@@ -123,10 +123,14 @@ async fn agent(number: u32, start: Duration, port: u16, jitter: bool, notes: Arc
         }
         if established {
             notes.connected.fetch_sub(1, Ordering::Relaxed);
-            // As of a connection that had lasted.
             backoff.reset();
         }
-        let pause = if jitter { backoff.next_ms(random()) } else { backoff.next_full_ms() };
+        let pause = match (jitter, established) {
+            // As of a connection that had lasted.
+            (true, true) => backoff.scattered_ms(random()),
+            (true, false) => backoff.next_ms(random()),
+            (false, _) => backoff.next_full_ms(),
+        };
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 }

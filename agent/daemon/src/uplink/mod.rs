@@ -136,7 +136,8 @@ impl Uplink {
             hangups = if hung_up && !nearer { hangups + 1 } else { 0 };
             self.take_notes();
             self.question.outlive();
-            if nearer || connected.elapsed() > LASTING || (connected.elapsed() > STEADY && taken > 0) {
+            let lasted = connected.elapsed() > LASTING;
+            if nearer || lasted || (connected.elapsed() > STEADY && taken > 0) {
                 backoff.reset();
                 told = Told::default();
             }
@@ -150,6 +151,9 @@ impl Uplink {
                 }
                 fought = Instant::now();
                 fight.next_ms(random)
+            } else if lasted {
+                // The broker may have been started anew, and thousands may have lost theirs.
+                backoff.scattered_ms(random)
             } else {
                 backoff.next_ms(random)
             };
