@@ -127,6 +127,9 @@ async fn nobody_is_asked_on_this_machine_until_there_is_a_user() {
     for host in ["localhost", "[::1]:80", "hangtag.localhost:1"] {
         assert_eq!(house.get("/", &[("host", host)]).await.status, StatusCode::OK, "{host}");
     }
+    // Whom a proxy brings that nobody named is no one of this machine.
+    let brought = house.get("/", &[("host", "localhost"), ("x-forwarded-for", "203.0.113.9")]).await;
+    assert_eq!(brought.status, StatusCode::FORBIDDEN);
 
     let ana = house.add("ana", Role::Merchandiser);
     let page = house.get("/?store=paris-1&from=2026-10-25", &[]).await;
@@ -407,6 +410,12 @@ async fn nobody_is_let_in_when_nobody_can_be_looked_up() {
     for path in ["/", "/api/v1/openapi.json"] {
         let answer = house.get(path, &[("cookie", "hangtag-session=7")]).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {}", answer.text);
+        assert!(!answer.text.contains("central.db"), "{}", answer.text);
+    }
+    for headers in [&[][..], &[("cookie", "hangtag-session=7")]] {
+        let answer = house.get("/health", headers).await;
+        let told = (answer.status, answer.text.as_str());
+        assert_eq!(told, (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"failing"}"#));
     }
     let broken: Result<_, StoreError> = house.guard.access.has_accounts();
     assert!(broken.is_err());
