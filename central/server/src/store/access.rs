@@ -26,7 +26,8 @@ use std::sync::{Mutex, PoisonError};
 use hangtag_protocol::id::TenantId;
 
 use super::db::Db;
-use super::{Address, StoreError, open_to_read, open_to_write};
+use super::idle::Idle;
+use super::{Address, StoreError, open_to_write};
 
 mod account;
 mod audit;
@@ -66,7 +67,7 @@ pub(crate) struct Access {
     address: Address,
     tenant: TenantId,
     /// Who asks does not wait for who writes.
-    asks: Kept,
+    asks: Idle,
     writes: Kept,
 }
 
@@ -77,7 +78,7 @@ struct Kept(Mutex<Option<Db>>);
 impl Access {
     /// Of that database. It is opened when something is asked of it.
     pub(crate) fn new(address: Address, tenant: TenantId) -> Self {
-        Self { address, tenant, asks: Kept::default(), writes: Kept::default() }
+        Self { address, tenant, asks: Idle::default(), writes: Kept::default() }
     }
 
     /// Makes the tables, and the file, when they are missing.
@@ -98,7 +99,7 @@ impl Access {
 
     /// A database that is missing is not made: in an empty one there would be no users, and nobody would be asked.
     fn ask<T>(&self, question: impl FnOnce(&mut Db) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.asks.with(|| open_to_read(&self.address), question)
+        question(&mut *self.asks.reading(&self.address)?)
     }
 
     fn write<T>(&self, change: impl FnOnce(&mut Db) -> Result<T, StoreError>) -> Result<T, StoreError> {
