@@ -13,22 +13,24 @@ use tokio::net::TcpListener;
 use super::super::mqtt::{self, Address, Cause, Heard, Link, Lost, Terms, Wire};
 use super::{EPOCH, Peer, packet, publish};
 
-/// A connection without an uplink: the link, the wire, the peer.
-async fn connected(properties: &[u8]) -> (Link, Wire, Peer, Terms) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (client_id, will) = ("hangtag.test".into(), ("status".into(), Vec::new()));
-    let keep_alive = Duration::from_secs(5);
-    let address = Address {
-        client_id,
+/// Where the peer listens, and who comes.
+fn address(port: u16) -> Address<'static> {
+    Address {
+        client_id: "hangtag.test".into(),
         host: "127.0.0.1",
         port,
         socket: None,
         login: None,
-        keep_alive,
-        will: Some(will),
-    };
-    let (mut link, mut wire) = mqtt::open(address);
+        keep_alive: Duration::from_secs(5),
+        will: Some(("status".into(), Vec::new())),
+    }
+}
+
+/// A connection without an uplink: the link, the wire, the peer.
+async fn connected(properties: &[u8]) -> (Link, Wire, Peer, Terms) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (mut link, mut wire) = mqtt::open(address(port));
     let (peer, news) = tokio::join!(Peer::accept(&listener, properties), wire.next());
     let Heard::Connected(terms) = link.handle(news.unwrap()).unwrap() else { panic!("CONNACK") };
     (link, wire, peer, terms)
@@ -165,18 +167,7 @@ async fn a_keep_alive_of_none_does_not_make_rumqttc_ping_all_the_time() {
 async fn a_broker_without_quality_of_service_is_no_use() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (client_id, will) = ("hangtag.test".into(), ("status".into(), Vec::new()));
-    let keep_alive = Duration::from_secs(5);
-    let address = Address {
-        client_id,
-        host: "127.0.0.1",
-        port,
-        socket: None,
-        login: None,
-        keep_alive,
-        will: Some(will),
-    };
-    let (mut link, mut wire) = mqtt::open(address);
+    let (mut link, mut wire) = mqtt::open(address(port));
     let (_peer, news) = tokio::join!(Peer::accept(&listener, &[0x24, 0]), wire.next());
     assert_eq!(link.handle(news.unwrap()).unwrap_err().cause, Cause::Broker);
 }
