@@ -1,5 +1,7 @@
 //! An authority in a folder of a test's own: who gets a certificate, and who does not.
 
+use rustls::pki_types::CertificateRevocationListDer;
+use rustls::pki_types::pem::PemObject as _;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -153,7 +155,19 @@ fn a_certificate_is_renewed_in_the_second_half_of_its_life_by_its_gateway_unless
     let second = renew(Some(&shown), "gw-1", 60_000).unwrap();
     assert_eq!(second.issued.how, How::Renewal);
     assert_eq!(read(&second.pem).until, at(60_000 + 86_400).as_second());
-    authority.revoke(|_| Ok(vec![first.issued.serial.clone()]), DAY, at(60_001)).unwrap();
+    let revoke = || authority.revoke(|_| Ok(vec![first.issued.serial.clone()]), DAY, at(60_001));
+    // What cannot be published is not recorded, so that the same command can be given again.
+    std::fs::create_dir(authority.crl_path()).unwrap();
+    revoke().unwrap_err();
+    assert_eq!(authority.register.book().unwrap().certificate(&first.issued.serial).unwrap().revoked, None);
+    std::fs::remove_dir(authority.crl_path()).unwrap();
+    revoke().unwrap();
+    let list = CertificateRevocationListDer::from_pem_file(authority.crl_path()).unwrap();
+    let is_listed = |serial: &str| {
+        let serial = hex::decode(serial).unwrap();
+        list.as_ref().windows(serial.len()).any(|at| at == serial)
+    };
+    assert!(is_listed(&first.issued.serial) && !is_listed(&second.issued.serial));
     assert_eq!(refused(renew(Some(&shown), "gw-1", 60_002)), Refusal::Revoked);
     let (_elsewhere, stranger) = founded();
     let order = Order { identity: second.issued.identity, hosts: &[], valid: DAY, how: How::Operator };
